@@ -4,12 +4,20 @@
 //! |---|---|
 //! | [`codec`] | bytes ↔ sentences, with the limits |
 //! | [`command`], [`row`] | what is asked, and what is answered |
+//! | [`client`] | the handle that asks |
+//! | [`connection`] | the task that owns the socket |
+//! | [`error`] | what can go wrong with a call |
 //!
 //! Nothing here knows WireGuard, sites or plans, and nothing here prints.
 
+pub mod client;
 pub mod codec;
 pub mod command;
+pub mod connection;
+pub mod error;
 pub mod row;
 
+pub use client::{Call, Client, Done, Reply};
 pub use command::Command;
+pub use error::{CallError, Refusal, Retry, Trap};
 pub use row::Row;
