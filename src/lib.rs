@@ -17,4 +17,5 @@
 //! `reconcile::prove`. Only `reconcile::apply` and `routeros::login` change anything on a router.
 
 pub mod domain;
+pub mod reconcile;
 pub mod routeros;

@@ -6,6 +6,7 @@
 //! | [`command`], [`row`] | what is asked, and what is answered |
 //! | [`client`] | the handle that asks |
 //! | [`connection`] | the task that owns the socket |
+//! | [`menu`] | a typed table for each menu |
 //! | [`error`] | what can go wrong with a call |
 //!
 //! Nothing here knows WireGuard, sites or plans, and nothing here prints.
@@ -15,6 +16,7 @@ pub mod codec;
 pub mod command;
 pub mod connection;
 pub mod error;
+pub mod menu;
 pub mod row;
 
 pub use client::{Call, Client, Done, Reply};
