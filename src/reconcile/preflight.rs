@@ -204,8 +204,10 @@ fn listen_port(site: &Site, observed: &Observed, own: &[OwnRow<'_>]) -> Option<F
         .rows(&menu::WIREGUARD)
         .iter()
         .find(|row| row.get("listen-port") == Some(port.as_bytes()) && !is_own(own, &menu::WIREGUARD, row));
-    // Services in UDP are listed on newer versions only; our own WireGuard port is not among them.
-    let service = observed.rows(&menu::SERVICE).iter().find(|row| {
+    // Services in UDP are listed on newer versions only; what listens on a port that is ours already is ourselves.
+    let is_ours =
+        own.iter().any(|row| row.menu == &menu::WIREGUARD && row.entry.get("listen-port") == Some(port.as_bytes()));
+    let service = observed.rows(&menu::SERVICE).iter().filter(|_| !is_ours).find(|row| {
         row.get("port") == Some(port.as_bytes()) && row.get("proto") == Some(b"udp") && !row.is_true("disabled")
     });
     let holder = wireguard.map(|row| ("WireGuard interface", row)).or(service.map(|row| ("service", row)));
@@ -219,28 +221,38 @@ fn listen_port(site: &Site, observed: &Observed, own: &[OwnRow<'_>]) -> Option<F
     })
 }
 
-/// The networks the router has on its own: connected, or routed by a route that is not the default one nor ours.
+/// The networks the router has on its own: connected, or routed by a route that is neither the default one nor ours.
 fn networks<'a>(
     observed: &'a Observed,
     own: &'a [OwnRow<'_>],
 ) -> impl Iterator<Item = (IpNet, &'static Menu, &'a Entry)> {
-    let interface = super::plan::interface_name(own).unwrap_or_default();
-    let addresses = [&menu::IP_ADDRESS, &menu::IP_ADDRESS6].into_iter().flat_map(move |menu| {
-        observed.rows(menu).iter().filter_map(move |row| {
-            let net = menu::parse_prefix(row.get("address")?)?.trunc();
-            let is_link_local = matches!(net, IpNet::V6(net) if net.addr().is_unicast_link_local());
-            (row.get("interface") != Some(interface) && !is_link_local).then_some((net, menu, row))
+    let rows = |menus: [&'static Menu; 2], field: &'static str| {
+        menus.into_iter().flat_map(move |menu| {
+            observed
+                .rows(menu)
+                .iter()
+                .filter(move |row| !is_own(own, menu, row) && !row.is_true("disabled") && !row.is_true("invalid"))
+                .filter_map(move |row| Some((menu::parse_prefix(row.get(field)?)?.trunc(), menu, row)))
         })
+    };
+    let addresses = rows([&menu::IP_ADDRESS, &menu::IP_ADDRESS6], "address");
+    let routes = rows([&menu::IP_ROUTE, &menu::IP_ROUTE6], "dst-address").filter(|(_, _, row)| !follows_own(row, own));
+    let is_default_or_link_local =
+        |net: &IpNet| net.prefix_len() == 0 || matches!(net, IpNet::V6(net) if net.addr().is_unicast_link_local());
+    addresses.chain(routes).filter(move |(net, _, _)| !is_default_or_link_local(net))
+}
+
+/// Whether the router made a route by itself because of rows of ours: through our interface, or to the network of one of
+/// our addresses, wherever somebody moved that to.
+fn follows_own(route: &Entry, own: &[OwnRow<'_>]) -> bool {
+    let gateway = route.get("gateway").and_then(|gateway| gateway.split(|b| matches!(b, b'@' | b'%')).next());
+    let through_ours = gateway.is_some() && gateway == super::plan::interface_name(own);
+    let dst = route.get("dst-address").and_then(menu::parse_prefix);
+    let of_own_address = own.iter().any(|row| {
+        row.marker.role == Role::Address
+            && row.entry.get("address").and_then(menu::parse_prefix).map(|net| net.trunc()) == dst
     });
-    let routes = [&menu::IP_ROUTE, &menu::IP_ROUTE6].into_iter().flat_map(move |menu| {
-        observed.rows(menu).iter().filter_map(move |row| {
-            let net = menu::parse_prefix(row.get("dst-address")?)?.trunc();
-            let by_ours = !interface.is_empty() && row.get("gateway") == Some(interface);
-            (net.prefix_len() > 0 && !by_ours && !is_own(own, menu, row)).then_some((net, menu, row))
-        })
-    });
-    let is_up = |row: &Entry| !row.is_true("disabled") && !row.is_true("invalid");
-    addresses.chain(routes).filter(move |(_, _, row)| is_up(row))
+    through_ours || (route.is_true("dynamic") && dst.is_some() && of_own_address)
 }
 
 fn advertised(site: &Site, observed: &Observed, own: &[OwnRow<'_>]) -> Vec<Finding> {
@@ -352,10 +364,4 @@ fn same_hub(site: &Site, observed: &Observed, own: &[OwnRow<'_>]) -> Option<Find
         format!("interface {interface:?} already has a peer with the hub's public key"),
         "some versions of RouterOS take a public key once only: remove that peer if the router refuses ours",
     ))
-}
-
-/// Tells whether one of our rows of a role is there.
-#[must_use]
-pub fn has_role(own: &[OwnRow<'_>], role: &Role) -> bool {
-    own.iter().any(|row| row.marker.role == *role)
 }

@@ -103,7 +103,8 @@ pub static WIREGUARD: Menu = menu(
     false,
     &[
         required("name", Kind::Text),
-        config("mtu", Kind::Number, "1420"),
+        // Newer versions may say `auto` where nothing was set, so there is no default to rely on. [I]
+        required("mtu", Kind::Number),
         required("listen-port", Kind::Number),
         DISABLED,
         required("comment", Kind::Text),
