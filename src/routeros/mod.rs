@@ -7,6 +7,7 @@
 //! | [`client`] | the handle that asks |
 //! | [`connection`] | the task that owns the socket |
 //! | [`error`] | what can go wrong with a call |
+//! | [`target`], [`tls`], [`login`] | from a URL to a session |
 //!
 //! Nothing here knows WireGuard, sites or plans, and nothing here prints.
 
@@ -15,9 +16,13 @@ pub mod codec;
 pub mod command;
 pub mod connection;
 pub mod error;
+pub mod login;
 pub mod row;
+pub mod target;
+pub mod tls;
 
 pub use client::{Call, Client, Done, Reply};
 pub use command::Command;
 pub use error::{CallError, Refusal, Retry, Trap};
 pub use row::Row;
+pub use target::{Access, ConnectError, RouterUrl, connect};
