@@ -27,6 +27,10 @@ use super::{
 /// How long a command may go without a sentence from the router, unless the handle says otherwise.
 pub const COMMAND_DEADLINE: Duration = Duration::from_secs(30);
 
+/// How many deadlines the whole of a collected answer may take: a router that sends a row now and then must not hold
+/// the caller for ever.
+pub const WHOLE_ANSWER_DEADLINES: u32 = 10;
+
 /// The most rows of a reply that is collected. A full BGP table is about this; nothing sitepeer asks for comes near.
 pub const MAX_REPLY_ROWS: usize = 1_000_000;
 
@@ -87,10 +91,11 @@ impl Client {
         Self { handle: Arc::new(Handle { requests, signals, ends }), deadline: COMMAND_DEADLINE }
     }
 
-    /// Returns a handle whose commands may go this long without a sentence. [`Duration::MAX`] waits for ever, as
+    /// Returns a handle whose commands may go this long without a row or the end. [`Duration::MAX`] waits for ever, as
     /// `listen` has to.
     ///
-    /// The time counts anew with every sentence, and not while a stream's rows wait to be taken.
+    /// The time counts anew with every row, and not while a stream's rows wait to be taken. What is collected by
+    /// [`Client::call`] has to be whole within [`WHOLE_ANSWER_DEADLINES`] times this.
     #[must_use]
     pub fn with_deadline(&self, deadline: Duration) -> Self {
         Self { handle: self.handle.clone(), deadline }
@@ -105,7 +110,7 @@ impl Client {
     /// Dropping the future cancels the command on the router; the connection stays usable. Whether the command did
     /// its work before that is not known.
     pub async fn call(&self, command: &Command) -> Result<Reply, CallError> {
-        let mut call = self.stream(command).await?;
+        let mut call = self.start(command, self.deadline.checked_mul(WHOLE_ANSWER_DEADLINES)).await?;
         let (mut rows, mut bytes) = (Vec::new(), 0);
         while let Some(batch) = call.next_batch().await {
             let batch = batch?;
@@ -126,6 +131,10 @@ impl Client {
     /// # Cancel safety
     /// Dropping the future or the [`Call`] cancels the command on the router; the connection stays usable.
     pub async fn stream(&self, command: &Command) -> Result<Call, CallError> {
+        self.start(command, None).await
+    }
+
+    async fn start(&self, command: &Command, whole: Option<Duration>) -> Result<Call, CallError> {
         let length = command.encoded_words().len();
         if command.longest_word() > MAX_SENT_WORD_BYTES || length > MAX_SENT_BYTES {
             let word = command.longest_word();
@@ -135,8 +144,13 @@ impl Client {
         }
         let permit = self.permit().await?;
         let mailbox = Arc::new(Mailbox::default());
-        let request =
-            Request { mailbox: Deliverer(mailbox.clone()), command: command.clone(), permit, limit: self.deadline };
+        let request = Request {
+            mailbox: Deliverer(mailbox.clone()),
+            command: command.clone(),
+            permit,
+            limit: self.deadline,
+            whole,
+        };
         // Permits are as many as the channel has places: a full channel would be our own mistake, a closed one is not.
         match self.handle.requests.try_send(request) {
             Ok(()) => {}

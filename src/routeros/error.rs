@@ -104,8 +104,11 @@ pub enum Nonsense {
     #[error("the bytes are no acceptable sentence")]
     Wire(#[source] Arc<WireError>),
     /// A sentence that does not begin with a reply word.
-    #[error("a sentence that begins with \"{0}\" is no reply")]
+    #[error("\"{0}\" is not how a reply begins")]
     NotAReply(String),
+    /// TLS, where the API in the clear was expected.
+    #[error("it answers with TLS")]
+    Tls,
     /// A reply without a tag; all our commands have one.
     #[error("an {0} without a tag, which answers nothing that was asked")]
     Untagged(String),

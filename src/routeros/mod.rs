@@ -8,6 +8,7 @@
 //! | [`connection`] | the task that owns the socket |
 //! | [`menu`] | a typed table for each menu |
 //! | [`error`] | what can go wrong with a call |
+//! | [`target`], [`tls`], [`login`] | from a URL to a session |
 //!
 //! Nothing here knows WireGuard, sites or plans, and nothing here prints.
 
@@ -16,10 +17,14 @@ pub mod codec;
 pub mod command;
 pub mod connection;
 pub mod error;
+pub mod login;
 pub mod menu;
 pub mod row;
+pub mod target;
+pub mod tls;
 
 pub use client::{Call, Client, Done, Reply};
 pub use command::Command;
 pub use error::{CallError, Refusal, Retry, Trap};
 pub use row::Row;
+pub use target::{Access, ConnectError, RouterUrl, connect};

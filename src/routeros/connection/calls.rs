@@ -40,10 +40,12 @@ enum Entry {
 struct Running {
     mailbox: Deliverer,
     permit: OwnedSemaphorePermit,
-    /// How long it may go without a sentence.
+    /// How long it may go without a row or trap.
     limit: Duration,
     /// When the last one came.
     seen: Instant,
+    /// When the whole answer has to be there, and how long that was from the start.
+    whole: Option<(Instant, Duration)>,
     traps: Vec<Trap>,
     traps_left_out: usize,
 }
@@ -80,11 +82,12 @@ impl Calls {
 
     /// Sends a command and waits for its replies from now on. Says whether it was sent.
     pub(super) fn start(&mut self, request: Request, now: Instant, out: &mut Outbound) -> bool {
-        let Request { mailbox, command, permit, limit } = request;
+        let Request { mailbox, command, permit, limit, whole } = request;
         if mailbox.is_abandoned() {
             return false;
         }
-        let running = Running { mailbox, permit, limit, seen: now, traps: Vec::new(), traps_left_out: 0 };
+        let whole = whole.and_then(|whole| Some((now.checked_add(whole)?, whole)));
+        let running = Running { mailbox, permit, limit, seen: now, whole, traps: Vec::new(), traps_left_out: 0 };
         // Permits are fewer than tags: the table is never full.
         let Ok(tag) = self.tags.give(Entry::Call(running)) else {
             return false;
@@ -141,12 +144,9 @@ impl Calls {
             Found::Ended => return self.count_late(tag),
             Found::NeverGiven => return Err(never_given(tag)),
         };
-        if let Entry::Call(call) = entry {
-            call.seen = now;
-        }
         match (word, entry) {
             (b"!done", _) => self.finish(tag, Some(&sentence)),
-            (b"!trap", Entry::Call(call)) => call.trap(&sentence),
+            (b"!trap", Entry::Call(call)) => call.trap(&sentence, now),
             (b"!trap" | b"!empty", _) => {}
             (word, _) => {
                 // `!empty` was new in 7.18: a word nobody knows yet must not end a connection.
@@ -246,9 +246,9 @@ impl Calls {
                 if paused || call.mailbox.queued() > 0 {
                     call.seen = now;
                 }
-                let due = call.seen.checked_add(call.limit)?;
+                let (due, after) = call.due()?;
                 if due <= now {
-                    return Some(Some(CallError::Deadline { after: call.limit }));
+                    return Some(Some(CallError::Deadline { after }));
                 }
                 next = Some(next.map_or(due, |next| next.min(due)));
                 None
@@ -290,11 +290,21 @@ impl Calls {
 }
 
 impl Running {
-    fn trap(&mut self, sentence: &Sentence) {
+    /// When its next deadline passes, and how long that one is.
+    fn due(&self) -> Option<(Instant, Duration)> {
+        let quiet = self.seen.checked_add(self.limit).map(|due| (due, self.limit));
+        match (quiet, self.whole) {
+            (Some(quiet), Some(whole)) => Some(if quiet.0 <= whole.0 { quiet } else { whole }),
+            (quiet, whole) => quiet.or(whole),
+        }
+    }
+
+    fn trap(&mut self, sentence: &Sentence, now: Instant) {
         if self.traps.len() == MAX_TRAPS {
             self.traps_left_out += 1;
             return;
         }
+        self.seen = now;
         let category = sentence.attr("category").and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
         let message = match sentence.attr("message") {
             Some(message) => shown(message),

@@ -15,7 +15,7 @@ use tokio_util::io::poll_read_buf;
 
 use super::{mailbox::Batch, tags::Tag};
 use crate::routeros::{
-    codec::{Limits, Scanned, Scanner, Sentence, WireError},
+    codec::{Limits, Scanned, Scanner, Sentence, WireError, take_length},
     error::{Nonsense, shown},
 };
 
@@ -27,6 +27,9 @@ const MAX_CHUNK_BYTES: usize = 256 << 10;
 
 /// A run of rows shorter than this is copied, so that a kept row does not keep a whole buffer.
 const COPIED_BYTES: usize = 4 << 10;
+
+/// How much of what is no reply is shown.
+const SHOWN_START_BYTES: usize = 40;
 
 /// One thing that came from the router.
 #[derive(Debug)]
@@ -87,18 +90,10 @@ impl Inbound {
         }
         let room = self.buffer.capacity() - self.buffer.len();
         let read = poll_read_buf(stream, cx, &mut self.buffer);
-        if let Poll::Ready(Ok(count)) = read {
-            if count >= room.min(self.chunk) {
-                self.chunk = (self.chunk * 2).min(MAX_CHUNK_BYTES);
-            }
+        if matches!(read, Poll::Ready(Ok(count)) if count >= room.min(self.chunk)) {
+            self.chunk = (self.chunk * 2).min(MAX_CHUNK_BYTES);
         }
         read
-    }
-
-    /// Adds bytes that were read elsewhere.
-    #[cfg(test)]
-    pub(super) fn feed(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
     }
 
     /// Whether a sentence has begun and not ended.
@@ -118,12 +113,11 @@ impl Inbound {
     pub(super) fn next_piece(&mut self) -> Result<Option<Piece>, Nonsense> {
         loop {
             let start = self.ends.last().copied().unwrap_or(0);
-            let found = match self.held.take() {
-                Some(found) => found,
-                None => match self.scanner.scan(&self.buffer[start..]).map_err(wire)? {
-                    Some(found) => found,
-                    None => return Ok(self.take_run()),
-                },
+            let held = self.held.take();
+            let found = if held.is_some() { held } else { self.scanner.scan(&self.buffer[start..]).map_err(wire)? };
+            let Some(found) = found else {
+                check_begins_like_a_reply(&self.buffer[start..])?;
+                return Ok(self.take_run());
             };
             let sentence = &self.buffer[start..start + found.length];
             let kind = Kind::of(sentence, &found);
@@ -199,6 +193,20 @@ impl Kind {
         } else {
             Self::Other
         }
+    }
+}
+
+/// Refuses what cannot become a reply before all of it has come: another protocol's greeting would otherwise be waited
+/// for as a very long word.
+fn check_begins_like_a_reply(bytes: &[u8]) -> Result<(), Nonsense> {
+    let Ok(Some((length, prefix))) = take_length(bytes) else {
+        return Ok(());
+    };
+    match bytes.get(prefix) {
+        Some(b'!') | None => Ok(()),
+        Some(_) if length == 0 => Ok(()),
+        Some(_) if matches!(bytes, [0x15 | 0x16, 0x03, ..]) => Err(Nonsense::Tls),
+        Some(_) => Err(Nonsense::NotAReply(shown(&bytes[..bytes.len().min(SHOWN_START_BYTES)]))),
     }
 }
 

@@ -66,7 +66,10 @@ pub(super) struct Request {
     pub(super) mailbox: Deliverer,
     pub(super) command: Command,
     pub(super) permit: OwnedSemaphorePermit,
+    /// How long it may go without a row.
     pub(super) limit: Duration,
+    /// How long it may take in all.
+    pub(super) whole: Option<Duration>,
 }
 
 /// What the handles and the task tell each other beside requests and replies.
