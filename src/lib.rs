@@ -20,3 +20,4 @@ pub mod config;
 pub mod domain;
 pub mod reconcile;
 pub mod routeros;
+pub mod render;
