@@ -18,6 +18,7 @@ pub mod connection;
 pub mod error;
 pub mod menu;
 pub mod row;
+pub mod target;
 
 pub use client::{Call, Client, Done, Reply};
 pub use command::Command;
