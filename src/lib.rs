@@ -19,3 +19,5 @@
 pub mod domain;
 pub mod reconcile;
 pub mod routeros;
+#[cfg(feature = "sim")]
+pub mod sim;
