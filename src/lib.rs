@@ -22,3 +22,5 @@ pub mod domain;
 pub mod reconcile;
 pub mod render;
 pub mod routeros;
+#[cfg(feature = "sim")]
+pub mod sim;

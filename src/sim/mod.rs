@@ -1,0 +1,3 @@
+//! A simulated RouterOS device with a real tunnel.
+
+pub mod plane;
