@@ -17,3 +17,4 @@
 //! `reconcile::prove`. Only `reconcile::apply` and `routeros::login` change anything on a router.
 
 pub mod domain;
+pub mod routeros;
