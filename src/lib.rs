@@ -18,3 +18,5 @@
 
 pub mod domain;
 pub mod routeros;
+#[cfg(feature = "sim")]
+pub mod sim;

@@ -20,7 +20,10 @@ fn the_menu_data_is_what_the_recorded_schemas_say() {
         fs::write(data_file("menus.json"), &derived).unwrap();
     }
     let kept = fs::read_to_string(data_file("menus.json")).unwrap();
-    assert!(kept == derived, "src/sim/data/menus.json differs from its sources; SITEPEER_UPDATE_SIM_DATA=1 makes it anew");
+    assert!(
+        kept == derived,
+        "src/sim/data/menus.json differs from its sources; SITEPEER_UPDATE_SIM_DATA=1 makes it anew"
+    );
 }
 
 #[test]
@@ -32,8 +35,7 @@ fn every_error_text_taken_from_a_recording_is_spelled_as_recorded() {
     let recorded = fs::read_to_string(dir.join("errors.json")).unwrap();
     let recorded: serde_json::Value = serde_json::from_str(&recorded).unwrap();
     let known: Vec<&str> = recorded["errors"].as_array().unwrap().iter().map(|e| e["text"].as_str().unwrap()).collect();
-    let ours: serde_json::Value =
-        serde_json::from_str(&fs::read_to_string(data_file("errors.json")).unwrap()).unwrap();
+    let ours: serde_json::Value = serde_json::from_str(&fs::read_to_string(data_file("errors.json")).unwrap()).unwrap();
     for error in ours["errors"].as_array().unwrap() {
         let text = error["text"].as_str().unwrap();
         let origin = error["origin"].as_str().unwrap();

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::domain::RouterOsVersion;
 
 pub(crate) use duration::{parse_duration, print_duration};
-pub(crate) use value::{BadValue, Reference, Type};
+pub(crate) use value::{AddressKind, BadValue, Type};
 
 const MENUS: &str = include_str!("../data/menus.json");
 
@@ -116,15 +116,6 @@ impl Menu {
 
     pub(crate) fn type_of(&self, name: &str) -> Type {
         self.types.get(name).cloned().unwrap_or(Type::Text)
-    }
-
-    /// The names that `add` or `set` can write, in the order of the recording.
-    pub(crate) fn writable(&self) -> impl Iterator<Item = &str> {
-        const ADDRESSING: [&str; 4] = ["numbers", "copy-from", "place-before", "move-before"];
-        let set = self.arguments("set").unwrap_or_default();
-        let add = self.arguments("add").unwrap_or_default();
-        let only_add = add.iter().filter(move |name| !set.contains(name));
-        set.iter().chain(only_add).map(String::as_str).filter(|name| !ADDRESSING.contains(name))
     }
 }
 

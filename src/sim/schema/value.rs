@@ -17,7 +17,10 @@ pub(crate) enum Type {
     /// A set field has the value `""`, an unset one is absent.
     Presence,
     Bool,
-    Number { min: u64, max: u64 },
+    Number {
+        min: u64,
+        max: u64,
+    },
     Time,
     Keepalive,
     Choice(Vec<String>),
@@ -116,12 +119,13 @@ impl Type {
             Self::Bool => boolean(text).map(|b| b.to_string()).ok_or(BadValue::Invalid),
             Self::Number { min, max } => number(text, *min, *max),
             Self::Time => parse_duration(text).map(print_duration).ok_or(BadValue::Invalid),
-            Self::Keepalive => parse_duration(text)
-                .filter(|d| *d <= MAX_KEEPALIVE)
-                .map(print_duration)
-                .ok_or(BadValue::Invalid),
+            Self::Keepalive => {
+                parse_duration(text).filter(|d| *d <= MAX_KEEPALIVE).map(print_duration).ok_or(BadValue::Invalid)
+            }
             Self::Choice(values) => choice(text, values),
-            Self::Flags(values) => text.split(',').map(|v| choice(v, values)).collect::<Result<Vec<_>, _>>().map(|v| v.join(",")),
+            Self::Flags(values) => {
+                text.split(',').map(|v| choice(v, values)).collect::<Result<Vec<_>, _>>().map(|v| v.join(","))
+            }
             Self::Interface | Self::Name if text.is_empty() => Err(BadValue::Ambiguous),
             Self::Interface | Self::Name => known(text).then(|| text.to_owned()).ok_or(BadValue::NoMatch),
             Self::Address(kind) => kind.canonical(text, known).ok_or(BadValue::Invalid),
@@ -262,9 +266,8 @@ fn key(text: &str) -> Option<String> {
 }
 
 fn is_domain_name(text: &str) -> bool {
-    let fits = |label: &str| {
-        !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
+    let fits =
+        |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     text.len() <= 253 && text.split('.').all(fits)
 }
 
