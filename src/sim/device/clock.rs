@@ -40,7 +40,7 @@ impl Clock {
     }
 
     /// Sets the wall clock to 1970, as on a router without a battery.
-    pub(crate) fn to_epoch(&mut self) {
+    pub(crate) fn jump_to_epoch(&mut self) {
         self.skew = self.skew.saturating_add(OffsetDateTime::UNIX_EPOCH - self.now());
     }
 

@@ -1,8 +1,8 @@
 //! From a sentence to what the device does: menu, command, rights and arguments are checked here, in this order.
 
 use super::policy::needed;
+use super::rows::{View, Wanted};
 use super::rules::Rules;
-use super::view::{View, Wanted};
 use super::{Device, Refusal, Viewer, rules_of};
 use crate::routeros::codec::Sentence;
 use crate::sim::schema::{BadValue, parse_duration};

@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::refusal::Refusal;
+use super::rows::Fields;
 use super::rules::{Rules, Target};
-use super::table::Fields;
 use super::{Device, Request, Viewer};
 use crate::sim::schema::BadValue;
 
@@ -30,7 +30,9 @@ impl Device {
                 fields.set("creation-time", self.clock.stamp());
             }
             "/system/scheduler" => {
-                fields.set_default("start-date", self.clock.date());
+                if !fields.is("start-time", "startup") {
+                    fields.set_default("start-date", self.clock.date());
+                }
                 fields.set_default("start-time", self.clock.time());
                 fields.set("owner", viewer.user.as_str());
                 fields.set_default("policy", viewer.script_policy());

@@ -8,8 +8,8 @@ use ipnet::IpNet;
 use x25519_dalek::{PublicKey, StaticSecret};
 
 use super::Device;
+use super::rows::{Fields, Item, Origin, show_id};
 use super::rules::{Rules, Target, target_of, type_of};
-use super::table::{Fields, Item, Origin, show_id};
 use crate::sim::schema::{Type, print_duration};
 
 /// A row that RouterOS makes itself: its table, what it stands for, its fields.

@@ -6,16 +6,12 @@
 mod clock;
 mod command;
 mod complete;
-mod defconf;
 mod derive;
-mod foreign;
+mod factory;
 mod policy;
-mod query;
 mod refusal;
+mod rows;
 mod rules;
-mod state;
-mod table;
-mod view;
 mod write;
 
 use std::collections::{BTreeMap, HashMap};
@@ -29,10 +25,9 @@ pub(crate) use command::{Answer, PingSpec, Request};
 pub(crate) use policy::{Viewer, parse_policies};
 pub use refusal::Trap;
 pub(crate) use refusal::{Refusal, Texts};
+pub use rows::{DeviceState, StateOptions};
+pub(crate) use rows::{Item, Table, View, Wanted};
 pub(crate) use rules::{Rules, rules_of};
-pub use state::{DeviceState, StateOptions};
-pub(crate) use table::{Item, Table};
-pub(crate) use view::{View, Wanted};
 
 use super::options::SimOptions;
 use super::schema::{Schema, SchemaError};
@@ -122,7 +117,7 @@ impl Device {
             resets: HashMap::new(),
             options,
         };
-        defconf::fill(&mut device);
+        factory::fill(&mut device);
         device.settle();
         Ok(device)
     }

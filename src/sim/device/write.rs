@@ -2,9 +2,8 @@
 
 use super::policy::canonical_policies;
 use super::refusal::Refusal;
+use super::rows::{Fields, Item, Origin, belongs, parse_id, show_id};
 use super::rules::{Rules, Target, target_of, type_of};
-use super::table::{Fields, Item, Origin, parse_id, show_id};
-use super::view::belongs;
 use super::{Device, Request, Viewer};
 use crate::sim::schema::{BadValue, Type};
 

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
+use super::super::rules::{Rules, Show};
+use super::super::{Device, LoggedIn, Viewer};
 use super::query::{Answers, passes};
-use super::rules::{Rules, Show};
 use super::table::{Fields, Item, Origin, show_id};
-use super::{Device, Viewer};
 use crate::domain::RouterOsVersion;
 use crate::sim::schema::Menu;
 
@@ -132,11 +132,11 @@ impl Device {
     }
 }
 
-pub(super) fn belongs(rules: &Rules, item: &Item) -> bool {
+pub(in crate::sim::device) fn belongs(rules: &Rules, item: &Item) -> bool {
     rules.kind.is_none_or(|kind| item.fields.is("type", kind))
 }
 
-fn active_user(session: &super::LoggedIn) -> Item {
+fn active_user(session: &LoggedIn) -> Item {
     let fields = Fields::of(&[
         ("when", &session.when),
         ("name", &session.user),
@@ -149,7 +149,7 @@ fn active_user(session: &super::LoggedIn) -> Item {
 }
 
 /// *Source*: `/ip/service/print` recorded on 7.24.3.
-fn connection(session: &super::LoggedIn) -> Item {
+fn connection(session: &LoggedIn) -> Item {
     /// Far above the rows of the services themselves.
     const FIRST_ID: u32 = 0x10;
     let fields = Fields::of(&[

@@ -1,7 +1,7 @@
 //! Rows of others on the same router: what a site peer must never touch.
 
-use super::Device;
-use super::table::{Fields, Origin};
+use super::super::Device;
+use super::super::rows::{Fields, Origin};
 use crate::sim::faults::{ClockJump, Fault};
 
 /// "Büro – Zürich" as WinBox on a western Windows writes it.
@@ -31,7 +31,7 @@ impl Device {
         match fault {
             Fault::ForeignRows(count) => many_entries(self, count),
             Fault::NonUtf8Comment => non_utf8_comment(self),
-            Fault::ClockJump(ClockJump::Epoch) => self.clock.to_epoch(),
+            Fault::ClockJump(ClockJump::Epoch) => self.clock.jump_to_epoch(),
             Fault::ClockJump(ClockJump::By(seconds)) => self.clock.jump(seconds),
             _ => {}
         }

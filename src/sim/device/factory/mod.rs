@@ -3,9 +3,11 @@
 //! *Source*: MikroTik's default configuration script as its rules appear in public exports; recorded rows in
 //! `tests/sim/golden/`.
 
+mod foreign;
+
+use super::Device;
 use super::policy::{POLICIES, canonical_policies};
-use super::table::{FIRST_DYNAMIC_ROUTE, Fields, Origin, Table};
-use super::{Device, foreign};
+use super::rows::{FIRST_DYNAMIC_ROUTE, Fields, Origin, Table};
 use crate::domain::RouterOsVersion;
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];
@@ -15,7 +17,7 @@ const READ_POLICY: &str = "local,telnet,ssh,reboot,read,test,winbox,password,web
 const WRITE_POLICY: &str = "local,telnet,ssh,reboot,read,write,test,winbox,password,web,sniff,sensitive,api,romon";
 
 impl Device {
-    pub(super) fn put(&mut self, table: &'static str, pairs: Pairs<'_>) -> u32 {
+    fn put(&mut self, table: &'static str, pairs: Pairs<'_>) -> u32 {
         self.table_mut(table).insert(None, Fields::of(pairs), Origin::Configured)
     }
 

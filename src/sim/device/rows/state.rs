@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::Device;
+use super::super::Device;
 use super::table::show_id;
 
 /// What a snapshot holds beside the configured values.
