@@ -16,7 +16,11 @@
 //! rows that `reconcile::observe` read → `reconcile::apply` → the same reading again, which must leave the plan empty →
 //! `reconcile::prove`. Only `reconcile::apply` and `routeros::login` change anything on a router.
 
+pub mod cli;
+pub mod config;
 pub mod domain;
+pub mod reconcile;
+pub mod render;
 pub mod routeros;
 #[cfg(feature = "sim")]
 pub mod sim;

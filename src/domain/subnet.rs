@@ -38,7 +38,10 @@ impl SubnetSet {
     /// Returns the first prefix that shares an address with `net`, if one does.
     #[must_use]
     pub fn overlapping(&self, net: IpNet) -> Option<IpNet> {
-        self.iter().find(|mine| overlap(*mine, net))
+        // Sorted and disjoint, so the first that does not end before `net` begins is the only candidate: a full
+        // BGP table is held against this set row by row.
+        let first = self.0.partition_point(|mine| mine.broadcast() < net.network());
+        self.0.get(first).copied().filter(|mine| overlap(*mine, net))
     }
 }
 
@@ -100,6 +103,21 @@ mod tests {
     fn families_never_overlap() {
         assert!(!overlap("0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()));
         assert!(overlap("10.0.0.0/8".parse().unwrap(), "10.99.0.0/24".parse().unwrap()));
+    }
+
+    #[test]
+    fn the_overlapping_prefix_is_found_wherever_it_stands() {
+        let s = set(&["10.0.0.0/8", "172.16.0.0/12", "192.168.88.0/24", "fd00::/64"]);
+        for (net, found) in [
+            ("10.255.255.255/32", Some("10.0.0.0/8")),
+            ("192.168.0.0/16", Some("192.168.88.0/24")),
+            ("172.15.0.0/16", None),
+            ("192.168.89.0/24", None),
+            ("::/0", Some("fd00::/64")),
+            ("0.0.0.0/0", Some("10.0.0.0/8")),
+        ] {
+            assert_eq!(s.overlapping(net.parse().unwrap()), found.map(|f| f.parse().unwrap()), "{net}");
+        }
     }
 
     #[test]

@@ -87,7 +87,7 @@ pub struct Sentence(Bytes);
 
 impl Sentence {
     /// Takes bytes that a [`super::Scanner`] found to be one sentence.
-    pub(super) fn from_scanned(bytes: Bytes) -> Self {
+    pub(crate) fn from_scanned(bytes: Bytes) -> Self {
         Self(bytes)
     }
 

@@ -1,0 +1,110 @@
+//! Arguments that several commands share.
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::cli::failure::Failure;
+use crate::cli::report::Confirm;
+use crate::config;
+use crate::domain::{InstanceName, Site};
+
+/// `--json`.
+#[derive(Debug, Args)]
+pub struct OutputArgs {
+    /// Write one JSON object per line to stdout; the last is the result
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `--site`, where a site is needed.
+#[derive(Debug, Args)]
+pub struct SiteArgs {
+    /// The site config, a TOML file
+    #[arg(long, value_name = "FILE")]
+    site: PathBuf,
+}
+
+impl SiteArgs {
+    pub(super) fn settle(&self) -> Result<Site, Failure> {
+        Ok(config::load(&self.site)?)
+    }
+}
+
+/// `--site` or `--instance`, where our rows on the router can say which site it is.
+#[derive(Debug, Args)]
+pub struct SubjectArgs {
+    /// The site config, a TOML file; without it our rows on the router are looked for
+    #[arg(long, value_name = "FILE", conflicts_with = "instance")]
+    site: Option<PathBuf>,
+    /// Which instance, if the router has several
+    #[arg(long, value_name = "NAME")]
+    instance: Option<String>,
+}
+
+/// Which site's rows a command is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// The site of a config.
+    Site(Box<Site>),
+    /// The only one on the router that serves this instance.
+    Instance(InstanceName),
+    /// The only one on the router.
+    Only,
+}
+
+impl SubjectArgs {
+    pub(super) fn settle(&self) -> Result<Subject, Failure> {
+        match (&self.site, &self.instance) {
+            (Some(site), _) => Ok(Subject::Site(Box::new(config::load(site)?))),
+            (None, Some(name)) => match name.parse() {
+                Ok(name) => Ok(Subject::Instance(name)),
+                Err(error) => Err(Failure::usage("usage", format!("--instance {name}: {error}"))),
+            },
+            (None, None) => Ok(Subject::Only),
+        }
+    }
+}
+
+/// `--dry-run` and `--yes`.
+#[derive(Debug, Args)]
+pub struct WriteArgs {
+    /// Show what would change and stop; exit 3 if anything would
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
+    /// Do not ask before the first write
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// Whether a command may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Write {
+    /// It only shows what it would do.
+    DryRun,
+    /// It writes, once this is given.
+    Apply(Confirm),
+}
+
+impl WriteArgs {
+    /// # Errors
+    /// If it would have to ask and there is nobody to answer.
+    pub(super) fn settle(&self) -> Result<Write, Failure> {
+        if self.dry_run {
+            Ok(Write::DryRun)
+        } else if self.yes {
+            Ok(Write::Apply(Confirm::Given))
+        } else if at_terminal() {
+            Ok(Write::Apply(Confirm::Ask))
+        } else {
+            Err(Failure::usage("needs-yes", "this writes to the router, and there is no terminal to ask on")
+                .hint("add --yes, or --dry-run to see what would change"))
+        }
+    }
+}
+
+/// Tells whether a person can read a question and answer it.
+pub(super) fn at_terminal() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}

@@ -1,0 +1,169 @@
+//! The command line, in two levels.
+//!
+//! The low level is what clap reads: text and switches, one file for each command (`ProvisionArgs`). The high
+//! level is what a command gets (`Provision`): a parsed site, a router with its password, a decision whether to
+//! ask. `settle` leads from one to the other, so that everything that can be wrong with an argument, a file or a
+//! variable is found before work starts.
+
+mod common;
+mod env;
+mod plan;
+mod provision;
+mod remove;
+mod render;
+mod router;
+mod side;
+mod status;
+
+use clap::{Parser, Subcommand};
+
+pub use common::{Subject, Write};
+pub use plan::Plan;
+pub use provision::Provision;
+pub use remove::Remove;
+pub use render::Render;
+pub use side::{Completions, Demo, DemoEnd, Shell, Sim};
+pub use status::Status;
+
+use super::exit;
+use super::failure::Failure;
+use super::report::Mode;
+
+/// The command line as clap reads it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sitepeer",
+    version,
+    about = "Managed VPN for MikroTik sites: a WireGuard site peer, made and proven natively on RouterOS",
+    long_about = LONG_ABOUT,
+    after_help = "See `sitepeer --help` for examples, environment and exit codes.",
+    after_long_help = after_long_help(),
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+pub struct Args {
+    /// What to log on stderr: error, warn, info, debug, trace, or pairs target=level
+    #[arg(long, global = true, env = env::LOG, value_name = "FILTER", default_value = "warn")]
+    #[arg(hide_env_values = true)]
+    pub log: String,
+
+    #[command(subcommand)]
+    command: CommandArgs,
+}
+
+const LONG_ABOUT: &str = "\
+Managed VPN for MikroTik sites.
+
+sitepeer talks to a router over its API, makes the WireGuard site peer natively on it (interface, peer, \
+addresses, routes, firewall rules), proves that the tunnel works, and can take all of it out again. It owns \
+exactly the rows whose comment carries its marker and never touches others. Traffic never passes through it.";
+
+fn after_long_help() -> String {
+    format!(
+        "\
+Examples:
+  See everything work on this machine, without a router:
+    sitepeer demo
+  See what would change on a router, then do it:
+    sitepeer plan      --router apis://admin@192.168.88.1 --site site.toml
+    sitepeer provision --router apis://admin@192.168.88.1 --site site.toml
+  A router whose certificate is not known yet prints its fingerprint; pin it:
+    sitepeer provision --router apis://admin@192.168.88.1 --pin sha256:… --site site.toml
+  From a script:
+    sitepeer provision --router apis://192.168.88.1 --password-file pw --site site.toml --yes --json
+  How it is doing; take it out:
+    sitepeer status --router apis://admin@192.168.88.1
+    sitepeer remove --router apis://admin@192.168.88.1 --instance acme
+  A script to read or to paste into the router's terminal:
+    sitepeer render --site site.toml > site.rsc
+
+Exit codes:
+{}
+
+Environment:
+{}",
+        exit::TABLE,
+        env::TABLE
+    )
+}
+
+#[derive(Debug, Subcommand)]
+enum CommandArgs {
+    /// Plan, confirm, apply, and prove the tunnel; a second run changes nothing
+    Provision(provision::ProvisionArgs),
+    /// Show what provision would change, and why
+    Plan(plan::PlanArgs),
+    /// Show interface, peer, handshake, traffic and reach of a site on a router
+    Status(status::StatusArgs),
+    /// Take out all that provision put in, and nothing else
+    Remove(remove::RemoveArgs),
+    /// Write the plan for a clean router as a RouterOS script (.rsc)
+    Render(render::RenderArgs),
+    /// Serve a simulated RouterOS device with a real tunnel
+    Sim(side::SimArgs),
+    /// Show two simulated sites reach each other through a hub, on this machine, without root
+    Demo(side::DemoArgs),
+    /// Write shell completions to stdout
+    Completions(side::CompletionsArgs),
+    /// Write the manual page to stdout
+    Man,
+}
+
+/// A command with everything it needs.
+#[derive(Debug)]
+pub enum Command {
+    /// `provision`
+    Provision(Provision),
+    /// `plan`
+    Plan(Plan),
+    /// `status`
+    Status(Status),
+    /// `remove`
+    Remove(Remove),
+    /// `render`
+    Render(Render),
+    /// `sim`
+    Sim(Sim),
+    /// `demo`
+    Demo(Demo),
+    /// `completions`
+    Completions(Completions),
+    /// `man`
+    Man,
+}
+
+impl Args {
+    /// Who reads the output.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        let json = match &self.command {
+            CommandArgs::Provision(args) => args.output.json,
+            CommandArgs::Plan(args) => args.output.json,
+            CommandArgs::Status(args) => args.output.json,
+            CommandArgs::Remove(args) => args.output.json,
+            CommandArgs::Render(args) => args.output.json,
+            CommandArgs::Sim(args) => args.output.json,
+            CommandArgs::Demo(args) => args.output.json,
+            CommandArgs::Completions(_) | CommandArgs::Man => false,
+        };
+        if json { Mode::Json } else { Mode::People }
+    }
+
+    /// Reads files, variables and, if need be, the password from the terminal.
+    ///
+    /// # Errors
+    /// A [`Failure`] with exit 2, or 5 where the site config breaks a safety rule.
+    pub fn settle(self) -> Result<Command, Failure> {
+        Ok(match self.command {
+            CommandArgs::Provision(args) => Command::Provision(args.settle()?),
+            CommandArgs::Plan(args) => Command::Plan(args.settle()?),
+            CommandArgs::Status(args) => Command::Status(args.settle()?),
+            CommandArgs::Remove(args) => Command::Remove(args.settle()?),
+            CommandArgs::Render(args) => Command::Render(args.settle()?),
+            CommandArgs::Sim(args) => Command::Sim(args.settle()?),
+            CommandArgs::Demo(args) => Command::Demo(args.settle()),
+            CommandArgs::Completions(args) => Command::Completions(args.settle()),
+            CommandArgs::Man => Command::Man,
+        })
+    }
+}

@@ -1,0 +1,28 @@
+//! Arguments of `render`.
+
+use clap::Args;
+
+use super::common::{OutputArgs, SiteArgs};
+use crate::cli::failure::Failure;
+use crate::domain::Site;
+
+#[derive(Debug, Args)]
+pub(super) struct RenderArgs {
+    #[command(flatten)]
+    site: SiteArgs,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+/// What `render` is to do.
+#[derive(Debug)]
+pub struct Render {
+    /// What is to be on the router.
+    pub site: Site,
+}
+
+impl RenderArgs {
+    pub(super) fn settle(self) -> Result<Render, Failure> {
+        Ok(Render { site: self.site.settle()? })
+    }
+}

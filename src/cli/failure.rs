@@ -1,0 +1,166 @@
+//! Errors as the command line shows them: a word for machines, a sentence for people, a way out, an exit code.
+
+use std::error::Error;
+use std::fmt;
+
+use crate::config::{ConfigClass, ConfigError, FileError};
+use crate::routeros::error::CallError;
+
+use super::exit::Exit;
+use super::report::Verdict;
+
+/// Why a command ended without doing what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What the result line says; decides the exit code.
+    pub verdict: Verdict,
+    /// A short word for machines, which stays: `unknown-certificate`.
+    pub code: &'static str,
+    /// One line for people, causes included, without a full stop.
+    pub message: String,
+    /// The way out, if there is a plain one.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure without a hint.
+    #[must_use]
+    pub fn new(verdict: Verdict, code: &'static str, message: impl Into<String>) -> Self {
+        Self { verdict, code, message: message.into(), hint: None }
+    }
+
+    /// Wrong flags, files or environment (exit 2).
+    #[must_use]
+    pub fn usage(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Verdict::Invalid, code, message)
+    }
+
+    /// A fault of this program (exit 1).
+    #[must_use]
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(Verdict::Failed, "internal", message)
+    }
+
+    /// A part that this build leaves out (exit 2).
+    #[must_use]
+    pub fn not_built(feature: &'static str) -> Self {
+        Self::usage("not-built", format!("built without {feature} support"))
+            .hint(format!("build with: cargo build --release --features {feature}"))
+    }
+
+    /// Adds the way out.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The exit code.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        self.verdict.exit()
+    }
+
+    /// The failure of an error of a lower layer, whose causes are told in the message.
+    fn of(verdict: Verdict, code: &'static str, error: &(dyn Error + 'static), hint: Option<String>) -> Self {
+        Self { verdict, code, message: chain(error), hint }
+    }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        message.push_str(": ");
+        message.push_str(&source.to_string());
+        cause = source.source();
+    }
+    message
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for Failure {}
+
+impl From<&ConfigError> for Failure {
+    fn from(error: &ConfigError) -> Self {
+        let verdict = match error.class() {
+            ConfigClass::Malformed => Verdict::Invalid,
+            ConfigClass::Safety => Verdict::Refused,
+        };
+        Self::of(verdict, error.code(), error, error.hint())
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        Self::of(Verdict::Invalid, error.code(), &error, error.hint())
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    /// Finds the error that knows what it is, whatever context was wrapped around it; what nobody knows
+    /// is a fault of this program.
+    fn from(error: anyhow::Error) -> Self {
+        let known = error.chain().find_map(known);
+        let message = error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ");
+        let mut failure = known.unwrap_or_else(|| Self::internal(""));
+        failure.message = message;
+        failure
+    }
+}
+
+/// Every error type that has an exit code of its own. A new one gets a line here.
+fn known(error: &(dyn Error + 'static)) -> Option<Failure> {
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return Some(failure.clone());
+    }
+    if let Some(error) = error.downcast_ref::<ConfigError>() {
+        return Some(error.into());
+    }
+    error.downcast_ref::<CallError>().map(call_failure)
+}
+
+/// A call that a command could not do without.
+fn call_failure(error: &CallError) -> Failure {
+    let (verdict, code) = match error {
+        CallError::Refused(_) => (Verdict::Rejected, "router-refused"),
+        CallError::Deadline { .. } => (Verdict::Unreachable, "no-answer"),
+        CallError::Garbage { .. } => (Verdict::Unreachable, "garbage"),
+        _ => (Verdict::Unreachable, "connection-lost"),
+    };
+    Failure::of(verdict, code, error, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn an_error_keeps_its_code_through_any_context() {
+        let refused = Failure::new(Verdict::Refused, "overlap", "they overlap").hint("move one");
+        let wrapped = Err::<(), _>(refused).context("checking the site").context("provision").unwrap_err();
+        let failure = Failure::from(wrapped);
+        assert_eq!((failure.code, failure.exit()), ("overlap", Exit::Safety));
+        assert_eq!(failure.message, "provision: checking the site: they overlap");
+        assert_eq!(failure.hint.as_deref(), Some("move one"));
+    }
+
+    #[test]
+    fn an_error_nobody_knows_is_internal() {
+        assert_eq!(Failure::from(anyhow::anyhow!("boom")).exit(), Exit::Internal);
+    }
+}

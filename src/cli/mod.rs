@@ -1,0 +1,82 @@
+//! The command line: arguments, what is shown, exit codes. The only layer that prints.
+//!
+//! A command is a function from its settled arguments (see [`args`]) and a [`report::Reporter`] to an
+//! [`report::Outcome`] or an error; this module does everything around it: logs, signals, panics, last words.
+
+pub mod args;
+pub mod demo;
+pub mod exit;
+pub mod failure;
+pub mod manual;
+pub mod plan;
+pub mod provision;
+pub mod remove;
+pub mod render;
+pub mod report;
+pub mod sim;
+pub mod status;
+
+mod process;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Args, Command};
+use failure::Failure;
+use report::{Outcome, Reporter};
+
+/// Reads the command line, carries the command out, and returns its exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let args = match Args::try_parse_from(&arguments) {
+        Ok(args) => args,
+        Err(error) => return process::misread(&error, &arguments).into(),
+    };
+    let mode = args.mode();
+    process::install_panic_hook(mode);
+    let reporter = Reporter::stdio(mode);
+    let ended = run(args, &reporter);
+    process::log_peak_memory();
+    match ended {
+        Ok(outcome) => {
+            reporter.finish(&outcome);
+            outcome.verdict.exit().into()
+        }
+        Err(failure) => {
+            reporter.fail(&failure);
+            failure.exit().into()
+        }
+    }
+}
+
+fn run(args: Args, reporter: &Reporter) -> Result<Outcome, Failure> {
+    process::start_log(&args.log)?;
+    let command = args.settle()?;
+    // One thread is enough for one router, and the small agent has no room for more.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::internal(format!("cannot start the runtime: {error}")))?;
+    let ended = runtime.block_on(process::until_stopped(carry_out(command, reporter)));
+    // A thread that still waits for an answer on stdin must not hold the process.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn carry_out(command: Command, reporter: &Reporter) -> Result<Outcome, Failure> {
+    let ended = match command {
+        Command::Provision(command) => provision::run(command, reporter).await,
+        Command::Plan(command) => plan::run(command, reporter).await,
+        Command::Status(command) => status::run(command, reporter).await,
+        Command::Remove(command) => remove::run(command, reporter).await,
+        Command::Render(command) => render::run(command, reporter).await,
+        Command::Sim(command) => sim::run(command, reporter).await,
+        Command::Demo(command) => demo::run(command, reporter).await,
+        Command::Completions(command) => manual::completions(command, reporter),
+        Command::Man => manual::man(reporter),
+    };
+    ended.map_err(Failure::from)
+}

@@ -1,0 +1,109 @@
+//! What belongs to the process and to no command: its log, its signals, its panics.
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::io;
+use std::panic;
+
+use clap::error::ErrorKind;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use super::exit::Exit;
+use super::failure::Failure;
+use super::report::{Mode, Reporter, Verdict};
+
+/// Writes the log to stderr, filtered as `--log` says.
+pub(super) fn start_log(filter: &str) -> Result<(), Failure> {
+    let targets: Targets = filter.parse().map_err(|_| {
+        Failure::usage("usage", format!("--log: {filter:?} is no filter"))
+            .hint("error, warn, info, debug, trace, or pairs such as sitepeer::routeros=debug,info")
+    })?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(targets)
+        .try_init()
+        .map_err(|error| Failure::internal(format!("cannot start the log: {error}")))
+}
+
+/// Answers a command line that clap did not take: help and version to stdout, errors to stderr.
+pub(super) fn misread(error: &clap::Error, arguments: &[OsString]) -> Exit {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return match error.print() {
+            Ok(()) => Exit::Converged,
+            // A pager that was left.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Converged,
+            Err(_) => Exit::Internal,
+        };
+    }
+    if arguments.iter().any(|argument| argument == "--json") {
+        let text = error.render().to_string();
+        // Its first paragraph; usage and tips follow.
+        let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+        let message = lines.join(" ").trim_start_matches("error: ").to_owned();
+        Reporter::stdio(Mode::Json).fail(&Failure::usage("usage", message));
+    } else if let Err(lost) = error.print() {
+        tracing::debug!(error = %lost, "stderr is gone");
+    }
+    Exit::Usage
+}
+
+/// Ends the process on a panic, saying where it was and not what was in hand: that may be a secret.
+pub(super) fn install_panic_hook(mode: Mode) {
+    panic::set_hook(Box::new(move |panic| {
+        let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+        // Only a message without values is a `&'static str`.
+        let words = panic.payload().downcast_ref::<&'static str>().copied().unwrap_or("(message withheld)");
+        let failure = Failure::internal(format!("internal error at {place}: {words}"))
+            .hint("please report this; running the same command again completes what was begun");
+        Reporter::stdio(mode).fail(&failure);
+        std::process::exit(Exit::Internal as i32);
+    }));
+}
+
+/// Runs a command up to its end, or until somebody stops it.
+pub(super) async fn until_stopped<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::select! {
+        biased;
+        ended = command => ended,
+        verdict = stop_signal() => Err(stopped(verdict)),
+    }
+}
+
+fn stopped(verdict: Verdict) -> Failure {
+    Failure::new(verdict, "stopped", "stopped; what was written stays on the router")
+        .hint("running the same command again completes it")
+}
+
+#[cfg(unix)]
+async fn stop_signal() -> Verdict {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        // Without handlers the signals end the process as they always did.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => Verdict::Interrupted,
+        _ = terminate.recv() => Verdict::Terminated,
+    }
+}
+
+#[cfg(not(unix))]
+async fn stop_signal() -> Verdict {
+    match tokio::signal::ctrl_c().await {
+        Ok(()) => Verdict::Interrupted,
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Logs how much memory the process held at most: a figure that the small build is measured by.
+pub(super) fn log_peak_memory() {
+    let status = std::fs::read_to_string("/proc/self/status");
+    let peak = status.iter().flat_map(|text| text.lines()).find_map(|line| line.strip_prefix("VmHWM:"));
+    if let Some(peak) = peak {
+        tracing::debug!(peak = peak.trim(), "memory");
+    }
+}

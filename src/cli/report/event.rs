@@ -1,0 +1,157 @@
+//! What a command says while it works. One file lists every event; `cli/schema/event.schema.json` has their shape.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A step began, or has a result.
+    Step {
+        /// Which.
+        step: Step,
+        /// What it is about or what it found, for people.
+        detail: String,
+    },
+    /// A change that is needed (in `plan`, `--dry-run` and before the question).
+    Change(Change),
+    /// A change that the router carried out.
+    Written(Change),
+    /// The router's own public key: someone may have to enter it at the hub.
+    PublicKey {
+        /// The WireGuard interface.
+        interface: String,
+        /// Base64.
+        public_key: String,
+    },
+    /// Something a person should know that stops nothing.
+    Warning {
+        /// A short word for machines, which stays.
+        code: &'static str,
+        /// What is the matter.
+        message: String,
+        /// What to do.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
+    },
+}
+
+/// The steps of a command, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// TCP, TLS and login.
+    Connect,
+    /// Reading the router.
+    Read,
+    /// What must hold before the first write.
+    Check,
+    /// Deciding.
+    Plan,
+    /// Writing.
+    Write,
+    /// Reading again.
+    Verify,
+    /// Handshake and answers through the tunnel.
+    Prove,
+}
+
+/// What is done to a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// A new row.
+    Add,
+    /// Fields of a row.
+    Set,
+    /// A field of a row goes.
+    Unset,
+    /// Another place in an ordered menu.
+    Move,
+    /// A row goes.
+    Remove,
+}
+
+/// One change to a row of the router.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// What is done.
+    pub action: Action,
+    /// The menu, such as `/ip/route`.
+    pub menu: String,
+    /// The row's marker.
+    pub marker: String,
+    /// Why.
+    pub reason: String,
+    /// Fields, old and new. Empty when a row goes.
+    pub fields: Vec<FieldChange>,
+}
+
+/// A field of a changed row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldChange {
+    /// The field.
+    pub key: String,
+    /// What the router has; `None` in a new row, or if it is secret or unknown.
+    pub from: Option<String>,
+    /// What it is to have; `None` if it goes, or if it is secret.
+    pub to: Option<String>,
+    /// A secret's values are never told.
+    pub secret: bool,
+}
+
+impl Event {
+    /// The event in lines for people.
+    pub(super) fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Step { step, detail } => vec![format!("{:<8} {detail}", step.word())],
+            Self::Change(change) => vec![format!("  {change}")],
+            Self::Written(change) => vec![format!("  done {change}")],
+            Self::PublicKey { interface, public_key } => {
+                vec![format!("{:<8} public key of {interface}: {public_key}", "router")]
+            }
+            Self::Warning { message, hint, .. } => {
+                let hint = hint.as_ref().map(|hint| format!("hint: {hint}"));
+                [Some(format!("warning: {message}")), hint].into_iter().flatten().collect()
+            }
+        }
+    }
+}
+
+impl Step {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Read => "read",
+            Self::Check => "check",
+            Self::Plan => "plan",
+            Self::Write => "write",
+            Self::Verify => "verify",
+            Self::Prove => "prove",
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = match self.action {
+            Action::Add => "+",
+            Action::Set | Action::Unset => "~",
+            Action::Move => ">",
+            Action::Remove => "-",
+        };
+        write!(f, "{sign} {} {}", self.menu, self.marker)?;
+        for field in &self.fields {
+            match (&field.from, &field.to) {
+                _ if field.secret => write!(f, " {}=***", field.key)?,
+                (Some(from), Some(to)) => write!(f, " {}={to} (was {from})", field.key)?,
+                (None, Some(to)) => write!(f, " {}={to}", field.key)?,
+                (Some(from), None) => write!(f, " without {} (was {from})", field.key)?,
+                (None, None) => write!(f, " without {}", field.key)?,
+            }
+        }
+        write!(f, "  — {}", self.reason)
+    }
+}

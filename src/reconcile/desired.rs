@@ -1,0 +1,236 @@
+//! What rows a site needs on a router: a pure function of the site and of the device's facts.
+
+use ipnet::IpNet;
+
+use super::firewall::{self, Need, of_family};
+use super::names::Names;
+use super::observe::Observed;
+use crate::domain::{Endpoint, Marker, Role, Secret, Site};
+use crate::routeros::menu::{self, Family, Menu, format_duration};
+
+/// A row that must be there.
+#[derive(Clone, Debug)]
+pub struct DesiredRow {
+    /// Where.
+    pub menu: &'static Menu,
+    /// Whose and what for.
+    pub marker: Marker,
+    /// What it must say; a field of the menu that is not named here is left to its default.
+    pub fields: Vec<(&'static str, Value)>,
+    /// The fields that make the row what its marker says: another value there is not drift but another row.
+    pub identity: &'static [&'static str],
+    /// The id of the foreign rule it must stand before.
+    pub before: Option<Vec<u8>>,
+}
+
+/// A value to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Shown in plans.
+    Plain(String),
+    /// Never shown.
+    Secret(Secret),
+}
+
+impl Value {
+    /// Returns the bytes to send.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        match self {
+            Self::Plain(text) => text,
+            Self::Secret(secret) => secret.expose(),
+        }
+    }
+}
+
+impl DesiredRow {
+    fn new(menu: &'static Menu, marker: Marker, fields: Vec<(&'static str, Value)>) -> Self {
+        Self { menu, marker, fields, identity: &[], before: None }
+    }
+
+    fn identified_by(mut self, identity: &'static [&'static str]) -> Self {
+        self.identity = identity;
+        self
+    }
+
+    /// Returns the value wanted for a field, if the row says anything of it.
+    #[must_use]
+    pub fn wants(&self, field: &str) -> Option<&Value> {
+        self.fields.iter().find(|(name, _)| *name == field).map(|(_, value)| value)
+    }
+}
+
+fn plain(text: impl ToString) -> Value {
+    Value::Plain(text.to_string())
+}
+
+/// Returns the rows that a site needs on this router, interface first.
+#[must_use]
+pub fn desired(site: &Site, observed: &Observed) -> Vec<DesiredRow> {
+    let names = Names::of(site);
+    let mut rows = tunnel_rows(site, &names);
+    rows.extend(network_rows(site, &names));
+    rows.extend(firewall::needs(site, observed, &names).into_iter().map(|need| rule(site, &names, need)));
+    rows
+}
+
+fn tunnel_rows(site: &Site, names: &Names) -> Vec<DesiredRow> {
+    let marker = |role| Marker::new(&site.id, role);
+    let mut interface = vec![("name", plain(&names.interface)), ("disabled", plain(false))];
+    interface.extend(site.tunnel.mtu.map(|mtu| ("mtu", plain(mtu))));
+    interface.extend(site.tunnel.listen_port.map(|port| ("listen-port", plain(port))));
+    let list = vec![("name", plain(&names.interface_list)), ("include", plain("")), ("exclude", plain(""))];
+    let member = vec![
+        ("list", plain(&names.interface_list)),
+        ("interface", plain(&names.interface)),
+        ("disabled", plain(false)),
+    ];
+    vec![
+        DesiredRow::new(&menu::WIREGUARD, marker(Role::Interface), interface),
+        DesiredRow::new(&menu::INTERFACE_LIST, marker(Role::InterfaceList), list),
+        DesiredRow::new(&menu::LIST_MEMBER, marker(Role::ListMember), member),
+        DesiredRow::new(&menu::PEERS, marker(Role::Peer), peer(site, names)).identified_by(&["interface"]),
+    ]
+}
+
+fn peer(site: &Site, names: &Names) -> Vec<(&'static str, Value)> {
+    let (host, port) = match site.endpoint() {
+        Some(Endpoint { host, port }) => (host.to_string(), port.to_string()),
+        None => (String::new(), "0".to_owned()),
+    };
+    let mut fields = vec![
+        ("interface", plain(&names.interface)),
+        ("public-key", plain(site.hub.public_key)),
+        ("endpoint-address", plain(host)),
+        ("endpoint-port", plain(port)),
+        ("allowed-address", plain(site.allowed())),
+        ("persistent-keepalive", plain(format_duration(site.hub.keepalive.unwrap_or_default()))),
+        ("responder", plain(false)),
+        ("disabled", plain(false)),
+    ];
+    if let Some(key) = &site.hub.preshared_key {
+        fields.push(("preshared-key", Value::Secret(Secret::new(key.expose_base64().to_string()))));
+    }
+    fields
+}
+
+fn network_rows(site: &Site, names: &Names) -> Vec<DesiredRow> {
+    let keyed = |role, key: IpNet| Marker::keyed(&site.id, role, key);
+    let mut rows = Vec::new();
+    for (role, list, set) in [(Role::Ours, &names.ours, &site.advertise), (Role::Theirs, &names.theirs, &site.reach)] {
+        rows.extend(set.iter().map(|net| {
+            let menu = by_family(net, &menu::ADDRESS_LIST, &menu::ADDRESS_LIST6);
+            let fields = vec![("list", plain(list)), ("address", plain(net)), ("disabled", plain(false))];
+            DesiredRow::new(menu, keyed(role.clone(), net), fields).identified_by(&["address"])
+        }));
+    }
+    rows.extend(site.tunnel.addresses.iter().map(|address| {
+        let menu = by_family(*address, &menu::IP_ADDRESS, &menu::IP_ADDRESS6);
+        let mut fields =
+            vec![("address", plain(address)), ("interface", plain(&names.interface)), ("disabled", plain(false))];
+        if menu.family == Family::V6 {
+            fields.push(("advertise", plain(false)));
+        }
+        DesiredRow::new(menu, keyed(Role::Address, *address), fields).identified_by(&["address"])
+    }));
+    rows.extend(site.routed().map(|net| {
+        let fields = vec![
+            ("dst-address", plain(net)),
+            ("gateway", plain(&names.interface)),
+            ("distance", plain(site.routing.distance)),
+            ("routing-table", plain(&site.routing.table)),
+            ("disabled", plain(false)),
+        ];
+        let menu = by_family(net, &menu::IP_ROUTE, &menu::IP_ROUTE6);
+        DesiredRow::new(menu, keyed(Role::Route, net), fields).identified_by(&["dst-address"])
+    }));
+    rows
+}
+
+fn by_family(net: IpNet, v4: &'static Menu, v6: &'static Menu) -> &'static Menu {
+    match net {
+        IpNet::V4(_) => v4,
+        IpNet::V6(_) => v6,
+    }
+}
+
+/// The key that tells the IPv6 twin of a rule apart.
+const IPV6_KEY: &str = "ipv6";
+
+fn rule(site: &Site, names: &Names, need: Need) -> DesiredRow {
+    let text = |field, value: &str| (field, plain(value));
+    let icmp = if need.menu.family == Family::V6 { "icmpv6" } else { "icmp" };
+    let mut fields = match need.role {
+        Role::ForwardIn => vec![
+            text("chain", "forward"),
+            text("action", "accept"),
+            text("in-interface-list", &names.interface_list),
+            text("src-address-list", &names.theirs),
+            text("dst-address-list", &names.ours),
+        ],
+        Role::ForwardOut => vec![
+            text("chain", "forward"),
+            text("action", "accept"),
+            text("out-interface-list", &names.interface_list),
+            text("src-address-list", &names.ours),
+            text("dst-address-list", &names.theirs),
+        ],
+        Role::InputIcmp => vec![
+            text("chain", "input"),
+            text("action", "accept"),
+            text("protocol", icmp),
+            text("in-interface-list", &names.interface_list),
+            text("src-address-list", &names.theirs),
+        ],
+        Role::InputPort => vec![
+            text("chain", "input"),
+            text("action", "accept"),
+            text("protocol", "udp"),
+            ("dst-port", plain(site.tunnel.listen_port.unwrap_or_default())),
+        ],
+        Role::NoNat => vec![
+            text("chain", "srcnat"),
+            text("action", "accept"),
+            text("out-interface-list", &names.interface_list),
+            text("src-address-list", &names.ours),
+            text("dst-address-list", &names.theirs),
+        ],
+        _ => vec![
+            text("chain", "forward"),
+            text("action", "change-mss"),
+            text("new-mss", "clamp-to-pmtu"),
+            text("passthrough", "true"),
+            text("protocol", "tcp"),
+            text("tcp-flags", "syn"),
+            text("out-interface-list", &names.interface_list),
+        ],
+    };
+    fields.push(("disabled", plain(false)));
+    let marker = match need.menu.family {
+        Family::V6 => Marker::keyed(&site.id, need.role, IPV6_KEY),
+        _ => Marker::new(&site.id, need.role),
+    };
+    DesiredRow { menu: need.menu, marker, fields, identity: &["chain"], before: need.before }
+}
+
+/// Returns the rows for a router that nobody can look at: with every firewall row, for a script to place.
+#[must_use]
+pub fn desired_unseen(site: &Site) -> Vec<DesiredRow> {
+    let names = Names::of(site);
+    let mut rows = tunnel_rows(site, &names);
+    rows.extend(network_rows(site, &names));
+    for (family, filter, mangle) in
+        [(Family::V4, &menu::FILTER, &menu::MANGLE), (Family::V6, &menu::FILTER6, &menu::MANGLE6)]
+    {
+        let both = !of_family(&site.advertise, family).is_empty() && !of_family(&site.reach, family).is_empty();
+        let mut needs = Vec::new();
+        if both {
+            needs.extend([(Role::ForwardIn, filter), (Role::ForwardOut, filter), (Role::Mss, mangle)]);
+        }
+        if site.tunnel.listen_port.is_some() && family == Family::V4 {
+            needs.push((Role::InputPort, filter));
+        }
+        rows.extend(needs.into_iter().map(|(role, menu)| rule(site, &names, Need { role, menu, before: None })));
+    }
+    rows
+}

@@ -1,0 +1,16 @@
+//! Brings a router to what a site wants: desired, observe, plan, apply, observe again, prove.
+//!
+//! Reading the router, deciding, and writing to it are three steps. Deciding is pure. Only `apply` writes, and only rows
+//! that carry our marker.
+
+pub mod apply;
+pub mod converge;
+pub mod decide;
+pub mod desired;
+pub mod entry;
+pub mod firewall;
+pub mod names;
+pub mod observe;
+pub mod plan;
+pub mod preflight;
+pub mod prove;

@@ -1,0 +1,172 @@
+//! Which rows are ours beyond doubt.
+
+use std::collections::BTreeMap;
+
+use super::super::desired::DesiredRow;
+use super::super::entry::Entry;
+use super::super::observe::Observed;
+use crate::domain::{Marker, Role, SiteId};
+use crate::routeros::menu::{self, Menu};
+
+/// A row that is ours.
+#[derive(Clone, Debug)]
+pub struct OwnRow<'a> {
+    /// Where it is.
+    pub menu: &'static Menu,
+    /// What its comment says.
+    pub marker: Marker,
+    /// What it says.
+    pub entry: &'a Entry,
+}
+
+/// A doubt about the ownership of rows: reported, and nothing is done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Ambiguity {
+    /// `WinBox` copies comments along with rows.
+    #[error("{count} rows of {path} carry the marker {marker}")]
+    Twice {
+        /// The menu.
+        path: &'static str,
+        /// The marker.
+        marker: Marker,
+        /// How many rows have it.
+        count: usize,
+    },
+    /// The marker says one thing and the row another.
+    #[error("a row of {path} carries the marker {marker}, but its {field} is {value:?}")]
+    NotWhatItSays {
+        /// The menu.
+        path: &'static str,
+        /// The marker.
+        marker: Marker,
+        /// The field that tells.
+        field: &'static str,
+        /// What it says.
+        value: String,
+    },
+    /// A marker in a menu where such a row cannot be.
+    #[error("a row of {path} carries the marker {marker}, which has no place in that menu")]
+    WrongMenu {
+        /// The menu.
+        path: &'static str,
+        /// The marker.
+        marker: Marker,
+    },
+    /// A role of a newer version.
+    #[error("a row of {path} carries the marker {marker}, whose role this version of sitepeer does not know")]
+    UnknownRole {
+        /// The menu.
+        path: &'static str,
+        /// The marker.
+        marker: Marker,
+    },
+}
+
+impl Ambiguity {
+    /// Returns the way out, for people.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::UnknownRole { .. } => "a newer sitepeer made this row: use that version, or its `remove`",
+            _ => "look at these rows; take the comment off, or remove, the one that sitepeer did not make",
+        }
+    }
+}
+
+/// Returns a site's rows in the order of menus and rows.
+///
+/// `desired` says what identifies a row that is wanted; with none, as for a removal, the marker's key alone does.
+///
+/// # Errors
+/// Every doubt there is.
+pub fn own_rows<'a>(
+    site: &SiteId,
+    desired: &[DesiredRow],
+    observed: &'a Observed,
+) -> Result<Vec<OwnRow<'a>>, Vec<Ambiguity>> {
+    let rows: Vec<OwnRow<'a>> = observed
+        .marked()
+        .filter(|(_, _, marker)| marker.site == *site)
+        .map(|(menu, entry, marker)| OwnRow { menu, marker, entry })
+        .collect();
+    let mut doubts = duplicates(&rows);
+    let interface = interface_name(&rows);
+    for row in &rows {
+        doubts.extend(doubt(row, desired, interface));
+    }
+    if doubts.is_empty() { Ok(rows) } else { Err(doubts) }
+}
+
+/// Returns the present name of our interface, whatever it should be.
+pub fn interface_name<'a>(rows: &[OwnRow<'a>]) -> Option<&'a [u8]> {
+    rows.iter().find(|row| row.marker.role == Role::Interface && row.menu == &menu::WIREGUARD)?.entry.get("name")
+}
+
+fn duplicates(rows: &[OwnRow<'_>]) -> Vec<Ambiguity> {
+    let mut seen: BTreeMap<(&'static str, &Marker), usize> = BTreeMap::new();
+    for row in rows {
+        *seen.entry((row.menu.path, &row.marker)).or_default() += 1;
+    }
+    let twice = seen.into_iter().filter(|(_, count)| *count > 1);
+    twice.map(|((path, marker), count)| Ambiguity::Twice { path, marker: marker.clone(), count }).collect()
+}
+
+fn doubt(row: &OwnRow<'_>, desired: &[DesiredRow], interface: Option<&[u8]>) -> Option<Ambiguity> {
+    let (path, marker) = (row.menu.path, row.marker.clone());
+    let wanted = desired.iter().find(|wanted| wanted.marker == row.marker && wanted.menu == row.menu);
+    if let Role::Unknown(_) = marker.role {
+        // A removal takes it out; a plan cannot know what it is for.
+        return (!desired.is_empty()).then_some(Ambiguity::UnknownRole { path, marker });
+    }
+    if !menus_of(&marker.role).contains(&path) {
+        return Some(Ambiguity::WrongMenu { path, marker });
+    }
+    let not = |field: &'static str| {
+        let value = row.entry.text(field).unwrap_or_default().into_owned();
+        Some(Ambiguity::NotWhatItSays { path, marker: marker.clone(), field, value })
+    };
+    if let (Some(field), Some(key)) = (key_field(&marker.role), &marker.key) {
+        let meant = row.menu.field(field).map(|f| f.canonical(Some(key.as_bytes())));
+        if meant != Some(row.entry.canonical(row.menu, field)) {
+            return not(field);
+        }
+    }
+    for field in wanted.map_or(&[][..], |wanted| wanted.identity) {
+        let value = wanted.and_then(|w| w.wants(field)).map(|v| v.expose().as_bytes());
+        let meant = row.menu.field(field).map(|f| f.canonical(value));
+        let have = row.entry.canonical(row.menu, field);
+        let ours_by_its_old_name = *field == "interface" && interface == Some(&have[..]);
+        if meant.as_ref() != Some(&have) && !ours_by_its_old_name {
+            return not(field);
+        }
+    }
+    None
+}
+
+/// The field that a role's key repeats.
+fn key_field(role: &Role) -> Option<&'static str> {
+    match role {
+        Role::Route => Some("dst-address"),
+        Role::Address | Role::Ours | Role::Theirs => Some("address"),
+        _ => None,
+    }
+}
+
+/// Where rows of a role can be.
+fn menus_of(role: &Role) -> &'static [&'static str] {
+    match role {
+        Role::Interface => &["/interface/wireguard"],
+        Role::Peer => &["/interface/wireguard/peers"],
+        Role::InterfaceList => &["/interface/list"],
+        Role::ListMember => &["/interface/list/member"],
+        Role::Address => &["/ip/address", "/ipv6/address"],
+        Role::Route => &["/ip/route", "/ipv6/route"],
+        Role::Ours | Role::Theirs | Role::Lock => &["/ip/firewall/address-list", "/ipv6/firewall/address-list"],
+        Role::ForwardIn | Role::ForwardOut | Role::InputPort | Role::InputIcmp => {
+            &["/ip/firewall/filter", "/ipv6/firewall/filter"]
+        }
+        Role::NoNat => &["/ip/firewall/nat", "/ipv6/firewall/nat"],
+        Role::Mss => &["/ip/firewall/mangle", "/ipv6/firewall/mangle"],
+        Role::Unknown(_) => &[],
+    }
+}

@@ -1,0 +1,168 @@
+//! Proves that a tunnel carries traffic: a handshake, and an answer through it.
+//!
+//! Reads and pings only; that a tunnel is not proven is an outcome, not an error.
+
+mod diagnose;
+
+pub use diagnose::{Cause, diagnose};
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::entry::Entry;
+use crate::domain::{Endpoint, Host, Marker, Role, Site};
+use crate::routeros::client::Client;
+use crate::routeros::command::Command;
+use crate::routeros::error::CallError;
+use crate::routeros::menu::{self, parse_duration};
+
+/// The oldest handshake of a live session: WireGuard makes a new one every two minutes while there is traffic.
+pub const RECENT: Duration = Duration::from_secs(180);
+/// Between two looks: short beside a person's patience, long beside a router's work.
+const LOOK_EVERY: Duration = Duration::from_millis(300);
+
+/// How new the handshake must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// The peer was just made: any handshake it has is newer than that.
+    Any,
+    /// The keys of a peer that was there were written: it must have begun after this moment.
+    After(Instant),
+    /// Nothing that makes a session was written: no older than [`RECENT`].
+    Recent,
+}
+
+/// What proves the tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// Age of the handshake when it was read, whole seconds.
+    pub handshake_age: Duration,
+    /// Which probe answered.
+    pub probe: IpAddr,
+    /// Its round-trip time through the tunnel, by the router's own measure.
+    pub rtt: Duration,
+    /// How long the proof took.
+    pub waited: Duration,
+}
+
+/// What was seen until the time was over.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    /// Our peer's row, as it was read last.
+    pub peer: Option<Entry>,
+    /// Whether the handshake was new enough.
+    pub handshake: bool,
+    /// Whether any probe answered.
+    pub answered: bool,
+    /// What the router said of a ping it refused.
+    pub ping_refused: Option<String>,
+}
+
+/// Waits for the proof, at most `timeout`.
+///
+/// # Errors
+/// Any [`CallError`] but a refused ping.
+///
+/// # Cancel safety
+/// Nothing is written: the future can be dropped at any time.
+pub async fn prove(
+    client: &Client,
+    site: &Site,
+    handshake: Handshake,
+    timeout: Duration,
+) -> Result<Result<Proof, Evidence>, CallError> {
+    let begun = Instant::now();
+    let mut seen = Evidence::default();
+    for probe in site.tunnel.probe.iter().cycle() {
+        let pinged = ping(client, *probe, 1, LOOK_EVERY).await?;
+        let peer = read_peer(client, site).await?;
+        let age = peer.as_ref().and_then(|peer| parse_duration(peer.get("last-handshake")?));
+        let is_new = age.is_some_and(|age| new_enough(handshake, age));
+        let rtt = pinged.rtts.last().copied();
+        seen.handshake = is_new;
+        seen.answered |= rtt.is_some();
+        seen.ping_refused = pinged.refused;
+        let right_endpoint = peer.as_ref().is_some_and(|peer| speaks_to(peer, site.endpoint()));
+        seen.peer = peer;
+        if let (true, Some(handshake_age), Some(rtt), true) = (is_new, age, rtt, right_endpoint) {
+            return Ok(Ok(Proof { handshake_age, probe: *probe, rtt, waited: begun.elapsed() }));
+        }
+        if begun.elapsed() >= timeout {
+            break;
+        }
+        // Pacing: a look costs the router a ping, and nothing tells us when a handshake comes.
+        tokio::time::sleep(LOOK_EVERY.min(timeout.saturating_sub(begun.elapsed()))).await;
+    }
+    Ok(Err(seen))
+}
+
+/// The router counts whole seconds: an age of 0 s may be almost one.
+fn new_enough(handshake: Handshake, age: Duration) -> bool {
+    const COUNTED_BY: Duration = Duration::from_secs(1);
+    match handshake {
+        Handshake::Any => true,
+        Handshake::After(start) => age + COUNTED_BY <= start.elapsed(),
+        Handshake::Recent => age <= RECENT,
+    }
+}
+
+/// Whether the session is with the endpoint that is configured, where that can be told: a name stands for any address.
+fn speaks_to(peer: &Entry, endpoint: Option<&Endpoint>) -> bool {
+    match endpoint {
+        Some(Endpoint { host: Host::Address(address), port }) => {
+            let current: Option<IpAddr> = peer.parse("current-endpoint-address");
+            let current_port: Option<u16> = peer.parse("current-endpoint-port");
+            current.is_none_or(|current| current == *address) && current_port.is_none_or(|current| current == *port)
+        }
+        _ => true,
+    }
+}
+
+/// Reads our peer's row, without its secrets.
+///
+/// # Errors
+/// Any [`CallError`].
+pub async fn read_peer(client: &Client, site: &Site) -> Result<Option<Entry>, CallError> {
+    let marker = Marker::new(&site.id, Role::Peer);
+    let mut fields: Vec<&str> = vec![".id"];
+    fields.extend(menu::PEERS.proplist());
+    let reply = client.call(&Command::new("/interface/wireguard/peers/print").proplist(&fields)).await?;
+    let entries = reply
+        .rows
+        .iter()
+        .map(|row| Entry::new(row.iter().filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, value)))));
+    Ok(entries.into_iter().find(|entry| entry.marker().as_ref() == Some(&marker)))
+}
+
+/// What came of pinging.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pinged {
+    /// How many were sent.
+    pub sent: u32,
+    /// Round-trip times of those that came back, by the router's own measure.
+    pub rtts: Vec<Duration>,
+    /// What the router said if it would not ping.
+    pub refused: Option<String>,
+}
+
+/// Lets the router ping an address.
+///
+/// A name that does not resolve is refused. *Source:* recorded `/tool/ping` of 7.24.3.
+///
+/// # Errors
+/// Any [`CallError`] but the router's refusal.
+pub async fn ping(client: &Client, to: impl ToString, count: u32, every: Duration) -> Result<Pinged, CallError> {
+    let command = Command::new("/tool/ping")
+        .attr("address", to.to_string())
+        .attr("count", count.to_string())
+        .attr("interval", menu::format_duration(every));
+    let mut pinged = Pinged { sent: count, ..Pinged::default() };
+    match client.call(&command).await {
+        Ok(reply) => pinged.rtts = reply.rows.iter().filter_map(|row| parse_duration(row.get("time")?)).collect(),
+        Err(error) => match error.refusal() {
+            Some(refusal) => pinged.refused = Some(refusal.to_string()),
+            None => return Err(error),
+        },
+    }
+    Ok(pinged)
+}
