@@ -10,11 +10,13 @@
 //! | [`options`], [`faults`] | what is chosen about a device |
 //! | `schema` | menus, arguments and types by version |
 //! | `device` | rows and commands, without I/O |
+//! | [`plane`] | what the device does with packets: real WireGuard, routes, firewall, ping |
 //! | `server` | sockets, sessions, login, faults of the link |
 
 mod device;
 pub mod faults;
 pub mod options;
+pub mod plane;
 mod schema;
 mod server;
 

@@ -1,0 +1,53 @@
+//! The hosts behind a simulated router: they answer pings, and remember who asked.
+
+use std::collections::{HashSet, VecDeque};
+use std::net::IpAddr;
+
+use super::config::Lan;
+use super::packet::{IpPacket, Transport};
+
+/// How many askers a network remembers; tests and the demo look at the last few.
+const MAX_SEEN: usize = 64;
+
+/// An echo request that a LAN host received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeenEcho {
+    /// The host that was asked.
+    pub host: IpAddr,
+    /// The source address the host saw (after any NAT on the way).
+    pub from: IpAddr,
+}
+
+/// The hosts of one network.
+#[derive(Debug)]
+pub(super) struct LanHosts {
+    pub interface: String,
+    hosts: HashSet<IpAddr>,
+    seen: VecDeque<SeenEcho>,
+}
+
+impl LanHosts {
+    pub fn new(lan: Lan) -> Self {
+        Self { interface: lan.interface, hosts: lan.hosts.into_iter().collect(), seen: VecDeque::new() }
+    }
+
+    pub fn has(&self, host: IpAddr) -> bool {
+        self.hosts.contains(&host)
+    }
+
+    /// Hands a host a packet; returns its answer to an echo request.
+    pub fn receive(&mut self, packet: &IpPacket) -> Option<IpPacket> {
+        if matches!(packet.transport(), Transport::EchoRequest { .. }) {
+            if self.seen.len() == MAX_SEEN {
+                self.seen.pop_front();
+            }
+            self.seen.push_back(SeenEcho { host: packet.destination(), from: packet.source() });
+        }
+        packet.echo_reply()
+    }
+
+    /// The last echo requests its hosts received, oldest first.
+    pub fn seen(&self) -> impl Iterator<Item = SeenEcho> {
+        self.seen.iter().copied()
+    }
+}
