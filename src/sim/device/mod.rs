@@ -1,0 +1,192 @@
+//! The device: its rows, and what each command does to them.
+//!
+//! Pure but for the clock and random keys: no sockets and no tasks here. A session hands in a [`Request`] and gets an
+//! [`Answer`]; the data plane's facts are put in with [`Device::note`] before a print.
+
+mod clock;
+mod command;
+mod complete;
+mod derive;
+mod factory;
+mod policy;
+mod refusal;
+mod rows;
+mod rules;
+mod write;
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+
+pub(crate) use clock::Clock;
+pub(crate) use command::{Answer, PingSpec, Request};
+pub(crate) use policy::{Viewer, parse_policies};
+pub use refusal::Trap;
+pub(crate) use refusal::{Refusal, Texts};
+pub use rows::{DeviceState, StateOptions};
+pub(crate) use rows::{Item, Table, View, Wanted};
+pub(crate) use rules::{Rules, rules_of};
+
+use super::options::SimOptions;
+use super::schema::{Schema, SchemaError};
+
+/// Changes a `listen` can be behind before it loses some.
+const CHANGE_BACKLOG: usize = 4096;
+
+/// What the data plane knows and rows show.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Live {
+    /// By the id of the interface row.
+    pub(crate) running: HashMap<u32, bool>,
+    /// By the id of the peer row.
+    pub(crate) peers: HashMap<u32, LivePeer>,
+}
+
+/// What the data plane knows of one WireGuard peer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LivePeer {
+    pub(crate) rx: u64,
+    pub(crate) tx: u64,
+    pub(crate) handshake_age: Option<Duration>,
+    pub(crate) endpoint: Option<SocketAddr>,
+}
+
+/// A row that came, changed or went, for `listen`.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    pub(crate) table: &'static str,
+    pub(crate) id: u32,
+    pub(crate) gone: bool,
+}
+
+/// Someone who is logged in.
+#[derive(Clone, Debug)]
+pub(crate) struct LoggedIn {
+    pub(crate) id: u32,
+    pub(crate) user: String,
+    pub(crate) group: String,
+    pub(crate) via: &'static str,
+    pub(crate) when: String,
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+}
+
+/// The simulated device.
+pub(crate) struct Device {
+    pub(crate) options: SimOptions,
+    pub(crate) schema: Schema,
+    pub(crate) texts: Texts,
+    pub(crate) clock: Clock,
+    pub(crate) live: Live,
+    pub(crate) sessions: Vec<LoggedIn>,
+    tables: BTreeMap<&'static str, Table>,
+    changes: broadcast::Sender<Change>,
+    next_session: u32,
+    /// Writing commands executed since the start.
+    pub(crate) writes: u64,
+    /// How often the sessions of a peer were dropped by a `set`: the plane takes another number for another peer.
+    pub(crate) resets: HashMap<u32, u32>,
+}
+
+impl Device {
+    /// Makes a device with its factory rows.
+    ///
+    /// # Errors
+    /// [`SchemaError`] if the data built into the program is malformed.
+    pub(crate) fn new(options: SimOptions) -> Result<Self, SchemaError> {
+        let mut schema = Schema::of_version(&options.version)?;
+        if options.version.major() < 7 {
+            schema.without(&["/interface/wireguard", "/routing/table"]);
+        } else if !options.wireguard {
+            schema.without(&["/interface/wireguard"]);
+        }
+        let old_dates = options.version < crate::domain::RouterOsVersion::new(7, 10, 0);
+        let (changes, _) = broadcast::channel(CHANGE_BACKLOG);
+        let mut device = Self {
+            schema,
+            texts: Texts::load()?,
+            clock: Clock::new(old_dates),
+            live: Live::default(),
+            sessions: Vec::new(),
+            tables: BTreeMap::new(),
+            changes,
+            next_session: 1,
+            writes: 0,
+            resets: HashMap::new(),
+            options,
+        };
+        factory::fill(&mut device);
+        device.settle();
+        Ok(device)
+    }
+
+    pub(crate) fn table(&self, name: &str) -> &[Item] {
+        self.tables.get(name).map(Table::items).unwrap_or_default()
+    }
+
+    pub(crate) fn table_mut(&mut self, name: &'static str) -> &mut Table {
+        self.tables.entry(name).or_insert_with(|| Table::new(1))
+    }
+
+    /// Takes the newest facts from the data plane.
+    pub(crate) fn note(&mut self, live: Live) {
+        self.live = live;
+    }
+
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+
+    fn announce(&self, table: &'static str, id: u32, gone: bool) {
+        // Nobody listening is the usual case, and no error.
+        drop(self.changes.send(Change { table, id, gone }));
+    }
+
+    /// Enters a session into `/user/active` and returns its number.
+    pub(crate) fn log_in(&mut self, user: &str, via: &'static str, local: SocketAddr, remote: SocketAddr) -> u32 {
+        let id = self.next_session;
+        self.next_session += 1;
+        let group = self.user(user).and_then(|i| i.fields.text("group")).unwrap_or("full").to_owned();
+        let when = self.clock.stamp();
+        self.sessions.push(LoggedIn { id, user: user.to_owned(), group, via, when, local, remote });
+        id
+    }
+
+    pub(crate) fn log_out(&mut self, id: u32) {
+        self.sessions.retain(|s| s.id != id);
+    }
+
+    pub(crate) fn user(&self, name: &str) -> Option<&Item> {
+        self.table("/user").iter().find(|item| item.fields.is("name", name) && item.is_enabled())
+    }
+
+    /// What a user may do, by the policies of their group.
+    pub(crate) fn viewer(&self, user: &str) -> Viewer {
+        let group = self.user(user).and_then(|item| item.fields.text("group"));
+        let policies = group
+            .and_then(|group| self.table("/user/group").iter().find(|item| item.fields.is("name", group)))
+            .and_then(|item| item.fields.text("policy"))
+            .map(parse_policies)
+            .unwrap_or_default();
+        Viewer { user: user.to_owned(), policies }
+    }
+
+    /// The limit that `/ip/service` sets for a service.
+    pub(crate) fn max_sessions(&self, service: &str) -> usize {
+        let row = self.table("/ip/service").iter().find(|item| item.fields.is("name", service));
+        row.and_then(|item| item.fields.text("max-sessions")).and_then(|n| n.parse().ok()).unwrap_or(usize::MAX)
+    }
+
+    /// Starts anew as after a power cut: configuration stays, everything else is lost.
+    pub(crate) fn reboot(&mut self) {
+        self.sessions.clear();
+        self.live = Live::default();
+        self.clock.reboot();
+        for name in ["/ip/firewall/address-list", "/ipv6/firewall/address-list"] {
+            self.table_mut(name).retain(|item| item.expires.is_none());
+        }
+        self.settle();
+    }
+}

@@ -1,0 +1,185 @@
+//! What can be made to go wrong, by name.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A fault of the device, its link or its answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The connection ends after the n-th sentence was executed, without its answer. Once.
+    CloseAfter(u64),
+    /// The connection ends when the n-th sentence arrived, before it is executed. Once.
+    CloseBefore(u64),
+    /// The link carries so many bytes per second, each way.
+    Slow(u64),
+    /// Every byte travels in a segment of its own.
+    OneByteSegments,
+    /// Connections are taken and never answered.
+    NoAnswer,
+    /// Every login is refused as wrong.
+    RefuseLogin,
+    /// Logins are refused as those of users without the policy `api`.
+    NoApiPolicy,
+    /// The session table is full.
+    SessionLimit,
+    /// So many foreign rows are added to `/ip/firewall/address-list`.
+    ForeignRows(usize),
+    /// A foreign rule's comment is not UTF-8.
+    NonUtf8Comment,
+    /// The n-th sentence is answered with a length header of 4 GiB.
+    HugeLength(u64),
+    /// The n-th sentence is answered with bytes that are no sentence.
+    Garbage(u64),
+    /// The n-th writing command is refused.
+    TrapOnWrite(u64),
+    /// The device reboots right after the n-th writing command, without an answer.
+    RebootOnWrite(u64),
+    /// The clock is wrong by so many seconds.
+    ClockJump(ClockJump),
+    /// `.tag` is the last word of each reply, not the second.
+    TagLast,
+    /// Setting a WireGuard peer's allowed addresses drops its session.
+    DropSessionOnSet,
+    /// So much delay in each direction.
+    Latency(Duration),
+}
+
+/// Where the clock goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockJump {
+    /// To 1970, as without a battery.
+    Epoch,
+    /// By so many seconds, back if negative.
+    By(i64),
+}
+
+/// The names that `--fault` takes, with what stands behind `=`.
+pub const FAULT_NAMES: [&str; 18] = [
+    "close-after=N",
+    "close-before=N",
+    "slow=BYTES_PER_SEC",
+    "one-byte-segments",
+    "no-answer",
+    "refuse-login",
+    "no-api-policy",
+    "session-limit",
+    "foreign-rows[=N]",
+    "non-utf8-comment",
+    "huge-length[=N]",
+    "garbage[=N]",
+    "trap-on-write=K",
+    "reboot-on-write=K",
+    "clock-jump=SECS|epoch",
+    "tag-last",
+    "drop-session-on-set",
+    "latency=MS",
+];
+
+/// How many rows `foreign-rows` adds when it is not told.
+const FOREIGN_ROWS: usize = 10_000;
+
+/// A text is not a fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidFault {
+    /// No fault has this name.
+    #[error("no fault is called {0:?}; the faults are {list}", list = FAULT_NAMES.join(", "))]
+    Unknown(String),
+    /// The fault needs a number.
+    #[error("fault {name:?} needs a number behind =, not {value:?}")]
+    Argument {
+        /// The fault's name.
+        name: String,
+        /// What stood there.
+        value: String,
+    },
+}
+
+impl FromStr for Fault {
+    type Err = InvalidFault;
+
+    fn from_str(text: &str) -> Result<Self, InvalidFault> {
+        let (name, value) = text.split_once('=').unwrap_or((text, ""));
+        let number = || positive(name, value);
+        let number_or = |fallback: u64| if value.is_empty() { Ok(fallback) } else { positive(name, value) };
+        Ok(match name {
+            "close-after" => Self::CloseAfter(number()?),
+            "close-before" => Self::CloseBefore(number()?),
+            "slow" => Self::Slow(number()?),
+            "one-byte-segments" => Self::OneByteSegments,
+            "no-answer" => Self::NoAnswer,
+            "refuse-login" => Self::RefuseLogin,
+            "no-api-policy" => Self::NoApiPolicy,
+            "session-limit" => Self::SessionLimit,
+            "foreign-rows" if value.is_empty() => Self::ForeignRows(FOREIGN_ROWS),
+            "foreign-rows" => Self::ForeignRows(usize::try_from(number()?).unwrap_or(usize::MAX)),
+            "non-utf8-comment" => Self::NonUtf8Comment,
+            "huge-length" => Self::HugeLength(number_or(1)?),
+            "garbage" => Self::Garbage(number_or(1)?),
+            "trap-on-write" => Self::TrapOnWrite(number()?),
+            "reboot-on-write" => Self::RebootOnWrite(number()?),
+            "clock-jump" if value == "epoch" => Self::ClockJump(ClockJump::Epoch),
+            "clock-jump" => Self::ClockJump(ClockJump::By(value.parse().map_err(|_| bad_argument(name, value))?)),
+            "tag-last" => Self::TagLast,
+            "drop-session-on-set" => Self::DropSessionOnSet,
+            "latency" => Self::Latency(Duration::from_millis(number()?)),
+            _ => return Err(InvalidFault::Unknown(name.to_owned())),
+        })
+    }
+}
+
+fn positive(name: &str, value: &str) -> Result<u64, InvalidFault> {
+    value.parse().ok().filter(|n| *n > 0).ok_or_else(|| bad_argument(name, value))
+}
+
+fn bad_argument(name: &str, value: &str) -> InvalidFault {
+    InvalidFault::Argument { name: name.to_owned(), value: value.to_owned() }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CloseAfter(n) => write!(f, "close-after={n}"),
+            Self::CloseBefore(n) => write!(f, "close-before={n}"),
+            Self::Slow(n) => write!(f, "slow={n}"),
+            Self::OneByteSegments => f.write_str("one-byte-segments"),
+            Self::NoAnswer => f.write_str("no-answer"),
+            Self::RefuseLogin => f.write_str("refuse-login"),
+            Self::NoApiPolicy => f.write_str("no-api-policy"),
+            Self::SessionLimit => f.write_str("session-limit"),
+            Self::ForeignRows(n) => write!(f, "foreign-rows={n}"),
+            Self::NonUtf8Comment => f.write_str("non-utf8-comment"),
+            Self::HugeLength(n) => write!(f, "huge-length={n}"),
+            Self::Garbage(n) => write!(f, "garbage={n}"),
+            Self::TrapOnWrite(n) => write!(f, "trap-on-write={n}"),
+            Self::RebootOnWrite(n) => write!(f, "reboot-on-write={n}"),
+            Self::ClockJump(ClockJump::Epoch) => f.write_str("clock-jump=epoch"),
+            Self::ClockJump(ClockJump::By(n)) => write!(f, "clock-jump={n}"),
+            Self::TagLast => f.write_str("tag-last"),
+            Self::DropSessionOnSet => f.write_str("drop-session-on-set"),
+            Self::Latency(d) => write!(f, "latency={}", d.as_millis()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_name_is_read_and_written_back() {
+        for name in FAULT_NAMES {
+            let text = name.split(['=', '[']).next().unwrap().to_owned();
+            let text = if name.contains('=') { format!("{text}=7") } else { text };
+            assert_eq!(text.parse::<Fault>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn an_unknown_fault_is_answered_with_the_names_of_all() {
+        let error = "close-afte=1".parse::<Fault>().unwrap_err().to_string();
+        assert!(FAULT_NAMES.iter().all(|name| error.contains(name)), "{error}");
+        assert!("close-after".parse::<Fault>().is_err());
+        assert!("slow=0".parse::<Fault>().is_err());
+    }
+}

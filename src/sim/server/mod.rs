@@ -1,0 +1,319 @@
+//! The device on the network: listeners, sessions, and the handle by which tests and the demo hold it.
+//!
+//! # Tasks
+//!
+//! A listener for each of API and api-ssl; for each connection a session, its writer, and a task for each `listen` or ping that
+//! runs on. All belong to the [`SimRouter`]: dropping it ends them.
+
+mod armed;
+mod link;
+mod login;
+mod reply;
+mod running;
+mod session;
+mod tls;
+mod uplink;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+
+use self::armed::Armory;
+use self::link::{LinkQuality, Stream, degrade};
+pub use self::tls::TlsError;
+use self::uplink::Uplink;
+use super::device::{Answer, Device, DeviceState, Request, StateOptions, Trap, Viewer};
+use super::faults::Fault;
+use super::options::SimOptions;
+use super::schema::SchemaError;
+
+/// How long a rebooting device is away. A real one takes a minute; a test has no use for that.
+const REBOOT_TIME: Duration = Duration::from_millis(300);
+/// How long a listener tries to get its port back after a reboot.
+const REBIND_DEADLINE: Duration = Duration::from_secs(5);
+const REBIND_PAUSE: Duration = Duration::from_millis(50);
+/// A TLS handshake that takes longer is given up.
+const TLS_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Why a simulated device cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum SimError {
+    /// The data built into the program is malformed.
+    #[error("cannot read the menus")]
+    Schema(#[from] SchemaError),
+    /// The address to listen on is taken or not ours.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// api-ssl has no certificate.
+    #[error("cannot serve api-ssl")]
+    Tls(#[from] TlsError),
+}
+
+/// What sessions share.
+pub(crate) struct Shared {
+    device: Mutex<Device>,
+    faults: Mutex<Armory>,
+    uplink: Uplink,
+    /// Counts reboots; sessions and listeners of an older count end.
+    boots: watch::Sender<u64>,
+}
+
+impl Shared {
+    /// The lock is never held across an await, and a panic of another holder leaves rows as they are.
+    pub(crate) fn device(&self) -> MutexGuard<'_, Device> {
+        self.device.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn faults(&self) -> MutexGuard<'_, Armory> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reboots: every connection drops, what is not configuration is lost.
+    async fn reboot(&self) {
+        self.device().reboot();
+        self.boots.send_modify(|count| *count += 1);
+        self.uplink.restart(self).await;
+    }
+
+    fn link_quality(&self) -> LinkQuality {
+        let mut quality = LinkQuality::default();
+        for fault in self.faults().all() {
+            match fault {
+                Fault::Slow(rate) => quality.bytes_per_second = Some(*rate),
+                Fault::OneByteSegments => quality.one_byte_segments = true,
+                Fault::Latency(delay) => quality.latency = Some(*delay),
+                _ => {}
+            }
+        }
+        quality
+    }
+}
+
+/// A running simulated device; dropping it ends it.
+pub struct SimRouter {
+    shared: Arc<Shared>,
+    api: SocketAddr,
+    api_ssl: Option<(SocketAddr, [u8; 32])>,
+    _tasks: JoinSet<()>,
+}
+
+impl SimRouter {
+    /// Starts a device that answers on the addresses of `options`.
+    ///
+    /// # Errors
+    /// [`SimError`] if an address cannot be listened on, or api-ssl has no certificate.
+    pub async fn start(options: SimOptions) -> Result<Self, SimError> {
+        let identity = match options.api_ssl {
+            Some(_) => Some(tls::identity(options.tls_cert_file.as_deref(), &options.identity)?),
+            None => None,
+        };
+        let mut armory = Armory::default();
+        options.faults.iter().for_each(|fault| armory.arm(*fault));
+        let (api_at, ssl_at) = (options.api, options.api_ssl);
+        let uplink = Uplink::start(&options).await;
+        let (boots, _) = watch::channel(0);
+        let device = Mutex::new(Device::new(options)?);
+        let shared = Arc::new(Shared { device, faults: Mutex::new(armory), uplink, boots });
+        shared.uplink.apply(&shared).await;
+
+        let mut tasks = JoinSet::new();
+        let listener = bind(api_at).await?;
+        let api = local(&listener, api_at)?;
+        tasks.spawn(accept(Arc::clone(&shared), listener, api, None));
+        let mut api_ssl = None;
+        if let (Some(at), Some(identity)) = (ssl_at, identity) {
+            let listener = bind(at).await?;
+            let address = local(&listener, at)?;
+            api_ssl = Some((address, identity.fingerprint));
+            tasks.spawn(accept(Arc::clone(&shared), listener, address, Some(identity.acceptor)));
+        }
+        Ok(Self { shared, api, api_ssl, _tasks: tasks })
+    }
+
+    /// Where the API answers.
+    #[must_use]
+    pub fn api_addr(&self) -> SocketAddr {
+        self.api
+    }
+
+    /// Where api-ssl answers, if it does.
+    #[must_use]
+    pub fn api_ssl_addr(&self) -> Option<SocketAddr> {
+        self.api_ssl.map(|(address, _)| address)
+    }
+
+    /// SHA-256 of the certificate of api-ssl.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<[u8; 32]> {
+        self.api_ssl.map(|(_, fingerprint)| fingerprint)
+    }
+
+    /// Lets something go wrong from now on; counts in it begin now.
+    pub fn inject(&self, fault: Fault) {
+        let mut device = self.shared.device();
+        device.take_fault(fault);
+        device.options.faults.push(fault);
+        drop(device);
+        self.shared.faults().arm(fault);
+    }
+
+    /// Ends all faults. Rows and a clock they changed stay so.
+    pub fn clear_faults(&self) {
+        self.shared.device().options.faults.clear();
+        self.shared.faults().clear();
+    }
+
+    /// How many of the faults that strike once have struck.
+    #[must_use]
+    pub fn faults_fired(&self) -> usize {
+        self.shared.faults().fired()
+    }
+
+    /// All rows of all menus, to be compared.
+    #[must_use]
+    pub fn state(&self, options: StateOptions) -> DeviceState {
+        let mut device = self.shared.device();
+        device.settle();
+        device.state(options)
+    }
+
+    /// How many writing commands the device has executed, refused ones included.
+    #[must_use]
+    pub fn writes(&self) -> u64 {
+        self.shared.device().writes
+    }
+
+    /// How many sessions are logged in.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.shared.device().sessions.len()
+    }
+
+    /// Runs a command as someone at the router's own console would, and returns rows or the id of what was added.
+    ///
+    /// # Errors
+    /// [`Trap`] if the device refuses.
+    pub async fn operator(&self, path: &str, attrs: &[(&str, &[u8])]) -> Result<Vec<OperatorRow>, Trap> {
+        let request = Request::of_words(path, attrs);
+        self.shared.uplink.refresh(&self.shared).await;
+        let answer = {
+            let mut device = self.shared.device();
+            device.run(&Viewer::operator(), &request).map_err(|refusal| device.texts.trap(&refusal))
+        }?;
+        self.shared.uplink.apply(&self.shared).await;
+        Ok(match answer {
+            Answer::Rows(rows) => rows.into_iter().map(|row| row.0).collect(),
+            Answer::Done(Some(ret)) => vec![vec![("ret".to_owned(), ret)]],
+            Answer::Reboot => {
+                self.shared.reboot().await;
+                Vec::new()
+            }
+            _ => Vec::new(),
+        })
+    }
+
+    /// Lets time pass on the device: list entries expire, the clock goes on.
+    pub fn advance(&self, by: Duration) {
+        let mut device = self.shared.device();
+        device.clock.advance(by);
+        device.settle();
+    }
+
+    /// Pulls the plug: connections drop, and after a moment the device answers again.
+    pub async fn reboot(&self) {
+        self.shared.reboot().await;
+    }
+}
+
+/// Names and values of one row.
+pub type OperatorRow = Vec<(String, Vec<u8>)>;
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, SimError> {
+    TcpListener::bind(address).await.map_err(|source| SimError::Listen { address, source })
+}
+
+fn local(listener: &TcpListener, address: SocketAddr) -> Result<SocketAddr, SimError> {
+    listener.local_addr().map_err(|source| SimError::Listen { address, source })
+}
+
+/// Takes connections until the device ends; away during a reboot.
+async fn accept(shared: Arc<Shared>, mut listener: TcpListener, address: SocketAddr, tls: Option<TlsAcceptor>) {
+    let mut boots = shared.boots.subscribe();
+    let mut sessions = JoinSet::new();
+    loop {
+        tokio::select! {
+            taken = listener.accept() => match taken {
+                Ok((socket, remote)) => {
+                    let shared = Arc::clone(&shared);
+                    sessions.spawn(connection(shared, socket, address, remote, tls.clone()));
+                }
+                Err(error) => tracing::debug!(%error, "a connection could not be taken"),
+            },
+            Some(_) = sessions.join_next() => {}
+            _ = boots.changed() => {
+                sessions.shutdown().await;
+                drop(listener);
+                tokio::time::sleep(REBOOT_TIME).await;
+                match rebind(address).await {
+                    Ok(again) => listener = again,
+                    Err(error) => {
+                        tracing::error!(%error, %address, "the port is gone after a reboot");
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn rebind(address: SocketAddr) -> io::Result<TcpListener> {
+    let deadline = Instant::now() + REBIND_DEADLINE;
+    loop {
+        match TcpListener::bind(address).await {
+            Err(_) if Instant::now() < deadline => tokio::time::sleep(REBIND_PAUSE).await,
+            result => return result,
+        }
+    }
+}
+
+async fn connection(
+    shared: Arc<Shared>,
+    socket: TcpStream,
+    local: SocketAddr,
+    remote: SocketAddr,
+    tls: Option<TlsAcceptor>,
+) {
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%error, "no TCP_NODELAY");
+    }
+    let mut tasks = JoinSet::new();
+    let stream = degrade(socket, shared.link_quality(), &mut tasks);
+    let via = if tls.is_some() { "api-ssl" } else { "api" };
+    let stream: Box<dyn Stream> = match tls {
+        None => stream,
+        Some(acceptor) => match tokio::time::timeout(TLS_DEADLINE, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => Box::new(stream),
+            Ok(Err(error)) => return tracing::debug!(%error, %remote, "TLS handshake failed"),
+            Err(_) => return tracing::debug!(%remote, "TLS handshake took too long"),
+        },
+    };
+    session::run(shared, stream, session::Ends { via, local, remote }).await;
+    // What a late link still carries is delivered: its tasks end when both ends are closed.
+    let drained = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(TLS_DEADLINE, drained).await.is_err() {
+        tracing::debug!(%remote, "link did not drain");
+    }
+}

@@ -1,0 +1,6 @@
+//! The simulated RouterOS device, asked over its own API and compared with recorded replies.
+
+mod commands;
+mod data;
+mod extract;
+mod talk;
