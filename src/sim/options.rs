@@ -72,6 +72,8 @@ pub struct SimOptions {
     pub faults: Vec<Fault>,
     /// Names that the device can resolve, with their address.
     pub names: Vec<(String, IpAddr)>,
+    /// Whether packets really travel: WireGuard over UDP on loopback, pings, firewall. Without, no tunnel comes up.
+    pub plane: bool,
 }
 
 impl Default for SimOptions {
@@ -98,6 +100,7 @@ impl Default for SimOptions {
             tls_cert_file: None,
             faults: Vec::new(),
             names: Vec::new(),
+            plane: true,
         }
     }
 }

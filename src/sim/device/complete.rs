@@ -113,8 +113,12 @@ impl Device {
                 self.rename(target, &old, name);
             }
         }
+        let is_peer = rules.menu == "/interface/wireguard/peers";
+        if is_peer && (request.get("endpoint-address").is_some() || request.path.ends_with("/enable")) {
+            self.resolve_again.push(id);
+        }
         let drops = self.options.faults.contains(&crate::sim::faults::Fault::DropSessionOnSet);
-        if drops && rules.menu == "/interface/wireguard/peers" && request.get("allowed-address").is_some() {
+        if drops && is_peer && request.get("allowed-address").is_some() {
             *self.resets.entry(id).or_default() += 1;
         }
     }

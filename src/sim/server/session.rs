@@ -230,7 +230,7 @@ impl Session {
             return self.refuse(tag, &Refusal::WriteFault).await;
         }
         if !writes {
-            self.shared.uplink.refresh(&self.shared).await;
+            self.shared.uplink.refresh(&self.shared, &request.path).await;
         }
         let answer = self.shared.device().run(viewer, request);
         if writes {
