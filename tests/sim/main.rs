@@ -3,4 +3,8 @@
 mod commands;
 mod data;
 mod extract;
+mod faults;
+mod golden;
+mod protocol;
+mod refusals;
 mod talk;
