@@ -13,6 +13,8 @@ pub mod provision;
 pub mod remove;
 pub mod render;
 pub mod report;
+pub mod session;
+pub mod show;
 pub mod sim;
 pub mod status;
 

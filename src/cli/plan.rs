@@ -1,14 +1,30 @@
-//! `sitepeer plan`.
+//! `sitepeer plan`: the difference, with the reason of each change.
 
 use super::args::Plan;
-use super::failure::Failure;
-use super::report::{Outcome, Reporter};
+use super::provision::pending;
+use super::report::{Outcome, Reporter, Verdict};
+use super::{session, show};
+use crate::reconcile::decide::decide;
+use crate::reconcile::observe::Interest;
+
+/// A plan is only shown: whatever it removes.
+const NO_LIMIT: usize = usize::MAX;
 
 /// Carries out `plan`.
 ///
 /// # Errors
-/// Anything that has an exit code of its own (see [`Failure`]); everything else is an internal error.
-pub async fn run(_command: Plan, _reporter: &Reporter) -> anyhow::Result<Outcome> {
-    // LEAD: the body goes here. Tallies by `reporter.tally`, steps by `reporter.event`.
-    Err(Failure::internal("plan is not written yet").into())
+/// Anything that has an exit code of its own; everything else is an internal error.
+pub async fn run(command: Plan, reporter: &Reporter) -> anyhow::Result<Outcome> {
+    let Plan { access, site } = command;
+    let client = session::open(&access, reporter).await?;
+    let interest = Interest::of(&site);
+    let (observed, facts) =
+        futures_util::join!(session::read(&client, &interest, reporter), session::facts(&client, &access, &site));
+    client.close().await;
+    let decision = decide(&site, &observed?, &facts, NO_LIMIT).map_err(|why| show::refused(why, reporter))?;
+    show::decision(&decision, reporter);
+    if decision.plan.is_empty() {
+        return Ok(Outcome::new(Verdict::Converged).detail("changes", 0));
+    }
+    Ok(pending(&decision.plan))
 }

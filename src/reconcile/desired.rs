@@ -21,7 +21,12 @@ pub struct DesiredRow {
     pub identity: &'static [&'static str],
     /// The id of the foreign rule it must stand before.
     pub before: Option<Vec<u8>>,
+    /// A word behind the marker, `name=value`, for those who come without a site config.
+    pub note: Option<String>,
 }
+
+/// What the note of the peer begins with; the probes follow, parted by commas.
+pub const PROBE_NOTE: &str = "probe=";
 
 /// A value to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,12 +50,21 @@ impl Value {
 
 impl DesiredRow {
     fn new(menu: &'static Menu, marker: Marker, fields: Vec<(&'static str, Value)>) -> Self {
-        Self { menu, marker, fields, identity: &[], before: None }
+        Self { menu, marker, fields, identity: &[], before: None, note: None }
     }
 
     fn identified_by(mut self, identity: &'static [&'static str]) -> Self {
         self.identity = identity;
         self
+    }
+
+    /// Returns the comment of a new row.
+    #[must_use]
+    pub fn comment(&self) -> String {
+        match &self.note {
+            Some(note) => format!("{} {note}", self.marker),
+            None => self.marker.to_string(),
+        }
     }
 
     /// Returns the value wanted for a field, if the row says anything of it.
@@ -89,8 +103,16 @@ fn tunnel_rows(site: &Site, names: &Names) -> Vec<DesiredRow> {
         DesiredRow::new(&menu::WIREGUARD, marker(Role::Interface), interface),
         DesiredRow::new(&menu::INTERFACE_LIST, marker(Role::InterfaceList), list),
         DesiredRow::new(&menu::LIST_MEMBER, marker(Role::ListMember), member),
-        DesiredRow::new(&menu::PEERS, marker(Role::Peer), peer(site, names)).identified_by(&["interface"]),
+        DesiredRow {
+            note: Some(probe_note(site)),
+            ..DesiredRow::new(&menu::PEERS, marker(Role::Peer), peer(site, names)).identified_by(&["interface"])
+        },
     ]
+}
+
+fn probe_note(site: &Site) -> String {
+    let probes: Vec<String> = site.tunnel.probe.iter().map(ToString::to_string).collect();
+    format!("{PROBE_NOTE}{}", probes.join(","))
 }
 
 fn peer(site: &Site, names: &Names) -> Vec<(&'static str, Value)> {
@@ -210,7 +232,7 @@ fn rule(site: &Site, names: &Names, need: Need) -> DesiredRow {
         Family::V6 => Marker::keyed(&site.id, need.role, IPV6_KEY),
         _ => Marker::new(&site.id, need.role),
     };
-    DesiredRow { menu: need.menu, marker, fields, identity: &["chain"], before: need.before }
+    DesiredRow { before: need.before, ..DesiredRow::new(need.menu, marker, fields).identified_by(&["chain"]) }
 }
 
 /// Returns the rows for a router that nobody can look at: with every firewall row, for a script to place.

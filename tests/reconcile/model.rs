@@ -134,9 +134,9 @@ impl Router {
     pub fn carry_out_one(&mut self, op: &Op) {
         let path = op.menu.path;
         match &op.change {
-            Change::Add { fields, before } => {
+            Change::Add { fields, comment, before } => {
                 let mut row: Fields = fields.iter().map(|(n, v)| ((*n).to_owned(), v.expose().into())).collect();
-                row.push(("comment".into(), op.marker.to_string().into_bytes()));
+                row.push(("comment".into(), comment.clone().into_bytes()));
                 if op.menu == &menu::WIREGUARD {
                     row.push(("public-key".into(), b"cm91dGVy".to_vec()));
                 }

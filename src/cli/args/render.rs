@@ -10,6 +10,9 @@ use crate::domain::Site;
 pub(super) struct RenderArgs {
     #[command(flatten)]
     site: SiteArgs,
+    /// Write the preshared key into the script, which is then as secret as the key
+    #[arg(long)]
+    show_secrets: bool,
     #[command(flatten)]
     pub(super) output: OutputArgs,
 }
@@ -19,10 +22,12 @@ pub(super) struct RenderArgs {
 pub struct Render {
     /// What is to be on the router.
     pub site: Site,
+    /// Whether the script may hold the preshared key.
+    pub show_secrets: bool,
 }
 
 impl RenderArgs {
     pub(super) fn settle(self) -> Result<Render, Failure> {
-        Ok(Render { site: self.site.settle()? })
+        Ok(Render { site: self.site.settle()?, show_secrets: self.show_secrets })
     }
 }

@@ -10,7 +10,8 @@ use super::env;
 use crate::cli::failure::Failure;
 use crate::config;
 use crate::domain::Secret;
-use crate::routeros::target::{Access, CertificatePin, Deadlines, Plaintext, RouterUrl, Scheme, Trust};
+use crate::routeros::target::{Access, Deadlines, Plaintext, RouterUrl, Scheme};
+use crate::routeros::tls::{CertificatePin, Trust};
 
 /// Arguments of every command that talks to a router.
 #[derive(Debug, Args)]
@@ -45,7 +46,7 @@ impl RouterArgs {
         let plaintext = if self.allow_plaintext { Plaintext::Allow } else { Plaintext::Refuse };
         // Last: nobody types a password for a command that is refused anyway.
         let password = password(self.password_file, &url)?;
-        Ok(Access { url, password, trust, plaintext, deadlines: Deadlines })
+        Ok(Access { url, password, trust, plaintext, deadlines: Deadlines::default() })
     }
 
     fn trust(&self, url: &RouterUrl) -> Result<Trust, Failure> {

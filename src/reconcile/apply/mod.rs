@@ -6,7 +6,7 @@
 mod local;
 mod lock;
 
-pub use local::LocalLock;
+pub use local::{BusyHere, LocalLock};
 pub use lock::{Holder, LockError, RouterLock, holder};
 
 use futures_util::future::join_all;
@@ -84,9 +84,9 @@ fn command(op: &Op) -> Command {
         Value::Secret(secret) => command.secret(name, secret.expose()),
     };
     match &op.change {
-        Change::Add { fields, before } => {
+        Change::Add { fields, comment, before } => {
             let command = fields.iter().fold(verb("add"), |command, (name, value)| with(command, name, value));
-            let command = command.attr("comment", op.marker.to_string());
+            let command = command.attr("comment", comment);
             match before {
                 Some(id) => command.attr("place-before", id),
                 None => command,

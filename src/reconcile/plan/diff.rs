@@ -50,7 +50,7 @@ fn addition(basis: Basis<'_>, wanted: &DesiredRow) -> Op {
     Op {
         menu: wanted.menu,
         marker: wanted.marker.clone(),
-        change: Change::Add { fields: fields.collect(), before: wanted.before.clone() },
+        change: Change::Add { fields: fields.collect(), comment: wanted.comment(), before: wanted.before.clone() },
         reason: "missing".to_owned(),
     }
 }
@@ -89,6 +89,7 @@ fn compare(basis: Basis<'_>, wanted: &DesiredRow, entry: &Entry, rename: Rename<
             fields.push(FieldChange { name: wire, from, to: value.clone() });
         }
     }
+    fields.extend(wanted.note.as_ref().and_then(|note| renoted(&wanted.marker, note, entry)));
     let op = |change, reason: String| Op { menu: wanted.menu, marker: wanted.marker.clone(), change, reason };
     if !fields.is_empty() {
         let names: Vec<&str> = fields.iter().map(|field| field.name).collect();
@@ -149,6 +150,19 @@ fn readdress(wanted: &DesiredRow, row: &OwnRow<'_>) -> Op {
         change: Change::Set { id: row.entry.id().to_vec(), fields },
         reason: "the length of its network changed".to_owned(),
     }
+}
+
+/// The comment with our note in it, if it is not there yet: what people wrote is kept.
+fn renoted(marker: &Marker, note: &str, entry: &Entry) -> Option<FieldChange> {
+    let old = entry.text("comment").unwrap_or_default().into_owned();
+    let mut theirs = old.split_whitespace().skip(1);
+    if theirs.clone().any(|word| word == note) {
+        return None;
+    }
+    let name = note.split_inclusive('=').next().unwrap_or(note);
+    let kept: Vec<&str> = theirs.by_ref().filter(|word| !word.starts_with(name)).collect();
+    let to = [&[marker.to_string(), note.to_owned()][..], &kept.iter().map(ToString::to_string).collect::<Vec<_>>()];
+    Some(FieldChange { name: "comment", from: Some(old.clone()), to: Value::Plain(to.concat().join(" ")) })
 }
 
 /// The new marker, with whatever people wrote behind the old one.

@@ -43,6 +43,8 @@ pub enum Change {
     Add {
         /// What it says, comment left out.
         fields: Vec<(&'static str, Value)>,
+        /// The marker, and a note behind it where there is one.
+        comment: String,
         /// The id of the rule it must stand before.
         before: Option<Vec<u8>>,
     },

@@ -60,6 +60,10 @@ pub const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 /// Bytes read before the task lets others run, so that rows are taken while they are in the cache.
 const TURN_BYTES: usize = 64 << 10;
 
+/// Calls that are answered before the task lets them run. Their next commands are then on the way to the router while the
+/// answers that came with theirs are still being given out.
+const PORTION: usize = 32;
+
 /// A command to be sent.
 #[derive(Debug)]
 pub(super) struct Request {
@@ -141,11 +145,23 @@ where
         calls: Calls::new(),
         requests,
         taken: Vec::new(),
+        unsorted: false,
         last_words: None,
         ending: Ending(signals.clone()),
     };
     tokio::spawn(connection);
     (sender, signals)
+}
+
+/// What became of an attempt to read.
+enum Step {
+    /// So many bytes were read.
+    GoOn(usize),
+    /// Others should run first; this task has been woken again.
+    Breathe,
+    /// Nothing can be read now.
+    Wait,
+    Broken(CallError),
 }
 
 /// Why the task stops.
@@ -163,6 +179,8 @@ struct Connection<S> {
     requests: mpsc::Receiver<Request>,
     /// Requests just taken from the channel.
     taken: Vec<Request>,
+    /// Not all that was read has been given out.
+    unsorted: bool,
     /// Runs once the end was asked for.
     last_words: Option<Pin<Box<Sleep>>>,
     ending: Ending,
@@ -219,20 +237,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Poll::Ready(Stop::Asked);
             }
             let paused = self.calls.are_all_full();
-            if !paused {
-                if read >= TURN_BYTES {
-                    // Defers this task behind whoever was woken, which `wake_by_ref` would not.
-                    let _ = pin!(tokio::task::yield_now()).poll(cx);
-                    return Poll::Pending;
+            let step = if paused { Step::Wait } else { self.read(cx, read) };
+            match step {
+                Step::GoOn(count) => {
+                    read += count;
+                    continue;
                 }
-                match self.poll_read(cx) {
-                    Poll::Ready(Ok(count)) => {
-                        read += count;
-                        continue;
-                    }
-                    Poll::Ready(Err(why)) => return Poll::Ready(Stop::Broken(why)),
-                    Poll::Pending => {}
-                }
+                Step::Broken(why) => return Poll::Ready(Stop::Broken(why)),
+                Step::Breathe | Step::Wait => {}
             }
             let before = self.outbound.len();
             self.calls.poll_deadlines(cx, paused, &mut self.outbound);
@@ -261,36 +273,54 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Poll::Pending
     }
 
-    /// Reads once and gives out what came.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, CallError>> {
-        let count = match self.inbound.poll_fill(Pin::new(&mut self.stream), cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(lost(error))),
-            Poll::Ready(Ok(0)) => {
-                let how = if self.inbound.is_mid_sentence() { Loss::CutShort } else { Loss::Closed };
-                return Poll::Ready(Err(CallError::ConnectionLost { how }));
+    /// Reads once, if all that was read before is given out, and gives out a portion of it.
+    fn read(&mut self, cx: &mut Context<'_>, read_before: usize) -> Step {
+        let mut count = 0;
+        if !self.unsorted {
+            if read_before >= TURN_BYTES {
+                // Defers this task behind whoever was woken, which `wake_by_ref` would not.
+                let _ = pin!(tokio::task::yield_now()).poll(cx);
+                return Step::Breathe;
             }
-            Poll::Ready(Ok(count)) => count,
-        };
-        let now = Instant::now();
-        loop {
-            match self.inbound.next_piece() {
-                Ok(Some(piece)) => {
-                    if let Some(message) = fatal(&piece) {
-                        return Poll::Ready(Err(CallError::Fatal { message }));
-                    }
-                    if let Err(what) = self.calls.deliver(piece, now, &mut self.outbound) {
-                        return Poll::Ready(Err(garbage(what)));
-                    }
+            count = match self.inbound.poll_fill(Pin::new(&mut self.stream), cx) {
+                Poll::Pending => return Step::Wait,
+                Poll::Ready(Err(error)) => return Step::Broken(lost(error)),
+                Poll::Ready(Ok(0)) => {
+                    let how = if self.inbound.is_mid_sentence() { Loss::CutShort } else { Loss::Closed };
+                    return Step::Broken(CallError::ConnectionLost { how });
                 }
-                Ok(None) => break,
-                Err(what) => return Poll::Ready(Err(garbage(what))),
+                Poll::Ready(Ok(count)) => count,
+            };
+        }
+        match self.sort() {
+            Ok(ended) => self.unsorted = ended >= PORTION,
+            Err(why) => return Step::Broken(why),
+        }
+        if self.unsorted {
+            cx.waker().wake_by_ref();
+            return Step::Breathe;
+        }
+        Step::GoOn(count)
+    }
+
+    /// Gives out what was read, until [`PORTION`] calls have ended by it. Returns how many have.
+    fn sort(&mut self) -> Result<usize, CallError> {
+        let now = Instant::now();
+        let mut ended = 0;
+        while ended < PORTION {
+            let Some(piece) = self.inbound.next_piece().map_err(garbage)? else {
+                break;
+            };
+            if let Some(message) = fatal(&piece) {
+                return Err(CallError::Fatal { message });
             }
+            ended += usize::from(!matches!(piece, Piece::Rows(..)));
+            self.calls.deliver(piece, now, &mut self.outbound).map_err(garbage)?;
         }
         if !self.calls.any_live() {
             self.inbound.shrink();
         }
-        Poll::Ready(Ok(count))
+        Ok(ended)
     }
 
     /// Tells everybody.

@@ -1,0 +1,121 @@
+//! What every command that talks to a router does first: connect, read, and know where it stands.
+
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+use super::failure::Failure;
+use super::report::{Event, Reporter, Step, Verdict};
+use crate::domain::{Host, InstanceName, Site, SiteId};
+use crate::reconcile::names::NAME_PREFIX;
+use crate::reconcile::observe::{Interest, Observed, observe};
+use crate::reconcile::preflight::Session;
+use crate::routeros::client::Client;
+use crate::routeros::menu;
+use crate::routeros::target::{Access, connect};
+
+/// Longest wait for this host's resolver: what it says only adds to a check, the router resolves for itself.
+const RESOLVE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Connects and logs in, saying so.
+///
+/// # Errors
+/// [`crate::routeros::target::ConnectError`], which has an exit code of its own.
+pub async fn open(access: &Access, reporter: &Reporter) -> anyhow::Result<Client> {
+    let client = connect(access).await?;
+    reporter.tally(|tally| tally.round_trips.login = client.round_trips());
+    let how = format!("logged in as {} at {}", access.url.user, client.peer_addr());
+    reporter.event(&Event::Step { step: Step::Connect, detail: how });
+    Ok(client)
+}
+
+/// Reads the router, saying what it is.
+///
+/// # Errors
+/// [`crate::routeros::error::CallError`], which has an exit code of its own.
+pub async fn read(client: &Client, interest: &Interest, reporter: &Reporter) -> anyhow::Result<Observed> {
+    let before = client.round_trips();
+    let observed = observe(client, interest).await?;
+    reporter.tally(|tally| tally.round_trips.read += client.round_trips() - before);
+    reporter.event(&Event::Step { step: Step::Read, detail: device(&observed) });
+    Ok(observed)
+}
+
+/// The device in a line.
+fn device(observed: &Observed) -> String {
+    let resource = observed.singleton(&menu::RESOURCE);
+    let said = |name| resource.and_then(|row| row.text(name)).unwrap_or_default().into_owned();
+    let identity =
+        observed.singleton(&menu::IDENTITY).and_then(|row| row.text("name")).unwrap_or_default().into_owned();
+    format!("{identity}: {}, RouterOS {}, {}", said("board-name"), said("version"), said("architecture-name"))
+}
+
+/// Returns what is known of this session beside the router's rows.
+pub async fn facts(client: &Client, access: &Access, site: &Site) -> Session {
+    Session {
+        user: access.url.user.clone(),
+        local: client.local_addr().ip(),
+        endpoint_addresses: resolved(site).await,
+        now: now(),
+    }
+}
+
+/// Seconds since 1970 by this host's clock.
+#[must_use]
+pub fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// What the hub's names stand for here; nothing where they do not resolve in time, which is the router's affair.
+async fn resolved(site: &Site) -> Vec<IpAddr> {
+    let mut found = Vec::new();
+    for endpoint in &site.hub.endpoints {
+        if let Host::Name(name) = &endpoint.host {
+            let looked_up = tokio::net::lookup_host((name.as_str(), endpoint.port));
+            match tokio::time::timeout(RESOLVE_DEADLINE, looked_up).await {
+                Ok(Ok(addresses)) => found.extend(addresses.map(|address| address.ip())),
+                Ok(Err(_)) | Err(_) => tracing::debug!(%name, "the hub's name does not resolve on this host"),
+            }
+        }
+    }
+    found
+}
+
+/// Returns the site whose rows are on the router: the only one, or the one of an instance.
+///
+/// # Errors
+/// A [`Failure`] if there is none (exit 3), or more than one (exit 2).
+pub fn site_on(observed: &Observed, instance: Option<&InstanceName>) -> Result<SiteId, Failure> {
+    let found: Vec<(SiteId, String)> =
+        observed.sites().into_iter().map(|id| (id.clone(), instance_on(observed, &id).unwrap_or_default())).collect();
+    let fits = |name: &str| instance.is_none_or(|instance| instance.as_str() == name);
+    let mut fitting = found.iter().filter(|(_, name)| fits(name));
+    match (fitting.next(), fitting.next(), instance) {
+        (Some((id, _)), None, _) => Ok(id.clone()),
+        (None, _, None) => Err(Failure::new(Verdict::Pending, "no-site", "there is no row of sitepeer on this router")
+            .hint("sitepeer provision makes them")),
+        (None, _, Some(name)) => {
+            Err(Failure::new(Verdict::Pending, "no-site", format!("instance {name} is not on this router"))
+                .hint(format!("on it: {}", listed(&found))))
+        }
+        (Some(_), Some(_), _) => {
+            Err(Failure::usage("several-sites", format!("this router serves several sites: {}", listed(&found)))
+                .hint("say which: --instance NAME, or --site FILE where two have one name"))
+        }
+    }
+}
+
+fn listed(found: &[(SiteId, String)]) -> String {
+    let each = found.iter().map(|(id, name)| if name.is_empty() { id.to_string() } else { format!("{name} ({id})") });
+    let all: Vec<String> = each.collect();
+    if all.is_empty() { "none".to_owned() } else { all.join(", ") }
+}
+
+/// Returns the instance's name that a site's interface carries.
+#[must_use]
+pub fn instance_on(observed: &Observed, site: &SiteId) -> Option<String> {
+    let is_interface = |row: &&crate::reconcile::entry::Entry| row.marker().is_some_and(|marker| marker.site == *site);
+    let row = observed.rows(&menu::WIREGUARD).iter().find(is_interface)?;
+    let name = row.text("name")?;
+    Some(name.strip_prefix(NAME_PREFIX).unwrap_or(&name).to_owned())
+}

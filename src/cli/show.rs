@@ -1,0 +1,150 @@
+//! What reconcile says, in the reporter's words.
+
+use super::failure::Failure;
+use super::report::{Action, Change, Event, FieldChange, Reporter, Step, Verdict};
+use crate::reconcile::apply::{ApplyError, LockError};
+use crate::reconcile::converge::ConvergeError;
+use crate::reconcile::decide::{Decision, Refused};
+use crate::reconcile::desired::Value;
+use crate::reconcile::plan::{self, Op, Plan};
+use crate::reconcile::preflight::{Finding, Weight};
+use crate::routeros::error::CallError;
+
+/// Tells the warnings and the plan, change by change.
+pub fn decision(decision: &Decision, reporter: &Reporter) {
+    for finding in &decision.warnings {
+        warning(finding, reporter);
+    }
+    for note in &decision.plan.notes {
+        reporter.event(&Event::Warning { code: "unknown-value", message: note.clone(), hint: None });
+    }
+    reporter.event(&Event::Step { step: Step::Plan, detail: in_short(&decision.plan) });
+    for op in &decision.plan.ops {
+        reporter.event(&Event::Change(change(op)));
+    }
+}
+
+/// A plan in a line.
+pub fn in_short(plan: &Plan) -> String {
+    if plan.is_empty() {
+        return "nothing to do".to_owned();
+    }
+    let count = |verbs: &[&str]| plan.ops.iter().filter(|op| verbs.contains(&op.verb())).count();
+    let parts = [
+        (count(&["add"]), "to add"),
+        (count(&["set", "unset"]), "to change"),
+        (count(&["move"]), "to move"),
+        (count(&["remove"]), "to remove"),
+    ];
+    let told: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    told.join(", ")
+}
+
+/// One change.
+#[must_use]
+pub fn change(op: &Op) -> Change {
+    let field = |key: &str, from: Option<&String>, to: Option<&Value>| FieldChange {
+        key: key.to_owned(),
+        from: from.cloned(),
+        to: to.and_then(|value| if let Value::Plain(text) = value { Some(text.clone()) } else { None }),
+        secret: matches!(to, Some(Value::Secret(_))),
+    };
+    let (action, fields) = match &op.change {
+        plan::Change::Add { fields, .. } => {
+            (Action::Add, fields.iter().map(|(name, value)| field(name, None, Some(value))).collect())
+        }
+        plan::Change::Set { fields, .. } => {
+            (Action::Set, fields.iter().map(|f| field(f.name, f.from.as_ref(), Some(&f.to))).collect())
+        }
+        plan::Change::Unset { field: name, from, .. } => (Action::Set, vec![field(name, Some(from), None)]),
+        plan::Change::Move { .. } => (Action::Move, Vec::new()),
+        plan::Change::Remove { .. } => (Action::Remove, Vec::new()),
+    };
+    Change { action, menu: op.menu.path.to_owned(), marker: op.marker.to_string(), reason: op.reason.clone(), fields }
+}
+
+fn warning(finding: &Finding, reporter: &Reporter) {
+    let (message, hint) = (finding.message.clone(), Some(finding.hint.to_owned()));
+    reporter.event(&Event::Warning { code: finding.code, message, hint });
+}
+
+/// Tells every reason of a refusal but the first, which becomes the failure.
+pub fn refused(refused: Refused, reporter: &Reporter) -> Failure {
+    let failure = |code, message: String, hint: &str| Failure::new(Verdict::Refused, code, message).hint(hint);
+    match refused {
+        Refused::Preflight(findings) => {
+            let (mut refusals, warnings): (Vec<_>, Vec<_>) =
+                findings.into_iter().partition(|finding| finding.weight == Weight::Refuse);
+            warnings.iter().for_each(|finding| warning(finding, reporter));
+            if refusals.is_empty() {
+                return Failure::internal("a preflight without findings refused");
+            }
+            let first = refusals.remove(0);
+            refusals.iter().for_each(|finding| warning(finding, reporter));
+            failure(first.code, first.message, first.hint)
+        }
+        Refused::Ambiguous(doubts) => {
+            for doubt in doubts.iter().skip(1) {
+                let (message, hint) = (doubt.to_string(), Some(doubt.hint().to_owned()));
+                reporter.event(&Event::Warning { code: "ambiguous", message, hint });
+            }
+            match doubts.first() {
+                Some(first) => failure("ambiguous", first.to_string(), first.hint()),
+                None => Failure::internal("an ambiguity without a row"),
+            }
+        }
+        Refused::Removals { .. } => failure(
+            "too-many-removals",
+            refused.to_string(),
+            "look at the plan; if it is what you want, raise --max-removals",
+        ),
+    }
+}
+
+/// What a run that did not converge means for the exit code.
+pub fn unconverged(error: ConvergeError, reporter: &Reporter) -> anyhow::Error {
+    let again = "what was written stays; running the same command again completes it";
+    let failure = match error {
+        ConvergeError::Refused(why) => refused(why, reporter),
+        ConvergeError::Lock(busy @ LockError::Busy { .. })
+        | ConvergeError::Apply(ApplyError::Lock(busy @ LockError::Busy { .. })) => {
+            Failure::new(Verdict::Refused, "busy", busy.to_string()).hint("wait for it to end, then run this again")
+        }
+        ConvergeError::Changed => {
+            Failure::new(Verdict::Pending, "changed", error.to_string()).hint("run this again to see the new plan")
+        }
+        ConvergeError::Unsettled(_) => Failure::new(Verdict::Rejected, "unsettled", error.to_string())
+            .hint("the router did not keep what it was told, or somebody changes it at the same time"),
+        ConvergeError::Apply(ApplyError::Write { op, source: CallError::Refused(words) }) => {
+            Failure::new(Verdict::Rejected, "write-refused", format!("the router refused `{op}`; it said: {words}"))
+                .hint(again)
+        }
+        ConvergeError::Lock(LockError::Call(CallError::Refused(words))) => {
+            Failure::new(Verdict::Rejected, "write-refused", format!("the router refused the lock; it said: {words}"))
+                .hint("the user needs the policies read, write, test and api")
+        }
+        ConvergeError::Apply(ApplyError::Write { op, source }) => {
+            return anyhow::Error::new(source).context(format!("in `{op}`: {again}"));
+        }
+        ConvergeError::Apply(ApplyError::Lock(LockError::Call(source)))
+        | ConvergeError::Lock(LockError::Call(source))
+        | ConvergeError::Read(source) => return source.into(),
+    };
+    failure.into()
+}
+
+/// Another run on this host.
+pub fn busy_here(error: crate::reconcile::apply::BusyHere) -> Failure {
+    Failure::new(Verdict::Refused, "busy", error.to_string()).hint("wait for it to end, then run this again")
+}
+
+/// Counts what a run cost; `before` is the count of round trips when it began.
+pub fn tally(reporter: &Reporter, progress: &crate::reconcile::converge::Progress, before: u64) {
+    let [read, written, verified] = progress.trips;
+    reporter.tally(|tally| {
+        tally.writes = progress.writes;
+        tally.round_trips.read += read.saturating_sub(before);
+        tally.round_trips.write = written.saturating_sub(read);
+        tally.round_trips.verify = verified.saturating_sub(written);
+    });
+}

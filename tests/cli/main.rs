@@ -1,0 +1,29 @@
+//! The program as people and scripts meet it: the binary is run.
+
+mod help;
+mod json;
+mod schema;
+mod usage;
+
+use std::process::{Command, Stdio};
+
+/// How a run ended.
+struct Run {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+/// The program with an environment of its own and no terminal.
+fn sitepeer(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sitepeer"));
+    command.args(args).env_clear().env("COLUMNS", "100").stdin(Stdio::null());
+    command
+}
+
+/// Runs the program up to its end.
+fn run(args: &[&str]) -> Run {
+    let output = sitepeer(args).output().expect("it starts");
+    let text = |bytes| String::from_utf8(bytes).expect("the program writes UTF-8");
+    Run { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
