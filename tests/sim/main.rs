@@ -1,5 +1,6 @@
 //! The simulated RouterOS device, asked over its own API and compared with recorded replies.
 
+mod client;
 mod commands;
 mod data;
 mod extract;
@@ -8,3 +9,4 @@ mod golden;
 mod protocol;
 mod refusals;
 mod talk;
+mod tunnel;
