@@ -60,8 +60,7 @@ fn cannot_start(error: &(dyn std::error::Error + 'static)) -> Failure {
 }
 
 fn pin(fingerprint: &[u8; 32]) -> String {
-    let hex: String = fingerprint.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
+    fingerprint.iter().fold("sha256:".to_owned(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// Ctrl-C or SIGTERM is how it ends: no failure.
