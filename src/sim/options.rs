@@ -31,6 +31,7 @@ pub enum LoginMethod {
 
 /// Everything that can be chosen about a simulated device.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is chosen on its own")]
 pub struct SimOptions {
     /// RouterOS version; decides menus, arguments and printed fields.
     pub version: RouterOsVersion,
@@ -72,6 +73,8 @@ pub struct SimOptions {
     pub faults: Vec<Fault>,
     /// Names that the device can resolve, with their address.
     pub names: Vec<(String, IpAddr)>,
+    /// Whether packets really travel: WireGuard over UDP on loopback, pings, firewall. Without, no tunnel comes up.
+    pub plane: bool,
 }
 
 impl Default for SimOptions {
@@ -98,6 +101,7 @@ impl Default for SimOptions {
             tls_cert_file: None,
             faults: Vec::new(),
             names: Vec::new(),
+            plane: true,
         }
     }
 }

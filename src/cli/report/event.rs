@@ -26,6 +26,19 @@ pub enum Event {
         /// Base64.
         public_key: String,
     },
+    /// A simulated device answers.
+    Listening {
+        /// The RouterOS version it is.
+        version: String,
+        /// Where its API answers.
+        api: String,
+        /// Where its api-ssl answers.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        api_ssl: Option<String>,
+        /// The pin of its certificate.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pin: Option<String>,
+    },
     /// Something a person should know that stops nothing.
     Warning {
         /// A short word for machines, which stays.
@@ -112,12 +125,25 @@ impl Event {
             Self::PublicKey { interface, public_key } => {
                 vec![format!("{:<8} public key of {interface}: {public_key}", "router")]
             }
+            Self::Listening { version, api, api_ssl, pin } => {
+                listening(version, api, api_ssl.as_deref(), pin.as_deref())
+            }
             Self::Warning { message, hint, .. } => {
                 let hint = hint.as_ref().map(|hint| format!("hint: {hint}"));
                 [Some(format!("warning: {message}")), hint].into_iter().flatten().collect()
             }
         }
     }
+}
+
+fn listening(version: &str, api: &str, api_ssl: Option<&str>, pin: Option<&str>) -> Vec<String> {
+    let mut lines =
+        vec![format!("RouterOS {version}, simulated; Ctrl-C ends it"), format!("  api      api://admin@{api}")];
+    if let (Some(address), Some(pin)) = (api_ssl, pin) {
+        lines.push(format!("  api-ssl  apis://admin@{address}"));
+        lines.push(format!("           --pin {pin}"));
+    }
+    lines
 }
 
 impl Step {

@@ -44,6 +44,11 @@ impl Clock {
         self.skew = self.skew.saturating_add(OffsetDateTime::UNIX_EPOCH - self.now());
     }
 
+    /// How wrong the wall clock is, in seconds.
+    pub(crate) fn skew_secs(&self) -> i64 {
+        self.skew.whole_seconds()
+    }
+
     pub(crate) fn reboot(&mut self) {
         self.booted = self.monotonic();
     }

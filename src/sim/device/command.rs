@@ -43,7 +43,6 @@ pub(crate) struct PingSpec {
     pub(crate) size: u16,
     pub(crate) ttl: u8,
     pub(crate) source: Option<std::net::IpAddr>,
-    pub(crate) interface: Option<String>,
 }
 
 impl Request {
@@ -180,8 +179,7 @@ impl Device {
         };
         let address = request.text("address").filter(|a| !a.is_empty());
         let address = address.ok_or_else(|| Refusal::MissingArgument("address".to_owned()))?.to_owned();
-        let interface = request.text("interface").map(str::to_owned);
-        match interface.as_deref() {
+        match request.text("interface") {
             Some("") => return Err(Refusal::Value(BadValue::Ambiguous, "interface".to_owned())),
             Some(name) if self.interface(name).is_none() => {
                 return Err(Refusal::Value(BadValue::NoMatch, "interface".to_owned()));
@@ -203,7 +201,6 @@ impl Device {
             size: u16::try_from(number("size", 56)?).map_err(|_| invalid("size"))?,
             ttl: u8::try_from(number("ttl", 64)?).map_err(|_| invalid("ttl"))?,
             source,
-            interface,
         })
     }
 }

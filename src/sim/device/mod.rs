@@ -1,13 +1,14 @@
 //! The device: its rows, and what each command does to them.
 //!
 //! Pure but for the clock and random keys: no sockets and no tasks here. A session hands in a [`Request`] and gets an
-//! [`Answer`]; the data plane's facts are put in with [`Device::note`] before a print.
+//! [`Answer`]; the data plane's facts are put into [`Device::live`] before a print.
 
 mod clock;
 mod command;
 mod complete;
 mod derive;
 mod factory;
+mod forwarding;
 mod policy;
 mod refusal;
 mod rows;
@@ -88,6 +89,8 @@ pub(crate) struct Device {
     pub(crate) writes: u64,
     /// How often the sessions of a peer were dropped by a `set`: the plane takes another number for another peer.
     pub(crate) resets: HashMap<u32, u32>,
+    /// Peers whose endpoint is to be looked up again, though it may be the same.
+    pub(crate) resolve_again: Vec<u32>,
 }
 
 impl Device {
@@ -115,6 +118,7 @@ impl Device {
             next_session: 1,
             writes: 0,
             resets: HashMap::new(),
+            resolve_again: Vec::new(),
             options,
         };
         factory::fill(&mut device);
@@ -128,11 +132,6 @@ impl Device {
 
     pub(crate) fn table_mut(&mut self, name: &'static str) -> &mut Table {
         self.tables.entry(name).or_insert_with(|| Table::new(1))
-    }
-
-    /// Takes the newest facts from the data plane.
-    pub(crate) fn note(&mut self, live: Live) {
-        self.live = live;
     }
 
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<Change> {

@@ -32,6 +32,7 @@ use self::uplink::Uplink;
 use super::device::{Answer, Device, DeviceState, Request, StateOptions, Trap, Viewer};
 use super::faults::Fault;
 use super::options::SimOptions;
+use super::plane::{Plane, PlaneError};
 use super::schema::SchemaError;
 
 /// How long a rebooting device is away. A real one takes a minute; a test has no use for that.
@@ -57,6 +58,9 @@ pub enum SimError {
         #[source]
         source: io::Error,
     },
+    /// The data plane cannot start.
+    #[error("cannot start the data plane")]
+    Plane(#[from] PlaneError),
     /// api-ssl has no certificate.
     #[error("cannot serve api-ssl")]
     Tls(#[from] TlsError),
@@ -123,7 +127,7 @@ impl SimRouter {
         let mut armory = Armory::default();
         options.faults.iter().for_each(|fault| armory.arm(*fault));
         let (api_at, ssl_at) = (options.api, options.api_ssl);
-        let uplink = Uplink::start(&options).await;
+        let uplink = Uplink::start(&options).await?;
         let (boots, _) = watch::channel(0);
         let device = Mutex::new(Device::new(options)?);
         let shared = Arc::new(Shared { device, faults: Mutex::new(armory), uplink, boots });
@@ -162,12 +166,14 @@ impl SimRouter {
     }
 
     /// Lets something go wrong from now on; counts in it begin now.
-    pub fn inject(&self, fault: Fault) {
-        let mut device = self.shared.device();
-        device.take_fault(fault);
-        device.options.faults.push(fault);
-        drop(device);
+    pub async fn inject(&self, fault: Fault) {
+        {
+            let mut device = self.shared.device();
+            device.take_fault(fault);
+            device.options.faults.push(fault);
+        }
         self.shared.faults().arm(fault);
+        self.shared.uplink.apply(&self.shared).await;
     }
 
     /// Ends all faults. Rows and a clock they changed stay so.
@@ -208,7 +214,7 @@ impl SimRouter {
     /// [`Trap`] if the device refuses.
     pub async fn operator(&self, path: &str, attrs: &[(&str, &[u8])]) -> Result<Vec<OperatorRow>, Trap> {
         let request = Request::of_words(path, attrs);
-        self.shared.uplink.refresh(&self.shared).await;
+        self.shared.uplink.refresh(&self.shared, path).await;
         let answer = {
             let mut device = self.shared.device();
             device.run(&Viewer::operator(), &request).map_err(|refusal| device.texts.trap(&refusal))
@@ -223,6 +229,12 @@ impl SimRouter {
             }
             _ => Vec::new(),
         })
+    }
+
+    /// What becomes of the device's packets: pings from hosts behind it, faults of the network. `None` if it has no plane.
+    #[must_use]
+    pub fn plane(&self) -> Option<&Plane> {
+        self.shared.uplink.plane()
     }
 
     /// Lets time pass on the device: list entries expire, the clock goes on.

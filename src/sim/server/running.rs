@@ -8,7 +8,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::Shared;
 use super::reply::{Out, ReplyError};
 use super::uplink::Pong;
-use crate::sim::device::{Change, PingSpec, Refusal, Rules, View, Viewer, Wanted};
+use crate::sim::device::{Change, PingSpec, Rules, View, Viewer, Wanted};
 use crate::sim::schema::print_duration;
 
 /// What a `listen` shows.
@@ -59,7 +59,7 @@ pub(super) async fn ping(shared: Arc<Shared>, out: Out, tag: Option<Vec<u8>>, sp
 
 async fn ping_all(shared: &Arc<Shared>, out: &Out, tag: Option<&[u8]>, spec: PingSpec) -> Result<(), ReplyError> {
     let mut statistics = Statistics::default();
-    match shared.uplink.ping(shared, &spec).await {
+    match shared.uplink.ping(shared, &spec) {
         Ok(mut pongs) => {
             while let Some(pong) = pongs.recv().await {
                 out.row(tag, &statistics.row(&pong)).await?;
@@ -117,6 +117,3 @@ impl Statistics {
 fn micros(micros: u128) -> String {
     print_duration(std::time::Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX)))
 }
-
-/// A ping that cannot begin.
-pub(super) type PingRefused = Refusal;

@@ -5,12 +5,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 
 use super::Shared;
-use super::running::PingRefused;
-use crate::sim::device::{Device, PingSpec, Refusal};
+use crate::sim::device::{Device, LivePeer, PingSpec, Refusal};
 use crate::sim::options::SimOptions;
+use crate::sim::plane::{Lan, PingReply, PingRequest, PingStatus, Plane, PlaneConfig, PlaneError, PlaneOptions};
 
 /// Pings whose row is not yet sent.
 const PONGS_WAITING: usize = 8;
@@ -29,57 +29,157 @@ pub(super) struct Pong {
 /// What came back.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Echo {
-    pub(super) size: u16,
+    pub(super) size: usize,
     pub(super) ttl: u8,
     pub(super) time: Duration,
 }
 
 /// The data plane, if there is one.
-pub(super) struct Uplink {}
+pub(super) struct Uplink {
+    plane: Option<Plane>,
+    /// Held while a configuration is made and handed over, so that the newest is the last.
+    order: Mutex<()>,
+}
 
 impl Uplink {
-    pub(super) async fn start(_options: &SimOptions) -> Self {
-        Self {}
+    pub(super) async fn start(options: &SimOptions) -> Result<Self, PlaneError> {
+        let plane = if options.plane {
+            let lan = Lan { interface: "bridge".to_owned(), hosts: options.lan_hosts.clone() };
+            let names = options.names.iter().cloned().collect();
+            Some(Plane::start(PlaneOptions { lans: vec![lan], names, ..PlaneOptions::default() }).await?)
+        } else {
+            None
+        };
+        Ok(Self { plane, order: Mutex::new(()) })
+    }
+
+    pub(super) fn plane(&self) -> Option<&Plane> {
+        self.plane.as_ref()
     }
 
     /// Hands the newest rows to the plane.
-    pub(super) async fn apply(&self, _shared: &Shared) {}
+    pub(super) async fn apply(&self, shared: &Shared) {
+        let Some(plane) = &self.plane else { return };
+        let _order = self.order.lock().await;
+        let (config, resolve, skew) = {
+            let mut device = shared.device();
+            let resolve = std::mem::take(&mut device.resolve_again);
+            let resolve: Vec<u64> = resolve.into_iter().map(|row| device.plane_peer_id(row)).collect();
+            (device.plane_config(), resolve, device.clock.skew_secs())
+        };
+        plane.set_clock_skew(skew);
+        self.hand_over(plane, shared, config).await;
+        for peer in resolve {
+            if let Err(error) = plane.resolve_again(peer).await {
+                tracing::debug!(%error, peer, "endpoint not looked up again");
+            }
+        }
+    }
 
-    /// Fetches the newest facts for a print.
-    pub(super) async fn refresh(&self, _shared: &Shared) {}
+    async fn hand_over(&self, plane: &Plane, shared: &Shared, config: PlaneConfig) {
+        match plane.apply(config).await {
+            Ok(applied) => {
+                for rule in &applied.unknown_matchers {
+                    tracing::warn!(matcher = %rule, "a firewall matcher the simulation does not know never matches");
+                }
+                let interfaces = applied.interfaces.iter();
+                let running = interfaces.filter_map(|i| Some((u32::try_from(i.id).ok()?, i.running))).collect();
+                let mut device = shared.device();
+                device.live.running = running;
+                device.settle();
+            }
+            Err(error) => tracing::error!(%error, "the data plane did not take the rows"),
+        }
+    }
 
-    /// Tunnels begin anew.
+    /// Fetches the newest facts for a print of `path`.
+    pub(super) async fn refresh(&self, shared: &Shared, path: &str) {
+        let Some(plane) = self.plane.as_ref().filter(|_| path.starts_with("/interface/wireguard/peers")) else {
+            return;
+        };
+        match plane.peers().await {
+            Ok(peers) => {
+                let facts = peers.into_iter().map(|peer| {
+                    let live = LivePeer {
+                        rx: peer.rx,
+                        tx: peer.tx,
+                        handshake_age: peer.last_handshake,
+                        endpoint: peer.endpoint,
+                    };
+                    (Device::row_of_plane_peer(peer.id), live)
+                });
+                shared.device().live.peers = facts.collect();
+            }
+            Err(error) => tracing::error!(%error, "the data plane does not answer"),
+        }
+    }
+
+    /// Tunnels begin anew, as after a reboot.
     pub(super) async fn restart(&self, shared: &Shared) {
+        if let Some(plane) = &self.plane {
+            let _order = self.order.lock().await;
+            self.hand_over(plane, shared, PlaneConfig::default()).await;
+        }
         self.apply(shared).await;
     }
 
     /// Begins a ping.
-    pub(super) async fn ping(&self, shared: &Shared, spec: &PingSpec) -> Result<mpsc::Receiver<Pong>, PingRefused> {
-        let (target, own) = {
-            let device = shared.device();
-            let target = resolve(&device, &spec.address).ok_or(Refusal::ResolveFailed)?;
-            (target, is_own(&device, target))
-        };
+    ///
+    /// # Errors
+    /// [`Refusal::ResolveFailed`] if the name has no address.
+    pub(super) fn ping(&self, shared: &Shared, spec: &PingSpec) -> Result<mpsc::Receiver<Pong>, Refusal> {
+        let target = resolve(&shared.device(), &spec.address).ok_or(Refusal::ResolveFailed)?;
         let (sender, pongs) = mpsc::channel(PONGS_WAITING);
-        let spec = spec.clone();
-        tokio::spawn(async move {
-            let mut sent = 0;
-            while spec.count.is_none_or(|count| sent < count) {
-                sent += 1;
-                let echo = Echo { size: spec.size, ttl: spec.ttl, time: OWN_ADDRESS_TIME };
-                let pong = Pong { host: target.to_string(), reply: own.then_some(echo), status: "timeout" };
-                if !own {
-                    tokio::time::sleep(spec.interval).await;
-                }
-                if sender.send(pong).await.is_err() {
-                    return;
-                }
-                if own && spec.count.is_none_or(|count| sent < count) {
-                    tokio::time::sleep(spec.interval).await;
-                }
+        match &self.plane {
+            Some(plane) if !target.is_loopback() => {
+                let request = PingRequest {
+                    count: spec.count,
+                    interval: spec.interval,
+                    size: spec.size,
+                    source: spec.source,
+                    ttl: spec.ttl,
+                    ..PingRequest::new(target)
+                };
+                tokio::spawn(forward(plane.ping(request), sender));
             }
-        });
+            _ => {
+                let own = is_own(&shared.device(), target);
+                tokio::spawn(without_plane(target, own, spec.clone(), sender));
+            }
+        }
         Ok(pongs)
+    }
+}
+
+async fn forward(mut replies: mpsc::Receiver<PingReply>, pongs: mpsc::Sender<Pong>) {
+    while let Some(reply) = replies.recv().await {
+        let echo = match (reply.status, reply.rtt) {
+            (PingStatus::Reply { ttl, size }, Some(time)) => Some(Echo { size, ttl, time }),
+            _ => None,
+        };
+        let status = reply.status.word().unwrap_or("timeout");
+        if pongs.send(Pong { host: reply.host.to_string(), reply: echo, status }).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn without_plane(target: IpAddr, own: bool, spec: PingSpec, pongs: mpsc::Sender<Pong>) {
+    let mut sent = 0;
+    while spec.count.is_none_or(|count| sent < count) {
+        sent += 1;
+        let echo = Echo { size: usize::from(spec.size), ttl: spec.ttl, time: OWN_ADDRESS_TIME };
+        let pong = Pong { host: target.to_string(), reply: own.then_some(echo), status: "timeout" };
+        // A timeout is known only after a while; an answer comes at once, and the next is asked for later.
+        if !own {
+            tokio::time::sleep(spec.interval).await;
+        }
+        if pongs.send(pong).await.is_err() {
+            return;
+        }
+        if own && spec.count != Some(sent) {
+            tokio::time::sleep(spec.interval).await;
+        }
     }
 }
 
