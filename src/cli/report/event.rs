@@ -66,8 +66,6 @@ pub enum Action {
     Add,
     /// Fields of a row.
     Set,
-    /// A field of a row goes.
-    Unset,
     /// Another place in an ordered menu.
     Move,
     /// A row goes.
@@ -138,7 +136,7 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = match self.action {
             Action::Add => "+",
-            Action::Set | Action::Unset => "~",
+            Action::Set => "~",
             Action::Move => ">",
             Action::Remove => "-",
         };
