@@ -59,6 +59,12 @@ fn events() -> Vec<Event> {
             interface: "sitepeer-acme".into(),
             public_key: "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=".into(),
         },
+        Event::Serving {
+            version: "7.24".into(),
+            api: "127.0.0.1:8728".into(),
+            api_ssl: Some("127.0.0.1:8729".into()),
+            pin: Some(format!("sha256:{}", "0a".repeat(32))),
+        },
         Event::Warning { code: "clock-behind", message: "the clock is behind".into(), hint: None },
         Event::Warning { code: "clock-behind", message: "the clock is behind".into(), hint: Some("set it".into()) },
     ]

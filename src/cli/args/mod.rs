@@ -13,6 +13,7 @@ mod remove;
 mod render;
 mod router;
 mod side;
+mod sim;
 mod status;
 
 use clap::{Parser, Subcommand};
@@ -22,7 +23,8 @@ pub use plan::Plan;
 pub use provision::Provision;
 pub use remove::Remove;
 pub use render::Render;
-pub use side::{Completions, Demo, DemoEnd, Shell, Sim};
+pub use side::{Completions, Demo, DemoEnd, Shell};
+pub use sim::{Furniture, Sim};
 pub use status::Status;
 
 use super::exit;
@@ -100,7 +102,7 @@ enum CommandArgs {
     /// Write the plan for a clean router as a RouterOS script (.rsc)
     Render(render::RenderArgs),
     /// Serve a simulated RouterOS device with a real tunnel
-    Sim(side::SimArgs),
+    Sim(sim::SimArgs),
     /// Show two simulated sites reach each other through a hub, on this machine, without root
     Demo(side::DemoArgs),
     /// Write shell completions to stdout

@@ -26,6 +26,17 @@ pub enum Event {
         /// Base64.
         public_key: String,
     },
+    /// A simulated router answers.
+    Serving {
+        /// The RouterOS version it is.
+        version: String,
+        /// Where its API is.
+        api: String,
+        /// Where its api-ssl is, if it is served.
+        api_ssl: Option<String>,
+        /// The fingerprint of its certificate, as `--pin` takes it.
+        pin: Option<String>,
+    },
     /// Something a person should know that stops nothing.
     Warning {
         /// A short word for machines, which stays.
@@ -106,9 +117,17 @@ impl Event {
         match self {
             Self::Step { step, detail } => vec![format!("{:<8} {detail}", step.word())],
             Self::Change(change) => vec![format!("  {change}")],
-            Self::Written(change) => vec![format!("  done {change}")],
+            Self::Written(change) => {
+                vec![format!("  done {} {} {}", change.action.sign(), change.menu, change.marker)]
+            }
             Self::PublicKey { interface, public_key } => {
                 vec![format!("{:<8} public key of {interface}: {public_key}", "router")]
+            }
+            Self::Serving { version, api, api_ssl, pin } => {
+                let plain = format!("{:<8} RouterOS {version} at api://admin@{api}", "serving");
+                let tls = api_ssl.as_ref().zip(pin.as_ref());
+                let tls = tls.map(|(api_ssl, pin)| format!("{:<8} and at apis://admin@{api_ssl} --pin {pin}", ""));
+                [Some(plain), tls].into_iter().flatten().collect()
             }
             Self::Warning { message, hint, .. } => {
                 let hint = hint.as_ref().map(|hint| format!("hint: {hint}"));
@@ -132,15 +151,20 @@ impl Step {
     }
 }
 
+impl Action {
+    fn sign(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Set => "~",
+            Self::Move => ">",
+            Self::Remove => "-",
+        }
+    }
+}
+
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = match self.action {
-            Action::Add => "+",
-            Action::Set => "~",
-            Action::Move => ">",
-            Action::Remove => "-",
-        };
-        write!(f, "{sign} {} {}", self.menu, self.marker)?;
+        write!(f, "{} {} {}", self.action.sign(), self.menu, self.marker)?;
         for field in &self.fields {
             match (&field.from, &field.to) {
                 _ if field.secret => write!(f, " {}=***", field.key)?,
