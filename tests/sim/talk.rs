@@ -56,6 +56,12 @@ impl Talk {
         self.0.send(words).await.unwrap();
     }
 
+    /// Tells whether a command is answered at all.
+    pub async fn try_ask(&mut self, path: &str, words: &[&str]) -> bool {
+        let words = words.iter().fold(Words::new(path), |sentence, word| sentence.word(word));
+        self.0.send(words).await.is_ok() && self.next().await.is_some_and(|next| next.is_ok())
+    }
+
     /// The next sentence as words, or `None` at the end of the stream.
     pub async fn next(&mut self) -> Option<Result<Vec<String>, WireError>> {
         let next = tokio::time::timeout(DEADLINE, self.0.next()).await.expect("no answer in time");
