@@ -4,12 +4,13 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::desired::DesiredRow;
 use super::entry::Entry;
 use super::names::Names;
 use super::observe::{Observed, Unread};
-use super::plan::OwnRow;
-use crate::domain::{Role, RouterOsVersion, Site, SiteConflict, overlap};
-use crate::routeros::menu::{self, Menu};
+use super::plan::{OwnRow, Plan, interface_name};
+use crate::domain::{DEFAULT_ROUTING_TABLE, Role, RouterOsVersion, Site, SiteConflict, overlap};
+use crate::routeros::menu::{self, Family, Menu};
 
 /// The first version whose WireGuard menus have all that we use.
 const SUPPORTED: RouterOsVersion = RouterOsVersion::new(7, 12, 0);
@@ -53,6 +54,27 @@ pub struct Session {
     pub endpoint_addresses: Vec<IpAddr>,
     /// Seconds since 1970 by this host's clock.
     pub now: i64,
+    /// Whether anything is to be written.
+    pub writes: bool,
+}
+
+impl Session {
+    /// Returns the addresses this session may come from, as the router sees it.
+    ///
+    /// Where our own address is among those that the router lists for our user, it is that one; behind a NAT it may be
+    /// any of them.
+    #[must_use]
+    pub fn seen_from(&self, observed: &Observed) -> Vec<IpAddr> {
+        let local = self.local.to_canonical();
+        let of_user = observed.rows(&menu::USER_ACTIVE).iter().filter(|row| {
+            row.get("name") == Some(self.user.as_bytes()) && row.get("via").is_some_and(|via| via.starts_with(b"api"))
+        });
+        let mut from: Vec<IpAddr> =
+            of_user.filter_map(|row| row.parse::<IpAddr>("address")).map(|address| address.to_canonical()).collect();
+        from.sort_unstable();
+        from.dedup();
+        if from.is_empty() || from.contains(&local) { vec![local] } else { from }
+    }
 }
 
 fn refuse(code: &'static str, message: String, hint: &'static str) -> Finding {
@@ -65,17 +87,26 @@ fn warn(code: &'static str, message: String, hint: &'static str) -> Finding {
 
 /// Returns all that speaks against provisioning this site on this router, in the order of importance.
 #[must_use]
-pub fn preflight(site: &Site, observed: &Observed, own: &[OwnRow<'_>], session: &Session) -> Vec<Finding> {
+pub fn preflight(
+    site: &Site,
+    desired: &[DesiredRow],
+    observed: &Observed,
+    own: &[OwnRow<'_>],
+    session: &Session,
+) -> Vec<Finding> {
     let mut found = version(observed);
     found.extend(policies(observed, session));
-    found.extend(families(site, observed));
+    found.extend(unreadable(desired, observed));
+    found.extend(routing_table(site, observed));
     found.extend(names(site, observed, own));
+    found.extend(unmarked(desired, observed, own));
     found.extend(listen_port(site, observed, own));
     found.extend(advertised(site, observed, own));
     found.extend(reached(site, observed, own));
-    found.extend(own_path(site, observed, session));
+    found.extend(own_path(site, observed, own, session));
     found.extend(clock(observed, session));
     found.extend(same_hub(site, observed, own));
+    found.extend(policy_routing(observed));
     found
 }
 
@@ -126,23 +157,100 @@ fn policies(observed: &Observed, session: &Session) -> Option<Finding> {
     let have = observed.policies(&session.user)?;
     let missing: Vec<&str> = POLICIES.into_iter().filter(|policy| !have.iter().any(|h| h == policy)).collect();
     (!missing.is_empty()).then(|| {
-        refuse(
+        let finding = refuse(
             "policy",
             format!("user {:?} lacks the policies {}", session.user, missing.join(", ")),
             "give the user's group the policies read, write, test and api",
+        );
+        if session.writes { finding } else { Finding { weight: Weight::Warn, ..finding } }
+    })
+}
+
+/// Menus that rows are wanted in, and that could not be read.
+fn unreadable(desired: &[DesiredRow], observed: &Observed) -> Option<Finding> {
+    let menu = desired.iter().map(|row| row.menu).find(|menu| observed.unread(menu).is_some())?;
+    let (code, words) = match observed.unread(menu)? {
+        Unread::Missing(words) if menu.family == Family::V6 => ("no-ipv6", words),
+        Unread::Missing(words) => ("no-menu", words),
+        Unread::Closed(words) => ("policy", words),
+    };
+    let hint = match code {
+        "no-ipv6" => "enable IPv6 on the router, or leave the IPv6 prefixes out of the site config",
+        "policy" => "give the user's group the policies read, write, test and api",
+        _ => "look at /system/package: a package may be disabled",
+    };
+    Some(refuse(
+        code,
+        format!("rows are wanted in {}, and it cannot be read; the router said: {words}", menu.path),
+        hint,
+    ))
+}
+
+fn routing_table(site: &Site, observed: &Observed) -> Option<Finding> {
+    let table = &site.routing.table;
+    if table == DEFAULT_ROUTING_TABLE {
+        return None;
+    }
+    let is_usable = observed
+        .rows(&menu::ROUTING_TABLE)
+        .iter()
+        .any(|row| row.get("name") == Some(table.as_bytes()) && row.get("fib").is_some() && !row.is_true("disabled"));
+    Some(if is_usable {
+        warn(
+            "routing-table",
+            format!("the routes go into table {table:?}, which only traffic sent there by a rule or a mark uses"),
+            "see that /routing/rule or a mangle rule sends the sites' traffic to that table",
+        )
+    } else {
+        refuse(
+            "routing-table",
+            format!("the router has no enabled routing table {table:?} with a FIB"),
+            "make it (/routing/table/add fib), or leave routing.table out",
         )
     })
 }
 
-fn families(site: &Site, observed: &Observed) -> Option<Finding> {
-    let wants_ipv6 = site.allowed().iter().chain(site.tunnel.addresses.iter().copied()).any(|net| net.addr().is_ipv6());
-    let missing = wants_ipv6.then(|| observed.unread(&menu::IP_ADDRESS6)).flatten()?;
-    let (Unread::Missing(words) | Unread::Closed(words)) = missing;
-    Some(refuse(
-        "no-ipv6",
-        format!("the site config has IPv6 prefixes, and the router has no /ipv6/address; it said: {words}"),
-        "enable IPv6 on the router, or leave the IPv6 prefixes out",
-    ))
+/// Rows that say what ours would, without our marker: somebody took the comment off, or made them by hand.
+fn unmarked(desired: &[DesiredRow], observed: &Observed, own: &[OwnRow<'_>]) -> Vec<Finding> {
+    let is_missing =
+        |wanted: &&DesiredRow| !own.iter().any(|row| row.menu == wanted.menu && row.marker == wanted.marker);
+    let mut found = Vec::new();
+    for wanted in desired.iter().filter(is_missing) {
+        let fields = twin_fields(&wanted.marker.role);
+        let is_twin = |row: &&Entry| {
+            !row.is_true("dynamic")
+                && row.marker().is_none()
+                && fields.iter().all(|name| {
+                    let meant = wanted.wants(name).map(|value| value.expose().as_bytes());
+                    wanted
+                        .menu
+                        .field(name)
+                        .is_some_and(|field| field.canonical(meant) == row.canonical(wanted.menu, name))
+                })
+        };
+        if !fields.is_empty() && observed.rows(wanted.menu).iter().any(|row| is_twin(&row)) {
+            found.push(refuse(
+                "marker-lost",
+                format!(
+                    "{} has a row like ours for {}, without the marker in its comment",
+                    wanted.menu.path, wanted.marker
+                ),
+                "if it is ours, put the marker back as its comment; otherwise remove it",
+            ));
+        }
+    }
+    found
+}
+
+/// What makes a row of a role collide with one of ours.
+fn twin_fields(role: &Role) -> &'static [&'static str] {
+    match role {
+        Role::Peer => &["interface", "public-key"],
+        Role::ListMember => &["list", "interface"],
+        Role::Address => &["address", "interface"],
+        Role::Route => &["dst-address", "gateway", "routing-table"],
+        _ => &[],
+    }
 }
 
 fn is_own(own: &[OwnRow<'_>], menu: &Menu, row: &Entry) -> bool {
@@ -152,7 +260,7 @@ fn is_own(own: &[OwnRow<'_>], menu: &Menu, row: &Entry) -> bool {
 fn names(site: &Site, observed: &Observed, own: &[OwnRow<'_>]) -> Vec<Finding> {
     let names = Names::of(site);
     let mut found = Vec::new();
-    let own_interface = super::plan::interface_name(own);
+    let own_interface = interface_name(own);
     let taken = observed
         .rows(&menu::INTERFACE)
         .iter()
@@ -245,13 +353,13 @@ fn networks<'a>(
 /// Whether the router made a route by itself because of rows of ours: through our interface, or to the network of one of
 /// our addresses, wherever somebody moved that to.
 fn follows_own(route: &Entry, own: &[OwnRow<'_>]) -> bool {
-    let gateway = route.get("gateway").and_then(|gateway| gateway.split(|b| matches!(b, b'@' | b'%')).next());
-    let through_ours = gateway.is_some() && gateway == super::plan::interface_name(own);
+    let gateway = route.gateway_interface();
+    let through_ours = gateway.is_some() && gateway == interface_name(own);
     let dst = route.get("dst-address").and_then(menu::parse_prefix);
-    let of_own_address = own.iter().any(|row| {
-        row.marker.role == Role::Address
-            && row.entry.get("address").and_then(menu::parse_prefix).map(|net| net.trunc()) == dst
-    });
+    let of_own_address = own
+        .iter()
+        .filter(|row| row.marker.role == Role::Address)
+        .any(|row| row.entry.get("address").and_then(menu::parse_prefix).map(|net| net.trunc()) == dst);
     through_ours || (route.is_true("dynamic") && dst.is_some() && of_own_address)
 }
 
@@ -303,22 +411,22 @@ fn is_fallback(row: &Entry, have: IpNet, wanted: IpNet) -> bool {
 }
 
 /// Neither the hub nor this very session may be routed into the tunnel.
-fn own_path(site: &Site, observed: &Observed, session: &Session) -> Vec<Finding> {
+fn own_path(site: &Site, observed: &Observed, own: &[OwnRow<'_>], session: &Session) -> Vec<Finding> {
     let mut found = Vec::new();
     let endpoints = session.endpoint_addresses.iter().filter_map(|address| site.check_endpoint(*address).err());
     found.extend(endpoints.take(1).map(|conflict: SiteConflict| {
         refuse("endpoint-in-reach", conflict.to_string(), "leave the hub's address out of `reach`")
     }));
-    let seen_by_router = observed.rows(&menu::USER_ACTIVE).iter().filter(|row| {
-        row.get("name") == Some(session.user.as_bytes()) && row.get("via").is_some_and(|via| via.starts_with(b"api"))
-    });
-    let mut from: Vec<IpAddr> = vec![session.local];
-    from.extend(seen_by_router.filter_map(|row| row.parse::<IpAddr>("address")));
-    from.sort_unstable();
-    from.dedup();
-    for address in from {
-        let host = IpNet::from(address);
-        if let Some(net) = site.reach.iter().chain(site.tunnel_networks().iter()).find(|net| overlap(*net, host)) {
+    // What is routed into the tunnel already cannot cut off the session that comes through it.
+    let is_routed = |net: IpNet| {
+        own.iter().any(|row| {
+            let key = row.marker.key.as_deref().and_then(|key| menu::parse_prefix(key.as_bytes()));
+            matches!(row.marker.role, Role::Route | Role::Address) && key.is_some_and(|key| key.contains(&net))
+        })
+    };
+    for address in session.seen_from(observed) {
+        let covers = |net: &IpNet| overlap(*net, IpNet::from(address)) && !is_routed(*net);
+        if let Some(net) = site.reach.iter().chain(site.tunnel_networks().iter()).find(covers) {
             found.push(refuse(
                 "session-in-reach",
                 format!("{net} covers {address}, which this session comes from: the route would cut it off"),
@@ -327,6 +435,23 @@ fn own_path(site: &Site, observed: &Observed, session: &Session) -> Vec<Finding>
         }
     }
     found
+}
+
+/// Changes that could cut off the session that makes them, because it comes through the tunnel itself.
+#[must_use]
+pub fn cuts_itself_off(plan: &Plan, own: &[OwnRow<'_>], observed: &Observed, session: &Session) -> Option<Finding> {
+    let through = session.seen_from(observed).into_iter().find(|address| {
+        own.iter().filter(|row| matches!(row.marker.role, Role::Route | Role::Address)).any(|row| {
+            let net = row.marker.key.as_deref().and_then(|key| menu::parse_prefix(key.as_bytes()));
+            net.is_some_and(|net| overlap(net.trunc(), IpNet::from(*address)))
+        })
+    })?;
+    let op = plan.ops.iter().find(|op| !op.is_addition())?;
+    Some(refuse(
+        "session-in-tunnel",
+        format!("this session comes from {through} through the tunnel itself, and `{op}` could cut it off"),
+        "run it from the site's own network, or from an address that does not go through the tunnel",
+    ))
 }
 
 fn clock(observed: &Observed, session: &Session) -> Option<Finding> {
@@ -363,5 +488,18 @@ fn same_hub(site: &Site, observed: &Observed, own: &[OwnRow<'_>]) -> Option<Find
         "hub-key-known",
         format!("interface {interface:?} already has a peer with the hub's public key"),
         "some versions of RouterOS take a public key once only: remove that peer if the router refuses ours",
+    ))
+}
+
+/// Rules that send some traffic by another table: the router's own ping would not notice.
+fn policy_routing(observed: &Observed) -> Option<Finding> {
+    let marks = observed.rows(&menu::MANGLE).iter().find(|row| {
+        row.get("action") == Some(b"mark-routing") && !row.is_true("disabled") && !row.is_true("dynamic")
+    })?;
+    let chain = marks.text("chain").unwrap_or_default().into_owned();
+    Some(warn(
+        "policy-routing",
+        format!("a mangle rule of chain {chain} marks routes: what it marks may not find the way into the tunnel"),
+        "accept the sites' prefixes before that rule, if LAN hosts do not get through",
     ))
 }

@@ -1,7 +1,10 @@
 //! The program as people and scripts meet it: the binary is run.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on says where")]
+
 mod help;
 mod json;
+mod router;
 mod schema;
 mod usage;
 
