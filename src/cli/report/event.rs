@@ -121,7 +121,9 @@ impl Event {
         match self {
             Self::Step { step, detail } => vec![format!("{:<8} {detail}", step.word())],
             Self::Change(change) => vec![format!("  {change}")],
-            Self::Written(change) => vec![format!("  done {change}")],
+            Self::Written(change) => {
+                vec![format!("  done {} {} {}", change.action.sign(), change.menu, change.marker)]
+            }
             Self::PublicKey { interface, public_key } => {
                 vec![format!("{:<8} public key of {interface}: {public_key}", "router")]
             }
@@ -160,15 +162,20 @@ impl Step {
     }
 }
 
+impl Action {
+    fn sign(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Set | Self::Unset => "~",
+            Self::Move => ">",
+            Self::Remove => "-",
+        }
+    }
+}
+
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = match self.action {
-            Action::Add => "+",
-            Action::Set | Action::Unset => "~",
-            Action::Move => ">",
-            Action::Remove => "-",
-        };
-        write!(f, "{sign} {} {}", self.menu, self.marker)?;
+        write!(f, "{} {} {}", self.action.sign(), self.menu, self.marker)?;
         for field in &self.fields {
             match (&field.from, &field.to) {
                 _ if field.secret => write!(f, " {}=***", field.key)?,
