@@ -147,11 +147,11 @@ stage_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document
 
 stage_fuzz() {
     cargo_tool fuzz || { skip "cargo-fuzz is missing and could not be installed"; return; }
-    # Sanitizers are nightly's; RUSTC_BOOTSTRAP lets the stable compiler have them, for this stage only.
+    # Coverage flags are nightly's; RUSTC_BOOTSTRAP lets the stable compiler have them, for this stage only.
     export RUSTC_BOOTSTRAP=1
     local target failed=0 runs
     for target in $(cargo fuzz list --fuzz-dir tests/fuzz); do
-        cargo fuzz run --fuzz-dir tests/fuzz "$target" -- \
+        cargo fuzz run --sanitizer none --fuzz-dir tests/fuzz "$target" -- \
             -max_total_time="$FUZZ_SECS" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 || failed=1
     done
     runs=$(grep -h '^stat::number_of_executed_units' "$LOGS/fuzz.log" | awk '{n += $2} END {print n}')

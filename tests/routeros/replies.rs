@@ -97,7 +97,7 @@ async fn the_end_of_the_stream_at_any_byte_but_the_last_is_a_lost_connection() {
             Ok(reply) => assert_eq!((cut, reply.rows.len()), (length, 1)),
             Err(CallError::ConnectionLost { how: Loss::Closed }) => assert!(cut == 0 || cut == border, "cut at {cut}"),
             Err(CallError::ConnectionLost { how: Loss::CutShort }) => {
-                assert!(cut != 0 && cut != border, "cut at {cut}")
+                assert!(cut != 0 && cut != border, "cut at {cut}");
             }
             Err(error) => panic!("cut at {cut}: {error:?}"),
         }

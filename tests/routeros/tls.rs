@@ -201,7 +201,7 @@ async fn the_first_certificate_is_the_pin_of_all_that_follow() {
     assert!(matches!(error, ConnectError::Tls(TlsError::ChangedCertificate { .. })), "{error:?}");
 }
 
-/// Answers the ClientHello with these bytes.
+/// Answers the client hello with these bytes.
 async fn answer_hello(bytes: &'static [u8], stay: bool) -> ConnectError {
     let (listener, access) = listen("apis").await;
     let server = tokio::spawn(async move {
@@ -253,7 +253,7 @@ async fn a_handshake_that_gets_no_answer_is_given_up() {
 
 #[test]
 fn a_pin_is_read_with_and_without_colons_in_any_case() {
-    let colons: Vec<_> = V1_EXPIRED["sha256:".len()..].as_bytes().chunks(2).collect();
+    let colons: Vec<_> = V1_EXPIRED.as_bytes()["sha256:".len()..].chunks(2).collect();
     let colons = colons.iter().map(|pair| std::str::from_utf8(pair).unwrap()).collect::<Vec<_>>().join(":");
     for given in [V1_EXPIRED.to_owned(), V1_EXPIRED.to_uppercase(), format!("SHA256:{}", colons.to_uppercase())] {
         assert_eq!(given.parse::<CertificatePin>().unwrap().to_string(), V1_EXPIRED);
