@@ -59,7 +59,7 @@ fn events() -> Vec<Event> {
             interface: "sitepeer-acme".into(),
             public_key: "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=".into(),
         },
-        Event::Serving {
+        Event::Listening {
             version: "7.24".into(),
             api: "127.0.0.1:8728".into(),
             api_ssl: Some("127.0.0.1:8729".into()),

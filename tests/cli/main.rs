@@ -4,6 +4,8 @@
 
 mod help;
 mod json;
+#[cfg(feature = "sim")]
+mod real;
 mod router;
 mod schema;
 mod usage;
