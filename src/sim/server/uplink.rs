@@ -79,9 +79,6 @@ impl Uplink {
     async fn hand_over(&self, plane: &Plane, shared: &Shared, config: PlaneConfig) {
         match plane.apply(config).await {
             Ok(applied) => {
-                for rule in &applied.unknown_matchers {
-                    tracing::warn!(matcher = %rule, "a firewall matcher the simulation does not know never matches");
-                }
                 let interfaces = applied.interfaces.iter();
                 let running = interfaces.filter_map(|i| Some((u32::try_from(i.id).ok()?, i.running))).collect();
                 let mut device = shared.device();
