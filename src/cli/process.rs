@@ -77,8 +77,9 @@ fn stopped(verdict: Verdict) -> Failure {
         .hint("running the same command again completes it")
 }
 
+/// Waits for Ctrl-C or SIGTERM. Every waiter is told.
 #[cfg(unix)]
-async fn stop_signal() -> Verdict {
+pub(super) async fn stop_signal() -> Verdict {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
@@ -91,8 +92,9 @@ async fn stop_signal() -> Verdict {
     }
 }
 
+/// Waits for Ctrl-C. Every waiter is told.
 #[cfg(not(unix))]
-async fn stop_signal() -> Verdict {
+pub(super) async fn stop_signal() -> Verdict {
     match tokio::signal::ctrl_c().await {
         Ok(()) => Verdict::Interrupted,
         Err(_) => std::future::pending().await,

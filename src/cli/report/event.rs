@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
+use serde_json::Value;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -25,6 +26,17 @@ pub enum Event {
         interface: String,
         /// Base64.
         public_key: String,
+    },
+    /// Something the demo shows.
+    Shown {
+        /// Which of its acts: `provision`, `ping`, …
+        act: &'static str,
+        /// Which site, or `hub`, or `ping`.
+        subject: String,
+        /// For people.
+        detail: String,
+        /// For machines; what there is depends on the act.
+        figures: Value,
     },
     /// Something a person should know that stops nothing.
     Warning {
@@ -112,6 +124,7 @@ impl Event {
             Self::PublicKey { interface, public_key } => {
                 vec![format!("{:<8} public key of {interface}: {public_key}", "router")]
             }
+            Self::Shown { subject, detail, .. } => vec![format!("{subject:<8} {detail}")],
             Self::Warning { message, hint, .. } => {
                 let hint = hint.as_ref().map(|hint| format!("hint: {hint}"));
                 [Some(format!("warning: {message}")), hint].into_iter().flatten().collect()
