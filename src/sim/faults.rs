@@ -82,6 +82,9 @@ const FOREIGN_ROWS: usize = 10_000;
 /// A text is not a fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidFault {
+    /// The names were asked for.
+    #[error("the faults are {list}", list = FAULT_NAMES.join(", "))]
+    List,
     /// No fault has this name.
     #[error("no fault is called {0:?}; the faults are {list}", list = FAULT_NAMES.join(", "))]
     Unknown(String),
@@ -123,6 +126,7 @@ impl FromStr for Fault {
             "tag-last" => Self::TagLast,
             "drop-session-on-set" => Self::DropSessionOnSet,
             "latency" => Self::Latency(Duration::from_millis(number()?)),
+            "list" => return Err(InvalidFault::List),
             _ => return Err(InvalidFault::Unknown(name.to_owned())),
         })
     }

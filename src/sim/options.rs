@@ -31,6 +31,7 @@ pub enum LoginMethod {
 
 /// Everything that can be chosen about a simulated device.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is chosen on its own")]
 pub struct SimOptions {
     /// RouterOS version; decides menus, arguments and printed fields.
     pub version: RouterOsVersion,

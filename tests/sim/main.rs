@@ -1,5 +1,8 @@
 //! The simulated RouterOS device, asked over its own API and compared with recorded replies.
+#![cfg(feature = "sim")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that unwraps fails with the place")]
 
+mod client;
 mod commands;
 mod data;
 mod extract;
@@ -8,3 +11,4 @@ mod golden;
 mod protocol;
 mod refusals;
 mod talk;
+mod tunnel;

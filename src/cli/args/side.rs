@@ -1,9 +1,10 @@
 //! Arguments of the commands that talk to no real router: `sim`, `demo`, `completions`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Args;
+use ipnet::Ipv4Net;
 
 use super::common::OutputArgs;
 use crate::cli::failure::Failure;
@@ -24,11 +25,53 @@ pub(super) struct SimArgs {
     /// A file that holds the password of its user admin; empty password without it
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
-    /// Misbehave: NAME or NAME=VALUE; may be repeated
+    /// A PEM file with certificate chain and key for api-ssl, instead of one made at every start
+    #[arg(long, value_name = "FILE", requires = "listen_tls")]
+    tls_cert_file: Option<PathBuf>,
+    /// Misbehave: NAME or NAME=VALUE, such as close-after=7; may be repeated; `list` names all
     #[arg(long = "fault", value_name = "FAULT")]
     faults: Vec<String>,
     #[command(flatten)]
+    device: SimDevice,
+    #[command(flatten)]
     pub(super) output: OutputArgs,
+}
+
+/// What kind of device `sim` is.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Device")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
+pub struct SimDevice {
+    /// The name it gives itself
+    #[arg(long, value_name = "NAME")]
+    pub identity: Option<String>,
+    /// Its LAN address with prefix length
+    #[arg(long, value_name = "ADDR/LEN")]
+    pub lan: Option<Ipv4Net>,
+    /// A host on its LAN that answers pings; may be repeated
+    #[arg(long = "lan-host", value_name = "ADDR")]
+    pub lan_hosts: Vec<IpAddr>,
+    /// A name it can resolve; may be repeated
+    #[arg(long = "name", value_name = "NAME=ADDR", value_parser = name_and_address)]
+    pub names: Vec<(String, IpAddr)>,
+    /// Be a router without firewall and NAT
+    #[arg(long)]
+    pub no_firewall: bool,
+    /// Be a router without WireGuard
+    #[arg(long)]
+    pub no_wireguard: bool,
+    /// Have no rows of others: no foreign tunnel, no foreign routes
+    #[arg(long)]
+    pub no_foreign: bool,
+    /// Log in by challenge, as before RouterOS 6.43
+    #[arg(long)]
+    pub old_login: bool,
+}
+
+fn name_and_address(text: &str) -> Result<(String, IpAddr), String> {
+    let (name, address) = text.split_once('=').ok_or("not NAME=ADDR")?;
+    let address = address.parse().map_err(|error| format!("{address:?}: {error}"))?;
+    Ok((name.to_owned(), address))
 }
 
 /// What `sim` is to do.
@@ -42,8 +85,12 @@ pub struct Sim {
     pub ros_version: RouterOsVersion,
     /// The password of `admin`.
     pub password: Secret,
+    /// Certificate and key of api-ssl.
+    pub tls_cert_file: Option<PathBuf>,
     /// Faults as they were written; the simulator knows their names.
     pub faults: Vec<String>,
+    /// What kind of device.
+    pub device: SimDevice,
 }
 
 impl SimArgs {
@@ -56,7 +103,15 @@ impl SimArgs {
             Some(file) => config::read_secret(file)?,
             None => Secret::new(String::new()),
         };
-        Ok(Sim { listen: self.listen, listen_tls: self.listen_tls, ros_version, password, faults: self.faults })
+        Ok(Sim {
+            listen: self.listen,
+            listen_tls: self.listen_tls,
+            ros_version,
+            password,
+            tls_cert_file: self.tls_cert_file,
+            faults: self.faults,
+            device: self.device,
+        })
     }
 }
 

@@ -27,16 +27,18 @@ pub enum Event {
         /// Base64.
         public_key: String,
     },
-    /// Something the demo shows.
-    Shown {
-        /// Which of its acts: `provision`, `ping`, …
-        act: &'static str,
-        /// Which site, or `hub`, or `ping`.
-        subject: String,
-        /// For people.
-        detail: String,
-        /// For machines; what there is depends on the act.
-        figures: Value,
+    /// A simulated device answers.
+    Listening {
+        /// The RouterOS version it is.
+        version: String,
+        /// Where its API answers.
+        api: String,
+        /// Where its api-ssl answers.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        api_ssl: Option<String>,
+        /// The pin of its certificate.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pin: Option<String>,
     },
     /// Something a person should know that stops nothing.
     Warning {
@@ -47,6 +49,17 @@ pub enum Event {
         /// What to do.
         #[serde(skip_serializing_if = "Option::is_none")]
         hint: Option<String>,
+    },
+    /// Something the demo shows.
+    Shown {
+        /// Which of its acts: `provision`, `ping`, …
+        act: &'static str,
+        /// Which site, or `hub`, or `ping`.
+        subject: String,
+        /// For people.
+        detail: String,
+        /// For machines; what there is depends on the act.
+        figures: Value,
     },
 }
 
@@ -124,13 +137,26 @@ impl Event {
             Self::PublicKey { interface, public_key } => {
                 vec![format!("{:<8} public key of {interface}: {public_key}", "router")]
             }
-            Self::Shown { subject, detail, .. } => vec![format!("{subject:<8} {detail}")],
+            Self::Listening { version, api, api_ssl, pin } => {
+                listening(version, api, api_ssl.as_deref(), pin.as_deref())
+            }
             Self::Warning { message, hint, .. } => {
                 let hint = hint.as_ref().map(|hint| format!("hint: {hint}"));
                 [Some(format!("warning: {message}")), hint].into_iter().flatten().collect()
             }
+            Self::Shown { subject, detail, .. } => vec![format!("{subject:<8} {detail}")],
         }
     }
+}
+
+fn listening(version: &str, api: &str, api_ssl: Option<&str>, pin: Option<&str>) -> Vec<String> {
+    let mut lines =
+        vec![format!("RouterOS {version}, simulated; Ctrl-C ends it"), format!("  api      api://admin@{api}")];
+    if let (Some(address), Some(pin)) = (api_ssl, pin) {
+        lines.push(format!("  api-ssl  apis://admin@{address}"));
+        lines.push(format!("           --pin {pin}"));
+    }
+    lines
 }
 
 impl Step {

@@ -2,12 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::refusal::Refusal;
 use super::rows::Fields;
 use super::rules::{Rules, Target};
 use super::{Device, Request, Viewer};
+use crate::sim::plane::keys::generate_private;
 use crate::sim::schema::BadValue;
 
 /// The port MikroTik's documentation uses. *Source*: manual, WireGuard. Which one is chosen when it is taken is not known.
@@ -55,10 +55,9 @@ impl Device {
             fields.set("listen-port", self.free_port().to_string());
         }
         if fields.get("private-key").is_none() {
-            let mut bytes = [0_u8; 32];
-            let made = SystemRandom::new().fill(&mut bytes);
-            made.map_err(|_| Refusal::Value(BadValue::Invalid, "private-key".to_owned()))?;
-            fields.set("private-key", STANDARD.encode(clamped(bytes)));
+            let made = generate_private();
+            let key = made.map_err(|_| Refusal::Value(BadValue::Invalid, "private-key".to_owned()))?;
+            fields.set("private-key", STANDARD.encode(key.expose()));
         }
         Ok(())
     }
@@ -69,13 +68,16 @@ impl Device {
                 let name = format!("peer{n}");
                 self.table(rules.table).iter().any(|item| item.fields.is("name", &name))
             };
-            let number = (1..).find(|n| !taken(*n)).unwrap_or(1);
+            // One more than there are rows is free at the latest.
+            let last = self.table(rules.table).len() + 1;
+            let number = (1..=last).find(|n| !taken(*n)).unwrap_or(last);
             fields.set_default("name", format!("peer{number}"));
         }
     }
 
     fn free_name(&self, stem: &str) -> String {
-        let number = (1..).find(|n: &usize| self.interface(&format!("{stem}{n}")).is_none()).unwrap_or(1);
+        let last = self.table("/interface").len() + 1;
+        let number = (1..=last).find(|n| self.interface(&format!("{stem}{n}")).is_none()).unwrap_or(last);
         format!("{stem}{number}")
     }
 
@@ -88,7 +90,7 @@ impl Device {
     }
 
     /// A new address brings its own network unless one was given.
-    pub(super) fn follow_address(&self, rules: &Rules, request: &Request, fields: &mut Fields) {
+    pub(super) fn follow_address(rules: &Rules, request: &Request, fields: &mut Fields) {
         if rules.menu == "/ip/address" && request.get("address").is_some() && request.get("network").is_none() {
             fields.unset("network");
             // The address was checked: it has a network.
@@ -152,11 +154,4 @@ fn complete_route(fields: &mut Fields, everything: &str) {
     fields.set_default("distance", "1");
     fields.set_default("scope", "30");
     fields.set_default("target-scope", "10");
-}
-
-/// The bits every X25519 private key has, as WireGuard's tools make it.
-fn clamped(mut bytes: [u8; 32]) -> [u8; 32] {
-    bytes[0] &= 248;
-    bytes[31] = (bytes[31] & 127) | 64;
-    bytes
 }

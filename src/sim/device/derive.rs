@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
-use x25519_dalek::{PublicKey, StaticSecret};
 
 use super::Device;
 use super::rows::{Fields, Item, Origin, show_id};
 use super::rules::{Rules, Target, target_of, type_of};
+use crate::sim::plane::keys::SecretKey;
 use crate::sim::schema::{Type, print_duration};
 
 /// A row that RouterOS makes itself: its table, what it stands for, its fields.
@@ -270,15 +270,17 @@ impl Device {
 }
 
 /// The public key of a private one, both as base64.
-pub(super) fn public_key(private: &str) -> Option<String> {
+fn public_key(private: &str) -> Option<String> {
     let bytes: [u8; 32] = STANDARD.decode(private).ok()?.try_into().ok()?;
-    Some(STANDARD.encode(PublicKey::from(&StaticSecret::from(bytes)).as_bytes()))
+    Some(STANDARD.encode(SecretKey::from(bytes).public()))
 }
 
 /// The address an interface gives itself from its MAC address (EUI-64).
 fn link_local(mac: &str) -> String {
     let bytes: Vec<u8> = mac.split(':').filter_map(|p| u8::from_str_radix(p, 16).ok()).collect();
-    let [a, b, c, d, e, f] = bytes[..] else { return "fe80::1/64".to_owned() };
-    let address = std::net::Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
+    let Ok([high @ .., mid, low0, low1, low2]) = <[u8; 6]>::try_from(bytes) else { return "fe80::1/64".to_owned() };
+    let [first, second] = high;
+    let address =
+        std::net::Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, first ^ 2, second, mid, 0xff, 0xfe, low0, low1, low2]);
     format!("{address}/64")
 }

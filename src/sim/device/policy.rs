@@ -63,7 +63,7 @@ pub(crate) fn canonical_policies(text: &str) -> Option<String> {
     }
     let granted = parse_policies(text);
     let shown = |p: &&str| if granted.contains(*p) { (*p).to_owned() } else { format!("!{p}") };
-    Some(POLICIES.iter().map(|p| shown(p)).collect::<Vec<_>>().join(","))
+    Some(POLICIES.iter().map(shown).collect::<Vec<_>>().join(","))
 }
 
 /// The policy that `command` in `menu` asks for.

@@ -390,14 +390,13 @@ pub(crate) fn target_of(menu: &str, field: &str) -> Target {
 pub(crate) fn type_of(menu: &Menu, path: &str, field: &str) -> Type {
     const PORT: Type = Type::Number { min: 0, max: 65_535 };
     match (path, field) {
-        (_, "disabled") => Type::Bool,
         ("/ip/address", "address") => Type::Address(AddressKind::V4_PREFIX),
         ("/ipv6/address" | "/ipv6/firewall/address-list", "address") => Type::Address(AddressKind::V6_PREFIX),
         ("/interface/wireguard" | "/interface/wireguard/peers", "private-key" | "public-key" | "preshared-key") => {
             Type::Key
         }
         ("/interface/wireguard/peers", "persistent-keepalive" | "client-keepalive") => Type::Keepalive,
-        (_, "is-responder" | "responder") => Type::Bool,
+        (_, "disabled" | "is-responder" | "responder") => Type::Bool,
         (_, "listen-port" | "endpoint-port" | "client-listen-port") => PORT,
         ("/ip/service", "port") => Type::Number { min: 1, max: 65_535 },
         ("/ip/service", "max-sessions") => Type::Number { min: 1, max: 1000 },

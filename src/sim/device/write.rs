@@ -111,7 +111,7 @@ impl Device {
             for (name, value) in fixed {
                 fields.set(name, *value);
             }
-            self.follow_address(rules, request, &mut fields);
+            Self::follow_address(rules, request, &mut fields);
             self.check_unique(rules, &fields, Some(id))?;
             self.before_change(rules, id, &fields, request);
             let expires = self.take_timeout(rules, &mut fields);
@@ -156,11 +156,11 @@ impl Device {
             let known = |value: &str| self.exists(target, value);
             let value = type_of(menu, rules.menu, name).canonical(raw, &known);
             let value = value.map_err(|why| Refusal::Value(why, name.clone()))?;
-            self.check_policies(rules, viewer, name, &value)?;
+            check_policies(rules, viewer, name, &value)?;
             if type_of(menu, rules.menu, name) == Type::Presence && (raw == b"no" || raw == b"false") {
                 fields.unset(name);
             } else {
-                fields.set(name, self.finish_value(rules, name, value)?);
+                fields.set(name, finish_value(rules, name, value)?);
             }
         }
         Ok(())
@@ -171,41 +171,13 @@ impl Device {
         let Some(menu) = self.schema.menu(rules.menu) else { return false };
         let kind = type_of(menu, rules.menu, name);
         match (name, raw) {
-            ("comment", b"") => true,
-            ("preshared-key", b"" | b"none") => true,
-            ("persistent-keepalive" | "client-keepalive", b"" | b"none" | b"0" | b"0s") => true,
-            ("mtu", b"auto") => true,
-            ("pref-src" | "check-gateway", b"" | b"none") => true,
+            ("comment", b"")
+            | ("mtu", b"auto")
+            | ("preshared-key" | "pref-src" | "check-gateway", b"" | b"none")
+            | ("persistent-keepalive" | "client-keepalive", b"" | b"none" | b"0" | b"0s") => true,
             (_, b"") => matches!(kind.inner(), Type::Range | Type::Ports | Type::Flags(_) | Type::Number { .. }),
             _ => false,
         }
-    }
-
-    /// Values whose printed form depends on the menu.
-    fn finish_value(&self, rules: &Rules, name: &str, value: Vec<u8>) -> Result<Vec<u8>, Refusal> {
-        let text = || String::from_utf8_lossy(&value).into_owned();
-        Ok(match (rules.menu, name) {
-            ("/ip/route" | "/ipv6/route", "dst-address") => match text().parse::<ipnet::IpNet>() {
-                Ok(net) => net.trunc().to_string().into_bytes(),
-                Err(_) => value,
-            },
-            ("/user/group", "policy") => canonical_policies(&text())
-                .ok_or_else(|| Refusal::Value(BadValue::NoMatch, name.to_owned()))?
-                .into_bytes(),
-            _ => value,
-        })
-    }
-
-    /// Nobody can give a script more rights than they have. *Source*: manual, Scripting, policies.
-    fn check_policies(&self, rules: &Rules, viewer: &Viewer, name: &str, value: &[u8]) -> Result<(), Refusal> {
-        let runs = rules.menu == "/system/scheduler" || rules.menu == "/system/script";
-        if runs && name == "policy" {
-            let asked = String::from_utf8_lossy(value).into_owned();
-            if asked.split(',').any(|p| !p.is_empty() && !viewer.may(p)) {
-                return Err(Refusal::NoPermission);
-            }
-        }
-        Ok(())
     }
 
     fn exists(&self, target: Target, name: &str) -> bool {
@@ -232,7 +204,9 @@ impl Device {
     fn remove(&mut self, rules: &'static Rules, request: &Request) -> Result<(), Refusal> {
         let ids = self.addressed(rules, request)?;
         if rules.menu == "/user/active" {
-            ids.into_iter().for_each(|id| self.log_out(id));
+            for id in ids {
+                self.log_out(id);
+            }
             return Ok(());
         }
         for id in &ids {
@@ -268,7 +242,9 @@ impl Device {
         }
         let before = request.text("destination").map(|text| self.find(rules, text)).transpose()?;
         self.table_mut(rules.table).relocate(&ids, before);
-        ids.into_iter().for_each(|id| self.announce(rules.table, id, false));
+        for id in ids {
+            self.announce(rules.table, id, false);
+        }
         Ok(())
     }
 
@@ -321,6 +297,33 @@ impl Device {
             }
         }
     }
+}
+
+/// Values whose printed form depends on the menu.
+fn finish_value(rules: &Rules, name: &str, value: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+    let text = || String::from_utf8_lossy(&value).into_owned();
+    Ok(match (rules.menu, name) {
+        ("/ip/route" | "/ipv6/route", "dst-address") => match text().parse::<ipnet::IpNet>() {
+            Ok(net) => net.trunc().to_string().into_bytes(),
+            Err(_) => value,
+        },
+        ("/user/group", "policy") => {
+            canonical_policies(&text()).ok_or_else(|| Refusal::Value(BadValue::NoMatch, name.to_owned()))?.into_bytes()
+        }
+        _ => value,
+    })
+}
+
+/// Nobody can give a script more rights than they have. *Source*: manual, Scripting, policies.
+fn check_policies(rules: &Rules, viewer: &Viewer, name: &str, value: &[u8]) -> Result<(), Refusal> {
+    let runs = rules.menu == "/system/scheduler" || rules.menu == "/system/script";
+    if runs && name == "policy" {
+        let asked = String::from_utf8_lossy(value).into_owned();
+        if asked.split(',').any(|p| !p.is_empty() && !viewer.may(p)) {
+            return Err(Refusal::NoPermission);
+        }
+    }
+    Ok(())
 }
 
 fn named_by(table: &str) -> Option<Target> {

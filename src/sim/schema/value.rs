@@ -44,6 +44,7 @@ pub(crate) enum Type {
 
 /// Which addresses an argument takes, by the letters of the manual.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a letter of its own in the manual")]
 pub(crate) struct AddressKind {
     v4: bool,
     v6: bool,

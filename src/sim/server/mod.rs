@@ -167,10 +167,11 @@ impl SimRouter {
 
     /// Lets something go wrong from now on; counts in it begin now.
     pub async fn inject(&self, fault: Fault) {
-        let mut device = self.shared.device();
-        device.take_fault(fault);
-        device.options.faults.push(fault);
-        drop(device);
+        {
+            let mut device = self.shared.device();
+            device.take_fault(fault);
+            device.options.faults.push(fault);
+        }
         self.shared.faults().arm(fault);
         self.shared.uplink.apply(&self.shared).await;
     }

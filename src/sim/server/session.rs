@@ -32,7 +32,7 @@ const MAX_RUNNING: usize = 64;
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 /// `!empty` came with this release. *Source*: manual, API.
 const EMPTY_SINCE: RouterOsVersion = RouterOsVersion::new(7, 18, 0);
-/// What a device takes in a sentence. 61,440 bytes were taken, 102,400 closed the connection. *Source*: MikroDash, 7.24.4.
+/// What a device takes in a sentence. 61,440 bytes were taken, 102,400 closed the connection. *Source*: `MikroDash`, 7.24.4.
 const LIMITS: Limits = Limits { word: 64 << 10, sentence: 256 << 10, words: 1024 };
 
 /// Where a connection comes from and goes to.
@@ -78,7 +78,7 @@ pub(super) async fn run(shared: Arc<Shared>, stream: Box<dyn Stream>, ends: Ends
     }
     let (bytes, waiting) = mpsc::channel(REPLIES_WAITING);
     let abrupt = Arc::new(AtomicBool::new(false));
-    let writing = tokio::spawn(write(writer, waiting, Arc::clone(&abrupt)));
+    let output = tokio::spawn(write(writer, waiting, Arc::clone(&abrupt)));
     let tag_last = shared.faults().has(|f| *f == Fault::TagLast);
     let out = Out { bytes, tag_last };
     let mut session =
@@ -86,8 +86,8 @@ pub(super) async fn run(shared: Arc<Shared>, stream: Box<dyn Stream>, ends: Ends
     let cut = serve(&mut session, reader).await;
     abrupt.store(cut, Ordering::Relaxed);
     drop(session);
-    let abort = writing.abort_handle();
-    if tokio::time::timeout(DRAIN_DEADLINE, writing).await.is_err() {
+    let abort = output.abort_handle();
+    if tokio::time::timeout(DRAIN_DEADLINE, output).await.is_err() {
         abort.abort();
     }
 }
@@ -237,7 +237,7 @@ impl Session {
             self.shared.uplink.apply(&self.shared).await;
         }
         if fate == WriteFate::Reboot {
-            return self.reboot();
+            return Ok(self.reboot());
         }
         match answer {
             Err(refusal) => self.refuse(tag, &refusal).await,
@@ -254,7 +254,7 @@ impl Session {
                 self.out.done(tag, None).await?;
                 Ok(Next::GoOn)
             }
-            Ok(Answer::Reboot) => self.reboot(),
+            Ok(Answer::Reboot) => Ok(self.reboot()),
             Ok(Answer::Listen { rules, wanted }) => {
                 let listening = running::Listening { rules, wanted, viewer: viewer.clone() };
                 let changes = self.shared.device().subscribe();
@@ -274,11 +274,11 @@ impl Session {
         }
     }
 
-    fn reboot(&self) -> Result<Next, ReplyError> {
+    fn reboot(&self) -> Next {
         let shared = Arc::clone(&self.shared);
         // Not awaited: the reboot ends this session too.
         tokio::spawn(async move { shared.reboot().await });
-        Ok(Next::Cut)
+        Next::Cut
     }
 
     /// Starts a command that runs on beside others.

@@ -10,6 +10,9 @@ use super::policy::{POLICIES, canonical_policies};
 use super::rows::{FIRST_DYNAMIC_ROUTE, Fields, Origin, Table};
 use crate::domain::RouterOsVersion;
 
+/// *Source*: ids of the built-in lists in public exports of `/interface/list`.
+const BUILTIN_LISTS: u32 = 0x0200_0000;
+
 type Pairs<'a> = &'a [(&'a str, &'a str)];
 
 /// *Source*: `write` and `read` groups of the manual's User page.
@@ -178,8 +181,6 @@ fn interfaces(device: &mut Device) {
         let port = format!("ether{number}");
         device.put("/interface/bridge/port", &[("interface", &port), ("bridge", "bridge"), ("comment", "defconf")]);
     }
-    /// *Source*: ids of the built-in lists in public exports of `/interface/list`.
-    const BUILTIN_LISTS: u32 = 0x0200_0000;
     for (offset, name, what) in [
         (0, "all", "contains all interfaces"),
         (1, "none", "contains no interfaces"),

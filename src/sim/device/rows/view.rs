@@ -115,19 +115,19 @@ impl Device {
                 }
             }
         }
-        self.rest(rules, menu, item, &mut view);
+        rest(rules, menu, item, &mut view);
         view
     }
+}
 
-    /// Fields the rules do not name: matchers of a firewall rule, settings of a menu that has no rules.
-    fn rest(&self, rules: &Rules, menu: &Menu, item: &Item, view: &mut View) {
-        for (name, value) in item.fields.iter() {
-            let ruled = rules.shown.iter().any(|shown| shown.name == name);
-            let hidden = rules.menu == "/user" && name == "password";
-            let known = rules.shown.is_empty() || menu.writes(name) || menu.reads(name) || item.is_dynamic();
-            if !ruled && !hidden && known {
-                view.push(name, value);
-            }
+/// Fields the rules do not name: matchers of a firewall rule, settings of a menu that has no rules.
+fn rest(rules: &Rules, menu: &Menu, item: &Item, view: &mut View) {
+    for (name, value) in item.fields.iter() {
+        let is_ruled = rules.shown.iter().any(|shown| shown.name == name);
+        let is_hidden = rules.menu == "/user" && name == "password";
+        let is_known = rules.shown.is_empty() || menu.writes(name) || menu.reads(name) || item.is_dynamic();
+        if !is_ruled && !is_hidden && is_known {
+            view.push(name, value);
         }
     }
 }
