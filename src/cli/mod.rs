@@ -80,7 +80,7 @@ async fn carry_out(command: Command, reporter: &Reporter) -> Result<Outcome, Fai
         Command::Remove(command) => remove::run(command, reporter).await,
         Command::Render(command) => render::run(command, reporter).await,
         Command::Sim(command) => sim::run(command, reporter).await,
-        Command::Demo(command) => demo::run(command, reporter).await,
+        Command::Demo(command) => Box::pin(demo::run(command, reporter)).await,
         Command::Completions(command) => manual::completions(command, reporter),
         Command::Man => manual::man(reporter),
     };

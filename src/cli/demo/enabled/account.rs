@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::stage::{Site, Stage};
+use super::stage::{HUB_ADDRESS, Site, Stage};
 use crate::cli::report::{Event, Mode, Reporter, Tally, clean};
-use crate::sim::plane::PingSummary;
+use crate::sim::plane::{PingStatus, PingSummary};
 
 /// What is told, and to whom.
 pub(super) struct Account<'a> {
@@ -38,7 +38,7 @@ impl<'a> Account<'a> {
             Mode::Json => self.reporter.event(&Event::Shown {
                 act,
                 subject: subject.to_owned(),
-                detail: detail.split_whitespace().collect::<Vec<_>>().join(" "),
+                detail: in_a_row(detail),
                 figures,
             }),
         }
@@ -56,42 +56,49 @@ impl<'a> Account<'a> {
         ));
         self.line("");
         for site in &stage.sites {
+            let version = site.version.to_string();
             let detail = format!(
-                "RouterOS {:<7} LAN {}, host {}   tunnel {}   {}",
-                site.version.to_string(),
-                site.subnet,
+                "RouterOS {version:<7}  LAN host {}   tunnel {}   {}",
                 site.host,
                 site.tunnel,
                 site.url.replace("admin@", "")
             );
-            let figures =
-                json!({"version": site.version.to_string(), "lan": site.subnet, "url": site.url, "pin": site.pin});
-            self.fact("start", site.name, &detail, figures);
+            self.fact("start", site.name, &detail, site.figures());
         }
         let endpoint = stage.hub.endpoint();
-        let detail =
-            format!("{:<53}tunnel {}   udp://{endpoint}", "WireGuard end in this process", stage.hub_address());
+        let detail = format!("{:<43}tunnel {HUB_ADDRESS}   {endpoint} (UDP)", "in this process");
         self.fact("start", "hub", &detail, json!({"endpoint": endpoint}));
     }
 
     /// How to look around from another terminal.
     pub(super) fn look_around(&self, stage: &Stage) {
+        if self.reporter.mode() == Mode::Json {
+            return self.fact("up", "hub", "everything is up until this process is stopped", json!({}));
+        }
         let [north, _] = &stage.sites;
         self.line("");
-        self.line("Everything is up. From another terminal (as they stand; `south` has the same with its own):");
+        self.line("Everything is up. Look around from another terminal; the lines work as they stand:");
         for (command, does) in [
             ("status", "handshake, traffic and round trip of north's tunnel"),
-            ("plan", "what is not as it should be: nothing"),
-            ("remove", "take it out of north; the ping below then fails"),
-            ("provision", "and put it in again"),
+            ("plan", "what is not as it should be; nothing, now"),
+            ("remove", "take the tunnel out of north"),
+            ("provision", "put it in again; its new key is entered at the hub within a second"),
         ] {
             self.line("");
             self.line(&format!("   # {does}"));
-            command_lines(&north.words(command)).iter().for_each(|line| self.line(line));
+            for line in command_lines(&north.words(command)) {
+                self.line(&line);
+            }
         }
         self.line("");
         self.line("Ctrl-C takes everything out again, proves it, and ends.");
     }
+}
+
+/// What stands in columns for people, as one sentence.
+fn in_a_row(detail: &str) -> String {
+    let columns = detail.split("  ").map(str::trim).filter(|column| !column.is_empty());
+    columns.collect::<Vec<_>>().join("; ")
 }
 
 /// A command to be pasted: the options on lines of their own.
@@ -134,13 +141,11 @@ pub(super) fn counted(count: u64, what: &str) -> String {
 /// What became of a series of pings.
 pub(super) fn pings(summary: &PingSummary) -> String {
     let answered = format!("{} of {} answered", summary.received, summary.sent);
-    match summary.avg() {
-        Some(mean) => format!("{answered}, {} round trip", duration(mean)),
-        None => {
-            let why = summary.last_failure.and_then(|status| status.word()).unwrap_or("nothing was sent");
-            format!("{answered}: {why}")
-        }
+    if let Some(mean) = summary.avg() {
+        return format!("{answered}, {} round trip", duration(mean));
     }
+    let why = summary.last_failure.and_then(PingStatus::word).unwrap_or("nothing was sent");
+    format!("{answered}: {why}")
 }
 
 /// The figures of a series of pings.
@@ -183,6 +188,11 @@ mod tests {
     fn times_keep_two_digits_that_matter() {
         let told = [420, 4_200, 42_000, 420_000, 5_140_000].map(|micros| duration(Duration::from_micros(micros)));
         assert_eq!(told, ["0.42 ms", "4.2 ms", "42 ms", "420 ms", "5.1 s"]);
+    }
+
+    #[test]
+    fn columns_become_one_sentence_for_machines() {
+        assert_eq!(in_a_row("RouterOS 7.24     LAN host 192.0.2.1   up"), "RouterOS 7.24; LAN host 192.0.2.1; up");
     }
 
     #[test]

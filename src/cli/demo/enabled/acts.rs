@@ -35,15 +35,15 @@ struct Provisioned {
 
 /// Gives both routers their tunnels.
 pub(super) async fn provision(stage: &Stage, account: &mut Account<'_>) -> anyhow::Result<()> {
-    account.act("provision both, over the API with TLS; each router's key is entered at the hub by hand");
+    account.act("provision both over the API with TLS; the key each router tells is then entered at the hub");
     let [north, south] = &stage.sites;
     let (to_north, to_south) =
         futures_util::future::try_join(provision_one(north, &stage.hub), provision_one(south, &stage.hub)).await?;
     for (site, done) in stage.sites.iter().zip([to_north, to_south]) {
         let tally = done.ended.tally;
-        let rows = done.ended.outcome.details.get("changes").and_then(Value::as_u64).unwrap_or(0);
+        let rows = changed(&done.ended);
         let detail = format!(
-            "{} made, {}; handshake {} after the key was entered",
+            "{} made in {}   handshake after {}",
             counted(rows, "row"),
             account::round_trips(&tally),
             account::duration(done.handshake)
@@ -110,7 +110,7 @@ pub(super) async fn ping(stage: &Stage, account: &mut Account<'_>) -> anyhow::Re
     }
     for (site, peer) in stage.sites.iter().zip(traffic(stage).await?) {
         let (rx, tx) = peer;
-        let detail = format!("carried so far: {rx} bytes to the hub, {tx} bytes from it");
+        let detail = format!("so far {rx} B to the hub, {tx} B from it, by the hub's counters");
         account.fact("traffic", site.name, &detail, json!({"rx_bytes": rx, "tx_bytes": tx}));
     }
     Ok(())
@@ -152,20 +152,41 @@ pub(super) async fn drift(stage: &Stage, account: &mut Account<'_>) -> anyhow::R
     if summary.received > 0 {
         return Err(Failure::internal("the ping is answered without its route").into());
     }
-    let found = Prepared::of(&north.words("plan"))?.carry_out().await.context("plan of north")?;
-    expect(&found, Verdict::Pending, north, "plan")?;
-    for change in &found.heard.borrow().changes {
-        let told = |name: &str| change[name].as_str().unwrap_or_default().to_owned();
-        let detail = format!("{} {}: {}", told("action"), told("menu"), told("reason"));
-        let figures = json!({"action": told("action"), "menu": told("menu"), "marker": told("marker")});
-        account.fact("drift", "plan", &detail, figures);
-    }
-    let healed = Prepared::of(&north.words("provision"))?.carry_out().await.context("provision of north")?;
-    expect(&healed, Verdict::Converged, north, "provision")?;
-    let rows = healed.outcome.details.get("changes").and_then(Value::as_u64).unwrap_or(0);
-    let detail = format!("{} put back, {}", counted(rows, "row"), account::round_trips(&healed.tally));
-    account.fact("healed", north.name, &detail, json!({"rows": rows, "cost": account::cost(&healed.tally)}));
+    find(north, account).await?;
+    heal(north, account).await?;
     answered(north, south, account, "healed").await
+}
+
+/// Shows what `plan` finds: the one change that was made by hand.
+async fn find(site: &Site, account: &Account<'_>) -> anyhow::Result<()> {
+    let found = Prepared::of(&site.words("plan"))?.carry_out().await;
+    let found = found.with_context(|| format!("plan of {}", site.name))?;
+    expect(&found, Verdict::Pending, site, "plan")?;
+    let heard = found.heard.borrow();
+    let [change] = heard.changes.as_slice() else {
+        return Err(Failure::internal(format!("plan finds {} changes instead of one", heard.changes.len())).into());
+    };
+    let told = |name: &str| change[name].as_str().unwrap_or_default().to_owned();
+    let (action, menu, marker) = (told("action"), told("menu"), told("marker"));
+    let detail = format!("finds 1 change: {action} {menu} {marker} ({})", told("reason"));
+    account.fact("drift", "plan", &detail, json!({"action": action, "menu": menu, "marker": marker}));
+    Ok(())
+}
+
+/// Provisions again, which puts back what is missing.
+async fn heal(site: &Site, account: &Account<'_>) -> anyhow::Result<()> {
+    let healed = Prepared::of(&site.words("provision"))?.carry_out().await;
+    let healed = healed.with_context(|| format!("provision of {}", site.name))?;
+    expect(&healed, Verdict::Converged, site, "provision")?;
+    let rows = changed(&healed);
+    let detail = format!("{} put back in {}", counted(rows, "row"), account::round_trips(&healed.tally));
+    account.fact("healed", site.name, &detail, json!({"rows": rows, "cost": account::cost(&healed.tally)}));
+    Ok(())
+}
+
+/// How many rows a command changed, by its result.
+fn changed(ended: &Ended) -> u64 {
+    ended.outcome.details.get("changes").and_then(Value::as_u64).unwrap_or(0)
 }
 
 /// Removes the route to another site, as somebody at the router would.
@@ -206,11 +227,11 @@ pub(super) async fn remove(stage: &Stage, account: &mut Account<'_>) -> anyhow::
         let ended = Prepared::of(&site.words("remove"))?.carry_out().await;
         let ended = ended.with_context(|| format!("remove from {}", site.name))?;
         expect(&ended, Verdict::Removed, site, "remove")?;
-        let gone = ended.outcome.details.get("changes").and_then(Value::as_u64).unwrap_or(0);
+        let gone = changed(&ended);
         let (difference, rows) = site.difference();
-        let compared = if difference.is_empty() { "all as before" } else { "NOT as before" };
+        let compared = if difference.is_empty() { "as before" } else { "compared, NOT as before" };
         let detail = format!(
-            "{} removed, {}; {} compared: {compared}",
+            "{} removed in {}   {} {compared}",
             counted(gone, "row"),
             account::round_trips(&ended.tally),
             counted(u64::try_from(rows).unwrap_or(u64::MAX), "row"),

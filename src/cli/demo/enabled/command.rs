@@ -62,10 +62,11 @@ impl Prepared {
     /// As the command itself.
     pub(super) async fn carry_out(self) -> anyhow::Result<Ended> {
         let reporter = &self.reporter;
+        // Boxed: their states are large, and the demo holds two at once.
         let outcome = match self.command {
-            Command::Provision(command) => provision::run(command, reporter).await,
-            Command::Plan(command) => plan::run(command, reporter).await,
-            Command::Remove(command) => remove::run(command, reporter).await,
+            Command::Provision(command) => Box::pin(provision::run(command, reporter)).await,
+            Command::Plan(command) => Box::pin(plan::run(command, reporter)).await,
+            Command::Remove(command) => Box::pin(remove::run(command, reporter)).await,
             _ => Err(Failure::internal("the demo does not run this command").into()),
         };
         Ok(Ended { outcome: outcome?, tally: self.reporter.tallied(), heard: self.heard })

@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use ipnet::{IpNet, Ipv4Net};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
@@ -22,7 +23,7 @@ use crate::sim::plane::{HubEnd, HubOptions, HubPeer, HubPeerState, PingSummary};
 use crate::sim::{DeviceState, OperatorRow, SimOptions, SimRouter, SimUser, StateOptions};
 
 /// The hub's address in the tunnel, which answers the proof.
-const HUB_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
+pub(super) const HUB_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 /// Prefix length of the tunnel's network.
 const TUNNEL_PREFIX: u8 = 24;
 /// The host of each LAN that pings and answers, by its last number.
@@ -111,11 +112,6 @@ impl Stage {
         Ok(Self { hub, sites: [north, south], files })
     }
 
-    /// The hub's address in the tunnel.
-    pub(super) fn hub_address(&self) -> Ipv4Addr {
-        HUB_ADDRESS
-    }
-
     /// Ends everything in order, and removes the files.
     ///
     /// # Errors
@@ -192,6 +188,18 @@ impl Site {
             words.push("--yes".to_owned());
         }
         words
+    }
+
+    /// What a machine has to know to reach this router.
+    pub(super) fn figures(&self) -> Value {
+        json!({
+            "version": self.version.to_string(),
+            "lan": self.subnet,
+            "url": self.url,
+            "pin": self.pin,
+            "password_file": self.password,
+            "site_file": self.config,
+        })
     }
 
     /// This site as it is entered at the hub.
