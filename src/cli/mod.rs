@@ -62,7 +62,11 @@ fn run(args: Args, reporter: &Reporter) -> Result<Outcome, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::internal(format!("cannot start the runtime: {error}")))?;
-    let ended = runtime.block_on(process::until_stopped(carry_out(command, reporter)));
+    let ended = match command {
+        // To be stopped is how the demo ends: it takes everything out first.
+        Command::Demo(_) => runtime.block_on(carry_out(command, reporter)),
+        _ => runtime.block_on(process::until_stopped(carry_out(command, reporter))),
+    };
     // A thread that still waits for an answer on stdin must not hold the process.
     runtime.shutdown_background();
     ended
@@ -76,7 +80,7 @@ async fn carry_out(command: Command, reporter: &Reporter) -> Result<Outcome, Fai
         Command::Remove(command) => remove::run(command, reporter).await,
         Command::Render(command) => render::run(command, reporter).await,
         Command::Sim(command) => sim::run(command, reporter).await,
-        Command::Demo(command) => demo::run(command, reporter).await,
+        Command::Demo(command) => Box::pin(demo::run(command, reporter)).await,
         Command::Completions(command) => manual::completions(command, reporter),
         Command::Man => manual::man(reporter),
     };

@@ -4,7 +4,7 @@
 #[path = "disabled.rs"]
 mod implementation;
 #[cfg(feature = "sim")]
-#[path = "enabled.rs"]
+#[path = "enabled/mod.rs"]
 mod implementation;
 
 pub use implementation::run;

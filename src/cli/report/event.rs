@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
+use serde_json::Value;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -48,6 +49,17 @@ pub enum Event {
         /// What to do.
         #[serde(skip_serializing_if = "Option::is_none")]
         hint: Option<String>,
+    },
+    /// Something the demo shows.
+    Shown {
+        /// Which of its acts: `provision`, `ping`, …
+        act: &'static str,
+        /// Which site, or `hub`, or `ping`.
+        subject: String,
+        /// For people.
+        detail: String,
+        /// For machines; what there is depends on the act.
+        figures: Value,
     },
 }
 
@@ -132,6 +144,7 @@ impl Event {
                 let hint = hint.as_ref().map(|hint| format!("hint: {hint}"));
                 [Some(format!("warning: {message}")), hint].into_iter().flatten().collect()
             }
+            Self::Shown { subject, detail, .. } => vec![format!("{subject:<8} {detail}")],
         }
     }
 }

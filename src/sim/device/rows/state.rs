@@ -54,6 +54,12 @@ impl DeviceState {
         self.0.get(menu).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// How many rows there are, in all menus.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.values().map(Vec::len).sum()
+    }
+
     /// Says in which menus two states differ, a line for each row that only one of them has.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Vec<String> {

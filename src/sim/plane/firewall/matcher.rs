@@ -29,6 +29,7 @@ enum Test {
     SourcePort(Vec<RangeInclusive<u16>>),
     DestinationPort(Vec<RangeInclusive<u16>>),
     SourceNat(bool),
+    HopLimit(RangeInclusive<u8>),
     Constant(bool),
 }
 
@@ -72,6 +73,7 @@ const MATCHERS: &[(&str, Parse)] = &[
     ("dst-address", |value, _| prefixes(value).map(Test::Destination)),
     ("dst-address-list", |value, lists| Some(Test::Destination(address_list(value, lists)))),
     ("dst-port", |value, _| all(value, port_range).map(Test::DestinationPort)),
+    ("hop-limit", |value, _| hop_limit(value).map(Test::HopLimit)),
     ("in-interface", |value, _| Some(Test::InInterface(interface(value)))),
     ("in-interface-list", |value, lists| Some(Test::InInterface(interface_list(value, lists)))),
     ("ipsec-policy", |value, _| ipsec_policy(value)),
@@ -107,6 +109,7 @@ impl Test {
             Self::SourcePort(ranges) => in_ranges(ranges, ports(packet.transport())?.0),
             Self::DestinationPort(ranges) => in_ranges(ranges, ports(packet.transport())?.1),
             Self::SourceNat(wanted) => context.source_nat == *wanted,
+            Self::HopLimit(range) => range.contains(&packet.ttl()),
             Self::Constant(met) => *met,
         })
     }
@@ -159,6 +162,18 @@ fn all<T>(value: &str, parse: fn(&str) -> Option<T>) -> Option<Vec<T>> {
 fn port_range(text: &str) -> Option<RangeInclusive<u16>> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     Some(first.parse().ok()?..=last.parse().ok()?)
+}
+
+/// Reads `equal:1`, `less-than:2` or `greater-than:3`.
+fn hop_limit(text: &str) -> Option<RangeInclusive<u8>> {
+    let (relation, number) = text.split_once(':')?;
+    let number: u8 = number.parse().ok()?;
+    match relation {
+        "equal" => Some(number..=number),
+        "less-than" => Some(0..=number.checked_sub(1)?),
+        "greater-than" => Some(number.checked_add(1)?..=u8::MAX),
+        _ => None,
+    }
 }
 
 /// Reads an address, a prefix or a range `a-b`, as RouterOS takes them.
@@ -225,5 +240,18 @@ fn ipsec_policy(value: &str) -> Option<Test> {
         Some(("in" | "out", "ipsec")) => Some(Test::Constant(false)),
         Some(("in" | "out", "none")) => Some(Test::Constant(true)),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hop_limit_is_compared_as_its_word_says() {
+        assert_eq!(hop_limit("equal:1"), Some(1..=1));
+        assert_eq!(hop_limit("less-than:2"), Some(0..=1));
+        assert_eq!(hop_limit("greater-than:254"), Some(255..=255));
+        assert_eq!((hop_limit("less-than:0"), hop_limit("equal:x"), hop_limit("1")), (None, None, None));
     }
 }
