@@ -8,6 +8,8 @@ mod changes;
 mod clean;
 mod cuts;
 mod faults;
+mod hostile;
+mod meddler;
 mod ownership;
 mod refusals;
 mod removal;
