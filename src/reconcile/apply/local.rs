@@ -16,7 +16,7 @@ const TOKEN_BYTES: usize = 8;
 /// A run's claim on this host.
 #[derive(Debug)]
 pub struct LocalLock {
-    file: Option<File>,
+    file: Option<(File, PathBuf)>,
     token: String,
 }
 
@@ -32,7 +32,7 @@ impl LocalLock {
     /// [`BusyHere`] if another process has the claim. That no file can be made is no error: then nothing is proven.
     pub fn claim(router: &str) -> Result<Self, BusyHere> {
         let fresh = || Self { file: None, token: new_token() };
-        let Some(mut file) = open(router) else { return Ok(fresh()) };
+        let Some((mut file, path)) = open(router) else { return Ok(fresh()) };
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(BusyHere),
@@ -48,13 +48,17 @@ impl LocalLock {
                 token
             }
         };
-        Ok(Self { file: Some(file), token })
+        Ok(Self { file: Some((file, path)), token })
     }
 
-    /// Forgets the token once its lock is off the router: the next run makes its own.
+    /// Forgets the token once its lock is off the router: the next run makes its own, and no file stays behind.
+    ///
+    /// Somebody who has opened the file meanwhile keeps one without a name: his token proves nothing to others, and the
+    /// lock on the router still lets only one of us in.
     pub(super) fn forget(&self) {
-        if let Some(Err(error)) = self.file.as_ref().map(|file| file.set_len(0)) {
-            tracing::debug!(%error, "the token stays in its file");
+        let Some((file, path)) = &self.file else { return };
+        if let Err(error) = file.set_len(0).and_then(|()| std::fs::remove_file(path)) {
+            tracing::debug!(%error, "the token's file stays");
         }
     }
 
@@ -71,7 +75,7 @@ impl LocalLock {
     }
 }
 
-fn open(router: &str) -> Option<File> {
+fn open(router: &str) -> Option<(File, PathBuf)> {
     let folder = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
     let safe: String = router.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(80).collect();
     let path = folder.join(format!("sitepeer-{safe}.lock"));
@@ -83,7 +87,7 @@ fn open(router: &str) -> Option<File> {
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).ok()
+    Some((options.open(&path).ok()?, path))
 }
 
 fn stored_token(file: &mut File) -> Option<String> {
