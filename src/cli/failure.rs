@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::reconcile::observe::ReadError;
 use crate::config::{ConfigClass, ConfigError, FileError};
+use crate::reconcile::observe::ReadError;
 use crate::routeros::error::CallError;
 use crate::routeros::target::{ConnectError, FailureClass};
 use crate::routeros::tls::TlsError;
