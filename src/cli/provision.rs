@@ -109,6 +109,7 @@ async fn proof(
 }
 
 /// Changes are needed and were not to be made.
+#[must_use]
 pub fn pending(plan: &Plan) -> Outcome {
     Outcome::new(Verdict::Pending)
         .say(format!("pending  {}; nothing was written", show::in_short(plan)))

@@ -25,6 +25,7 @@ pub fn decision(decision: &Decision, reporter: &Reporter) {
 }
 
 /// A plan in a line.
+#[must_use]
 pub fn in_short(plan: &Plan) -> String {
     if plan.is_empty() {
         return "nothing to do".to_owned();
@@ -75,12 +76,16 @@ pub fn refused(refused: Refused, reporter: &Reporter) -> Failure {
         Refused::Preflight(findings) => {
             let (mut refusals, warnings): (Vec<_>, Vec<_>) =
                 findings.into_iter().partition(|finding| finding.weight == Weight::Refuse);
-            warnings.iter().for_each(|finding| warning(finding, reporter));
+            for finding in &warnings {
+                warning(finding, reporter);
+            }
             if refusals.is_empty() {
                 return Failure::internal("a preflight without findings refused");
             }
             let first = refusals.remove(0);
-            refusals.iter().for_each(|finding| warning(finding, reporter));
+            for finding in &refusals {
+                warning(finding, reporter);
+            }
             failure(first.code, first.message, first.hint)
         }
         Refused::Ambiguous(doubts) => {
@@ -135,6 +140,7 @@ pub fn unconverged(error: ConvergeError, reporter: &Reporter) -> anyhow::Error {
 }
 
 /// Another run on this host.
+#[must_use]
 pub fn busy_here(error: BusyHere) -> Failure {
     Failure::new(Verdict::Refused, "busy", error.to_string()).hint("wait for it to end, then run this again")
 }

@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 
+use super::super::hex;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 /// Bytes of a token: two runs never have the same by chance.
@@ -38,15 +39,14 @@ impl LocalLock {
             Err(TryLockError::WouldBlock) => return Err(BusyHere),
             Err(TryLockError::Error(_)) => return Ok(fresh()),
         }
-        let token = match stored_token(&mut file) {
-            Some(token) => token,
-            None => {
-                let token = new_token();
-                if file.set_len(0).and_then(|()| file.write_all(token.as_bytes())).is_err() {
-                    return Ok(fresh());
-                }
-                token
+        let token = if let Some(token) = stored_token(&mut file) {
+            token
+        } else {
+            let token = new_token();
+            if file.set_len(0).and_then(|()| file.write_all(token.as_bytes())).is_err() {
+                return Ok(fresh());
             }
+            token
         };
         Ok(Self { file: Some(file), token })
     }
@@ -99,7 +99,7 @@ fn new_token() -> String {
     if SystemRandom::new().fill(&mut bytes).is_err() {
         bytes = [0; TOKEN_BYTES];
     }
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&bytes)
 }
 
 #[cfg(test)]
