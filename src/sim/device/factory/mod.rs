@@ -13,6 +13,9 @@ use crate::domain::RouterOsVersion;
 /// *Source*: ids of the built-in lists in public exports of `/interface/list`.
 const BUILTIN_LISTS: u32 = 0x0200_0000;
 
+/// The first id of a group that is not built in: no row may share one.
+const FIRST_OWN_GROUP: u32 = 4;
+
 type Pairs<'a> = &'a [(&'a str, &'a str)];
 
 /// *Source*: `write` and `read` groups of the manual's User page.
@@ -107,6 +110,7 @@ fn system(device: &mut Device) {
 }
 
 fn users(device: &mut Device) {
+    *device.table_mut("/user/group") = Table::new(FIRST_OWN_GROUP);
     for (id, name, policy) in [(1, "read", READ_POLICY), (2, "write", WRITE_POLICY), (3, "full", &POLICIES.join(","))] {
         let policy = canonical_policies(policy).unwrap_or_default();
         device.put_builtin("/user/group", id, &[("name", name), ("policy", &policy), ("skin", "default")]);

@@ -1,0 +1,10 @@
+//! `provision`, `plan`, `status` and `remove` against simulated routers with a real tunnel to a hub on loopback.
+#![cfg(feature = "sim")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that unwraps fails with the place")]
+#![expect(clippy::print_stderr, reason = "figures that were measured are shown")]
+
+mod clean;
+mod removal;
+mod run;
+mod site;
+mod world;
