@@ -59,6 +59,12 @@ fn events() -> Vec<Event> {
             interface: "sitepeer-acme".into(),
             public_key: "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=".into(),
         },
+        Event::Shown {
+            act: "ping",
+            subject: "ping".into(),
+            detail: "192.168.88.10 -> 192.168.89.10".into(),
+            figures: json!({"sent": 5, "received": 5, "rtt_us": 190}),
+        },
         Event::Warning { code: "clock-behind", message: "the clock is behind".into(), hint: None },
         Event::Warning { code: "clock-behind", message: "the clock is behind".into(), hint: Some("set it".into()) },
     ]

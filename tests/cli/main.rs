@@ -1,5 +1,7 @@
 //! The program as people and scripts meet it: the binary is run.
 
+#[cfg(feature = "sim")]
+mod demo;
 mod help;
 mod json;
 mod schema;
