@@ -4,7 +4,10 @@ use std::error::Error;
 use std::fmt;
 
 use crate::config::{ConfigClass, ConfigError, FileError};
+use crate::reconcile::observe::ReadError;
 use crate::routeros::error::CallError;
+use crate::routeros::target::{ConnectError, FailureClass};
+use crate::routeros::tls::TlsError;
 
 use super::exit::Exit;
 use super::report::Verdict;
@@ -129,7 +132,50 @@ fn known(error: &(dyn Error + 'static)) -> Option<Failure> {
     if let Some(error) = error.downcast_ref::<ConfigError>() {
         return Some(error.into());
     }
+    if let Some(error) = error.downcast_ref::<ConnectError>() {
+        return Some(connect_failure(error));
+    }
+    if let Some(error) = error.downcast_ref::<ReadError>() {
+        return Some(read_failure(error));
+    }
     error.downcast_ref::<CallError>().map(call_failure)
+}
+
+/// The router was reached, but not read.
+fn read_failure(error: &ReadError) -> Failure {
+    match error {
+        ReadError::Call { source, .. } => call_failure(source),
+        ReadError::TooManyRows { .. } => Failure::of(Verdict::Unreachable, "too-many-rows", error, None),
+        ReadError::BadId { .. } => Failure::of(Verdict::Unreachable, "garbage", error, None),
+        ReadError::Deadline => Failure::of(Verdict::Unreachable, "no-answer", error, None),
+    }
+}
+
+/// No session on the router.
+fn connect_failure(error: &ConnectError) -> Failure {
+    let verdict = match error.class() {
+        FailureClass::Usage => Verdict::Invalid,
+        FailureClass::Unreachable => Verdict::Unreachable,
+        FailureClass::Safety => Verdict::Refused,
+    };
+    let code = match error {
+        ConnectError::PlaintextRefused { .. } => "plaintext-refused",
+        ConnectError::Unresolvable { .. } => "unresolvable",
+        ConnectError::Unreachable { .. } => "unreachable",
+        ConnectError::Timeout { .. } => "timeout",
+        ConnectError::Tls(TlsError::UnknownCertificate { .. }) => "unknown-certificate",
+        ConnectError::Tls(TlsError::ChangedCertificate { .. }) => "changed-certificate",
+        ConnectError::Tls(TlsError::UntrustedCertificate { .. }) => "untrusted-certificate",
+        ConnectError::Tls(TlsError::CaFile { .. }) => "file-unusable",
+        ConnectError::Tls(TlsError::NoCertificate) => "no-certificate",
+        ConnectError::Tls(_) => "tls",
+        ConnectError::LoginRefused(_) | ConnectError::Login(_) => "login-refused",
+        ConnectError::NoApiPolicy(_) => "no-api-policy",
+        ConnectError::TurnedAway { .. } | ConnectError::Closed => "turned-away",
+        ConnectError::SpeaksTls => "speaks-tls",
+        ConnectError::Garbage(_) => "garbage",
+    };
+    Failure::of(verdict, code, error, error.hint())
 }
 
 /// A call that a command could not do without.

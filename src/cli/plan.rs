@@ -18,8 +18,10 @@ pub async fn run(command: Plan, reporter: &Reporter) -> anyhow::Result<Outcome> 
     let Plan { access, site } = command;
     let client = session::open(&access, reporter).await?;
     let interest = Interest::of(&site);
-    let (observed, facts) =
-        futures_util::join!(session::read(&client, &interest, reporter), session::facts(&client, &access, &site));
+    let (observed, facts) = futures_util::join!(
+        session::read(&client, &interest, reporter),
+        session::facts(&client, &access, Some(&site), false)
+    );
     client.close().await;
     let decision = decide(&site, &observed?, &facts, NO_LIMIT).map_err(|why| show::refused(why, reporter))?;
     show::decision(&decision, reporter);

@@ -1,20 +1,21 @@
 //! `sitepeer provision`: plan, confirm, apply, prove.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::args::{Provision, Write};
-use super::report::{Event, Outcome, Reporter, Step, Verdict};
+use super::report::{Confirm, Event, Outcome, Reporter, Step, Verdict};
 use super::{session, show};
 use crate::domain::{Role, Site};
 use crate::reconcile::apply::LocalLock;
 use crate::reconcile::converge::{Progress, Task, converge};
-use crate::reconcile::decide::decide;
+use crate::reconcile::decide::{decide, decide_settled};
+use crate::reconcile::entry::Entry;
 use crate::reconcile::observe::{Interest, Observed};
 use crate::reconcile::plan::Plan;
 use crate::reconcile::preflight::Session;
-use crate::reconcile::prove::{Evidence, Handshake, Proof, diagnose, prove};
+use crate::reconcile::prove::{Cause, Demand, Handshake, Proof, diagnose, prove};
 use crate::routeros::client::Client;
 use crate::routeros::menu;
 
@@ -26,60 +27,85 @@ pub async fn run(command: Provision, reporter: &Reporter) -> anyhow::Result<Outc
     let Provision { access, site, write, proof_timeout, max_removals } = command;
     let client = session::open(&access, reporter).await?;
     let interest = Interest::of(&site);
-    let (observed, facts) =
-        futures_util::join!(session::read(&client, &interest, reporter), session::facts(&client, &access, &site));
-    let observed = observed?;
+    let writes = matches!(write, Write::Apply(_));
+    let (observed, facts) = futures_util::join!(
+        session::read(&client, &interest, reporter),
+        session::facts(&client, &access, Some(&site), writes)
+    );
+    let mut observed = observed?;
     let deciding = |observed: &Observed| decide(&site, observed, &facts, max_removals);
     let decision = deciding(&observed).map_err(|why| show::refused(why, reporter))?;
     show::decision(&decision, reporter);
 
     let mut progress = Progress::default();
-    let mut settled = observed;
     let begun = Instant::now();
     if !decision.plan.is_empty() {
         let Write::Apply(confirm) = write else { return Ok(pending(&decision.plan)) };
         confirm.obtain(reporter, &format!("Change this router ({})?", show::in_short(&decision.plan))).await?;
-        let agreed = (confirm == super::report::Confirm::Ask).then_some(&decision.plan);
-        let task = Task { site: &site.id, interest, decide: deciding, agreed };
-        let local = LocalLock::claim(&site.id, &client.peer_addr().to_string()).map_err(show::busy_here)?;
-        let before = client.round_trips();
+        let agreed = (confirm == Confirm::Ask).then_some(&decision.plan);
+        let settled = |observed: &Observed| decide_settled(&site, observed, &facts);
+        let task = Task { site: &site.id, interest, decide: deciding, settled, agreed };
+        let local = LocalLock::claim(&client.peer_addr().to_string()).map_err(show::busy_here)?;
         let done = |op: &_| reporter.event(&Event::Written(show::change(op)));
-        let converged = converge(&client, task, local, &settled, &mut progress, done).await;
-        show::tally(reporter, &progress, before);
-        settled = converged.map_err(|error| show::unconverged(error, reporter))?;
-        let detail = format!("{} writes; the router read again is as it should be", progress.writes);
+        let converged = converge(&client, task, local, &observed, &mut progress, done).await;
+        show::tally(reporter, &progress);
+        observed = converged.map_err(|error| show::unconverged(error, reporter))?;
+        let detail = format!("{} rows changed; the router read again is as it should be", progress.changes);
         reporter.event(&Event::Step { step: Step::Verify, detail });
     }
-    let public_key = tell_public_key(&site, &settled, reporter);
-    let handshake = match progress {
-        Progress { peer_added: true, .. } => Handshake::Any,
-        Progress { peer_keyed: true, .. } => Handshake::After(begun),
-        _ => Handshake::Recent,
-    };
-    let detail =
-        format!("waiting up to {} s for a handshake and an answer through the tunnel", proof_timeout.as_secs());
-    reporter.event(&Event::Step { step: Step::Prove, detail });
-    let before = client.round_trips();
-    let proven = prove(&client, &site, handshake, proof_timeout).await;
-    let outcome = match proven? {
-        Ok(proof) => converged(&proof, &progress),
-        Err(evidence) => unproven(&client, &site, &evidence, &facts).await?,
-    };
-    reporter.tally(|tally| tally.round_trips.prove = client.round_trips() - before);
+    let public_key = tell_public_key(&site, &observed, reporter);
+    let demand = demand(&progress, begun);
+    let outcome = proof(&client, &site, &observed, demand, proof_timeout, &facts, reporter).await;
     client.close().await;
-    Ok(outcome.detail("public_key", public_key).detail("changes", progress.changes))
+    Ok(outcome?.detail("public_key", public_key).detail("changes", progress.changes))
+}
+
+/// What the proof must show, after what was written.
+fn demand(progress: &Progress, begun: Instant) -> Demand {
+    let handshake = if progress.peer_added {
+        Handshake::Any
+    } else if progress.peer_keyed {
+        Handshake::After(begun)
+    } else {
+        Handshake::Recent
+    };
+    Demand { handshake, endpoint: progress.endpoint_written }
+}
+
+/// One of our rows, by its role.
+fn own_row<'a>(site: &Site, observed: &'a Observed, role: &Role) -> Option<&'a Entry> {
+    observed.marked().find(|(_, _, marker)| marker.site == site.id && marker.role == *role).map(|(_, row, _)| row)
 }
 
 /// Says which key the router has: someone may have to enter it at a hub that is not ours.
 fn tell_public_key(site: &Site, observed: &Observed, reporter: &Reporter) -> Option<String> {
-    let is_ours = |row: &&crate::reconcile::entry::Entry| {
-        row.marker().is_some_and(|marker| marker.site == site.id && marker.role == Role::Interface)
-    };
-    let row = observed.rows(&menu::WIREGUARD).iter().find(is_ours)?;
+    let row = own_row(site, observed, &Role::Interface)?;
     let public_key = row.text("public-key")?.into_owned();
     let interface = row.text("name").unwrap_or_default().into_owned();
     reporter.event(&Event::PublicKey { interface, public_key: public_key.clone() });
     Some(public_key)
+}
+
+/// Waits for the proof and judges what came.
+async fn proof(
+    client: &Client,
+    site: &Site,
+    observed: &Observed,
+    demand: Demand,
+    timeout: Duration,
+    facts: &Session,
+    reporter: &Reporter,
+) -> anyhow::Result<Outcome> {
+    let detail = format!("waiting up to {} s for a handshake and an answer through the tunnel", timeout.as_secs());
+    reporter.event(&Event::Step { step: Step::Prove, detail });
+    let peer = own_row(site, observed, &Role::Peer).map(|row| row.id().to_vec()).unwrap_or_default();
+    let before = client.round_trips();
+    let proven = prove(client, site, &peer, demand, timeout).await;
+    reporter.tally(|tally| tally.round_trips.prove = client.round_trips() - before);
+    match proven? {
+        Ok(proof) => Ok(proven_by(&proof)),
+        Err(evidence) => Ok(unproven(&diagnose(client, site, &evidence, facts.now).await?)),
+    }
 }
 
 /// Changes are needed and were not to be made.
@@ -89,31 +115,29 @@ pub fn pending(plan: &Plan) -> Outcome {
         .detail("changes", plan.ops.len())
 }
 
-fn converged(proof: &Proof, progress: &Progress) -> Outcome {
+fn proven_by(proof: &Proof) -> Outcome {
     let rtt = menu::format_duration(proof.rtt);
     let age = menu::format_duration(proof.handshake_age);
-    let what = if progress.changes == 0 { "nothing to change" } else { "changed and read back" };
+    let whole = |n: u128| u64::try_from(n).unwrap_or(u64::MAX);
     Outcome::new(Verdict::Converged)
-        .say(format!("proven   handshake {age} ago, {} answers through the tunnel in {rtt}; {what}", proof.probe))
+        .say(format!("proven   handshake {age} ago, {} answers through the tunnel in {rtt}", proof.probe))
         .detail(
             "proof",
             json!({
                 "handshake_age_secs": proof.handshake_age.as_secs(),
                 "probe": proof.probe.to_string(),
-                "rtt_us": u64::try_from(proof.rtt.as_micros()).unwrap_or(u64::MAX),
-                "waited_ms": u64::try_from(proof.waited.as_millis()).unwrap_or(u64::MAX),
+                "rtt_us": whole(proof.rtt.as_micros()),
+                "waited_ms": whole(proof.waited.as_millis()),
             }),
         )
 }
 
-async fn unproven(client: &Client, site: &Site, evidence: &Evidence, facts: &Session) -> anyhow::Result<Outcome> {
-    let causes = diagnose(client, site, evidence, facts.now).await?;
+fn unproven(causes: &[Cause]) -> Outcome {
     let mut outcome = Outcome::new(Verdict::Unproven)
-        .say("unproven the rows are in place, but the tunnel does not carry traffic yet; likely causes:");
-    for cause in &causes {
+        .say("unproven the rows are in place, but the tunnel is not proven to carry traffic; likely causes:");
+    for cause in causes {
         outcome = outcome.say(format!("  {}: {}", cause.code, cause.message)).say(format!("  hint: {}", cause.hint));
     }
-    let told: Vec<_> =
-        causes.iter().map(|cause| json!({"code": cause.code, "message": cause.message, "hint": cause.hint})).collect();
-    Ok(outcome.detail("causes", told))
+    let told = causes.iter().map(|cause| json!({"code": cause.code, "message": cause.message, "hint": cause.hint}));
+    outcome.detail("causes", told.collect::<Vec<_>>())
 }

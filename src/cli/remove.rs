@@ -24,7 +24,9 @@ pub async fn run(command: Remove, reporter: &Reporter) -> anyhow::Result<Outcome
         Subject::Only if observed.sites().is_empty() => return Ok(removed(&Progress::default())),
         Subject::Only => session::site_on(&observed, None)?,
     };
-    let deciding = |observed: &Observed| decide_removal(&site, observed);
+    let facts = session::facts(&client, &access, None, true).await;
+    let deciding = |observed: &Observed| decide_removal(&site, observed, &facts);
+    let settled = |observed: &Observed| deciding(observed).map(|decision| decision.plan);
     let decision = deciding(&observed).map_err(|why| show::refused(why, reporter))?;
     show::decision(&decision, reporter);
     if decision.plan.is_empty() {
@@ -34,13 +36,12 @@ pub async fn run(command: Remove, reporter: &Reporter) -> anyhow::Result<Outcome
     confirm.obtain(reporter, &format!("Take {} rows of site {site} out?", decision.plan.ops.len())).await?;
 
     let agreed = (confirm == Confirm::Ask).then_some(&decision.plan);
-    let task = Task { site: &site, interest, decide: deciding, agreed };
-    let local = LocalLock::claim(&site, &client.peer_addr().to_string()).map_err(show::busy_here)?;
+    let task = Task { site: &site, interest, decide: deciding, settled, agreed };
+    let local = LocalLock::claim(&client.peer_addr().to_string()).map_err(show::busy_here)?;
     let mut progress = Progress::default();
-    let before = client.round_trips();
     let done = |op: &_| reporter.event(&Event::Written(show::change(op)));
     let converged = converge(&client, task, local, &observed, &mut progress, done).await;
-    show::tally(reporter, &progress, before);
+    show::tally(reporter, &progress);
     converged.map_err(|error| show::unconverged(error, reporter))?;
     let detail = "the router read again has no row of this site".to_owned();
     reporter.event(&Event::Step { step: Step::Verify, detail });

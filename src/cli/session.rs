@@ -50,13 +50,12 @@ fn device(observed: &Observed) -> String {
 }
 
 /// Returns what is known of this session beside the router's rows.
-pub async fn facts(client: &Client, access: &Access, site: &Site) -> Session {
-    Session {
-        user: access.url.user.clone(),
-        local: client.local_addr().ip(),
-        endpoint_addresses: resolved(site).await,
-        now: now(),
-    }
+pub async fn facts(client: &Client, access: &Access, site: Option<&Site>, writes: bool) -> Session {
+    let endpoint_addresses = match site {
+        Some(site) => resolved(site).await,
+        None => Vec::new(),
+    };
+    Session { user: access.url.user.clone(), local: client.local_addr().ip(), endpoint_addresses, now: now(), writes }
 }
 
 /// Seconds since 1970 by this host's clock.

@@ -2,8 +2,8 @@
 
 use super::failure::Failure;
 use super::report::{Action, Change, Event, FieldChange, Reporter, Step, Verdict};
-use crate::reconcile::apply::{ApplyError, LockError};
-use crate::reconcile::converge::ConvergeError;
+use crate::reconcile::apply::{ApplyError, BusyHere, LockError};
+use crate::reconcile::converge::{ConvergeError, Progress};
 use crate::reconcile::decide::{Decision, Refused};
 use crate::reconcile::desired::Value;
 use crate::reconcile::plan::{self, Op, Plan};
@@ -106,8 +106,8 @@ pub fn unconverged(error: ConvergeError, reporter: &Reporter) -> anyhow::Error {
     let again = "what was written stays; running the same command again completes it";
     let failure = match error {
         ConvergeError::Refused(why) => refused(why, reporter),
-        ConvergeError::Lock(busy @ LockError::Busy { .. })
-        | ConvergeError::Apply(ApplyError::Lock(busy @ LockError::Busy { .. })) => {
+        ConvergeError::Lock(busy @ (LockError::Busy(_) | LockError::Lost))
+        | ConvergeError::Apply(ApplyError::Lock(busy @ (LockError::Busy(_) | LockError::Lost))) => {
             Failure::new(Verdict::Refused, "busy", busy.to_string()).hint("wait for it to end, then run this again")
         }
         ConvergeError::Changed => {
@@ -128,23 +128,23 @@ pub fn unconverged(error: ConvergeError, reporter: &Reporter) -> anyhow::Error {
         }
         ConvergeError::Apply(ApplyError::Lock(LockError::Call(source)))
         | ConvergeError::Lock(LockError::Call(source))
-        | ConvergeError::Read(source) => return source.into(),
+        | ConvergeError::Release(source) => return source.into(),
+        ConvergeError::Read(source) => return source.into(),
     };
     failure.into()
 }
 
 /// Another run on this host.
-pub fn busy_here(error: crate::reconcile::apply::BusyHere) -> Failure {
+pub fn busy_here(error: BusyHere) -> Failure {
     Failure::new(Verdict::Refused, "busy", error.to_string()).hint("wait for it to end, then run this again")
 }
 
-/// Counts what a run cost; `before` is the count of round trips when it began.
-pub fn tally(reporter: &Reporter, progress: &crate::reconcile::converge::Progress, before: u64) {
-    let [read, written, verified] = progress.trips;
+/// Counts what a run cost.
+pub fn tally(reporter: &Reporter, progress: &Progress) {
     reporter.tally(|tally| {
         tally.writes = progress.writes;
-        tally.round_trips.read += read.saturating_sub(before);
-        tally.round_trips.write = written.saturating_sub(read);
-        tally.round_trips.verify = verified.saturating_sub(written);
+        tally.round_trips.read += progress.reading;
+        tally.round_trips.write = progress.writing;
+        tally.round_trips.verify = progress.verifying;
     });
 }

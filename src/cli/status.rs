@@ -113,6 +113,11 @@ impl<'a> Tunnel<'a> {
         let handshake = self.handshake().map_or("never".to_owned(), |age| format!("{} ago", format_duration(age)));
         let endpoint = format!("{}:{}", said(peer, "endpoint-address"), said(peer, "endpoint-port"));
         let current = format!("{}:{}", said(peer, "current-endpoint-address"), said(peer, "current-endpoint-port"));
+        let hub = match peer {
+            None => "the peer is missing: run provision".to_owned(),
+            Some(_) if current == endpoint || current == ":0" => endpoint,
+            Some(_) => format!("{endpoint} (now {current})"),
+        };
         let lines = [
             ("site", format!("{instance} ({site})")),
             (
@@ -126,12 +131,14 @@ impl<'a> Tunnel<'a> {
             ),
             ("public key", said(interface, "public-key")),
             ("address", self.addresses.join(", ")),
-            (
-                "hub",
-                if current == endpoint || current == ":0" { endpoint } else { format!("{endpoint} (now {current})") },
-            ),
+            ("hub", hub),
             ("handshake", handshake),
-            ("traffic", format!("{} received, {} sent", bytes(&said(peer, "rx")), bytes(&said(peer, "tx")))),
+            (
+                "traffic",
+                peer.map_or(String::new(), |_| {
+                    format!("{} received, {} sent", bytes(&said(peer, "rx")), bytes(&said(peer, "tx")))
+                }),
+            ),
             (
                 "probe",
                 pinged.map_or("none known: run provision once more".to_owned(), |(probe, pinged)| {

@@ -88,10 +88,10 @@ impl Default for Routing {
 /// Two parts of a site config that must not meet, or a prefix too broad.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SiteConflict {
-    /// A /0 to /7 in `advertise` or `reach`.
+    /// A /0 to /7 in `advertise`, `reach` or the tunnel's addresses.
     #[error("{list} has {prefix}, which is broader than a /8")]
     Broad {
-        /// `advertise` or `reach`.
+        /// `advertise`, `reach` or `addresses`.
         list: &'static str,
         /// The prefix.
         prefix: IpNet,
@@ -152,12 +152,12 @@ impl Site {
     /// # Errors
     /// The first [`SiteConflict`], naming both prefixes.
     pub fn check(&self) -> Result<(), SiteConflict> {
-        for (list, set) in [("advertise", &self.advertise), ("reach", &self.reach)] {
+        let tunnel = self.tunnel_networks();
+        for (list, set) in [("advertise", &self.advertise), ("reach", &self.reach), ("addresses", &tunnel)] {
             if let Some(prefix) = set.iter().find(|net| is_broad(*net)) {
                 return Err(SiteConflict::Broad { list, prefix });
             }
         }
-        let tunnel = self.tunnel_networks();
         for ours in self.advertise.iter() {
             if let Some(theirs) = self.reach.overlapping(ours) {
                 return Err(SiteConflict::AdvertiseReach { ours, theirs });

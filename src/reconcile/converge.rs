@@ -1,8 +1,10 @@
 //! Carries a decision out: lock, read again, decide again, apply, read again until nothing is left to do.
 
+use std::time::Duration;
+
 use super::apply::{ApplyError, LocalLock, LockError, RouterLock, apply, holder};
 use super::decide::{Decision, Refused};
-use super::observe::{Interest, Observed, observe};
+use super::observe::{Interest, Observed, ReadError, observe};
 use super::plan::{Op, Plan};
 use crate::domain::{Role, SiteId};
 use crate::routeros::client::Client;
@@ -11,15 +13,19 @@ use crate::routeros::error::CallError;
 /// Most times a plan is made and applied. The second is for what RouterOS is not known to do by itself, such as following
 /// a renamed interface; what is left after it will not go away by trying again.
 const MAX_PASSES: usize = 2;
+/// Longest wait for letting go of the lock on the way out of an error: it ends by itself anyway.
+const RELEASE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// What a run is to do.
-pub struct Task<'a, D> {
+/// What a run is to do: two decisions, one before writing and one after.
+pub struct Task<'a, D, S> {
     /// Whose rows.
     pub site: &'a SiteId,
     /// What to look for.
     pub interest: Interest,
-    /// From a reading to a decision.
+    /// What must be done, or why nothing may be.
     pub decide: D,
+    /// What is left to do after writing.
+    pub settled: S,
     /// The plan that a person agreed to; another one is then not carried out. `None` takes any.
     pub agreed: Option<&'a Plan>,
 }
@@ -35,8 +41,14 @@ pub struct Progress {
     pub peer_added: bool,
     /// Whether keys of the peer were written.
     pub peer_keyed: bool,
-    /// The count of round trips after reading under the lock, after writing, and after verifying.
-    pub trips: [u64; 3],
+    /// Whether the hub's endpoint was written.
+    pub endpoint_written: bool,
+    /// Round trips of reading under the lock.
+    pub reading: u64,
+    /// Round trips of writing.
+    pub writing: u64,
+    /// Round trips of reading again.
+    pub verifying: u64,
 }
 
 /// Why a run did not converge.
@@ -47,7 +59,10 @@ pub enum ConvergeError {
     Lock(#[from] LockError),
     /// Reading failed.
     #[error("reading the router again")]
-    Read(#[source] CallError),
+    Read(#[source] ReadError),
+    /// Letting go of the lock failed, after everything was done.
+    #[error("letting go of the lock")]
+    Release(#[source] CallError),
     /// Under the lock the router looked different, and may not be written to.
     #[error(transparent)]
     Refused(Refused),
@@ -74,9 +89,9 @@ fn first(plan: &Plan) -> String {
 /// # Cancel safety
 /// Dropping the future may leave changes half made and the lock behind: the next run completes the first and takes over or
 /// waits for the second.
-pub async fn converge<D>(
+pub async fn converge<D, S>(
     client: &Client,
-    task: Task<'_, D>,
+    task: Task<'_, D, S>,
     local: LocalLock,
     before: &Observed,
     progress: &mut Progress,
@@ -84,72 +99,107 @@ pub async fn converge<D>(
 ) -> Result<Observed, ConvergeError>
 where
     D: Fn(&Observed) -> Result<Decision, Refused>,
+    S: Fn(&Observed) -> Result<Plan, Refused>,
 {
-    let seen = holder(before, task.site);
-    // The lock and the reading go out together: the router works in the order of arrival.
+    let begun = client.round_trips();
+    // The lock and the reading go out together: a router that works in the order of arrival reads under the lock.
     let (lock, read) = futures_util::join!(
-        RouterLock::take(client, task.site, local, seen, &mut progress.writes),
+        RouterLock::take(client, task.site, local, holder(before), &mut progress.writes),
         observe(client, &task.interest)
     );
     let mut lock = lock?;
-    let outcome = under_lock(client, &task, &mut lock, read, progress, &mut done).await;
-    // After a lost connection this fails too, and the lock ends by itself; the outcome says what went wrong.
-    let released = lock.release(client, &mut progress.writes).await;
+    let outcome = match under_lock(&lock, client, &task, read).await {
+        Ok(decision) => {
+            progress.reading = client.round_trips() - begun;
+            write(client, &task, &mut lock, decision.plan, progress, &mut done).await
+        }
+        Err(error) => Err(error),
+    };
+    // On the way out of an error; after a lost connection this fails too, and the lock ends by itself.
+    let released = tokio::time::timeout(RELEASE_DEADLINE, lock.release(client, &mut progress.writes)).await;
     match (outcome, released) {
-        (Ok(observed), Ok(())) => Ok(observed),
-        (Ok(_), Err(error)) => Err(ConvergeError::Read(error)),
-        (Err(error), _) => Err(error),
+        (Ok(_), Ok(Err(error))) => Err(ConvergeError::Release(error)),
+        (outcome, _) => outcome,
     }
 }
 
-async fn under_lock<D>(
+/// Decides anew on a reading that was surely made while the lock was held.
+async fn under_lock<D, S>(
+    lock: &RouterLock,
     client: &Client,
-    task: &Task<'_, D>,
-    lock: &mut RouterLock,
-    read: Result<Observed, CallError>,
-    progress: &mut Progress,
-    done: &mut impl FnMut(&Op),
-) -> Result<Observed, ConvergeError>
+    task: &Task<'_, D, S>,
+    read: Result<Observed, ReadError>,
+) -> Result<Decision, ConvergeError>
 where
     D: Fn(&Observed) -> Result<Decision, Refused>,
 {
     let mut observed = read.map_err(ConvergeError::Read)?;
-    progress.trips[0] = client.round_trips();
-    let mut plan = (task.decide)(&observed).map_err(ConvergeError::Refused)?.plan;
-    if task.agreed.is_some_and(|agreed| !agreed.same_as(&plan)) {
-        return Err(ConvergeError::Changed);
-    }
-    for _ in 0..MAX_PASSES {
-        if plan.is_empty() {
-            break;
+    if !lock.is_shown_by(&observed) {
+        observed = observe(client, &task.interest).await.map_err(ConvergeError::Read)?;
+        if !lock.is_shown_by(&observed) {
+            return Err(LockError::Lost.into());
         }
-        let (changes, added, keyed) = (&mut progress.changes, &mut progress.peer_added, &mut progress.peer_keyed);
-        apply(client, &plan, lock, &mut progress.writes, |op| {
-            *changes += 1;
-            *added |= op.marker.role == Role::Peer && op.verb() == "add";
-            *keyed |= writes_keys(op);
-            done(op);
-        })
-        .await
-        .map_err(ConvergeError::Apply)?;
-        progress.trips[1] = client.round_trips();
-        // Letting go goes out with the reading; a second pass takes the lock anew.
-        let (released, again) =
-            futures_util::join!(lock.release(client, &mut progress.writes), observe(client, &task.interest));
-        released.map_err(ConvergeError::Read)?;
-        observed = again.map_err(ConvergeError::Read)?;
-        plan = (task.decide)(&observed).map_err(ConvergeError::Refused)?.plan;
     }
-    progress.trips[2] = client.round_trips();
-    if plan.is_empty() { Ok(observed) } else { Err(ConvergeError::Unsettled(plan)) }
+    let decision = (task.decide)(&observed).map_err(ConvergeError::Refused)?;
+    match task.agreed {
+        Some(agreed) if !agreed.same_as(&decision.plan) => Err(ConvergeError::Changed),
+        _ => Ok(decision),
+    }
 }
 
-/// Whether a change makes the session with the hub a new one.
-fn writes_keys(op: &Op) -> bool {
-    match &op.change {
-        super::plan::Change::Set { fields, .. } if op.marker.role == Role::Peer => {
-            fields.iter().any(|field| matches!(field.name, "public-key" | "preshared-key"))
+async fn write<D, S>(
+    client: &Client,
+    task: &Task<'_, D, S>,
+    lock: &mut RouterLock,
+    mut plan: Plan,
+    progress: &mut Progress,
+    done: &mut impl FnMut(&Op),
+) -> Result<Observed, ConvergeError>
+where
+    S: Fn(&Observed) -> Result<Plan, Refused>,
+{
+    for pass in 1.. {
+        let begun = client.round_trips();
+        let mut writes = progress.writes;
+        let applied = apply(client, &plan, lock, &mut writes, |op| {
+            progress.note(op);
+            done(op);
+        })
+        .await;
+        progress.writes = writes;
+        progress.writing += client.round_trips() - begun;
+        applied.map_err(ConvergeError::Apply)?;
+        // What is expected to be the last reading takes the lock's release along: one round trip for both.
+        let begun = client.round_trips();
+        let (read, released) = futures_util::join!(observe(client, &task.interest), async {
+            if pass < MAX_PASSES && plan.may_need_another_pass() {
+                Ok(())
+            } else {
+                lock.release(client, &mut writes).await
+            }
+        });
+        progress.writes = writes;
+        progress.verifying += client.round_trips() - begun;
+        released.map_err(ConvergeError::Release)?;
+        let observed = read.map_err(ConvergeError::Read)?;
+        plan = (task.settled)(&observed).map_err(ConvergeError::Refused)?;
+        if plan.is_empty() {
+            return Ok(observed);
         }
-        _ => false,
+        if pass >= MAX_PASSES || !lock.is_held() {
+            break;
+        }
+    }
+    Err(ConvergeError::Unsettled(plan))
+}
+
+impl Progress {
+    fn note(&mut self, op: &Op) {
+        self.changes += 1;
+        if op.marker.role == Role::Peer {
+            self.peer_added |= op.is_addition();
+            self.peer_keyed |= op.sets(&["public-key", "preshared-key"]);
+            self.endpoint_written |= op.is_addition() || op.sets(&["endpoint-address", "endpoint-port"]);
+        }
     }
 }

@@ -3,7 +3,7 @@
 use super::desired::desired;
 use super::observe::Observed;
 use super::plan::{Ambiguity, Basis, Plan, own_rows, plan, plan_removal};
-use super::preflight::{Finding, Session, Weight, preflight};
+use super::preflight::{Finding, Session, Weight, cuts_itself_off, preflight};
 use crate::domain::{RouterOsVersion, Site, SiteId};
 
 /// What is to be done, and what a person should know of it.
@@ -39,20 +39,16 @@ pub enum Refused {
 /// # Errors
 /// [`Refused`]; then nothing may be written.
 pub fn decide(site: &Site, observed: &Observed, session: &Session, max_removals: usize) -> Result<Decision, Refused> {
-    let unready = super::preflight::version(observed);
-    if unready.iter().any(|finding| finding.weight == Weight::Refuse) {
-        return Err(Refused::Preflight(unready));
-    }
+    let version = version(observed)?;
     let wanted = desired(site, observed);
     let own = own_rows(&site.id, &wanted, observed).map_err(Refused::Ambiguous)?;
-    let findings = preflight(site, observed, &own, session);
+    let mut findings = preflight(site, &wanted, observed, &own, session);
+    let basis = basis(site, &version, observed, session);
+    let plan = plan(basis, &wanted, observed).map_err(Refused::Ambiguous)?;
+    findings.extend(cuts_itself_off(&plan, &own, observed, session));
     if findings.iter().any(|finding| finding.weight == Weight::Refuse) {
         return Err(Refused::Preflight(findings));
     }
-    let version = observed.version().unwrap_or(RouterOsVersion::new(7, 12, 0));
-    let may_read_secrets = observed.may_read_secrets(&session.user);
-    let basis = Basis { site: &site.id, version: &version, may_read_secrets };
-    let plan = plan(basis, &wanted, observed).map_err(Refused::Ambiguous)?;
     let count = plan.removals();
     if count > max_removals {
         return Err(Refused::Removals { count, limit: max_removals });
@@ -60,11 +56,37 @@ pub fn decide(site: &Site, observed: &Observed, session: &Session, max_removals:
     Ok(Decision { plan, warnings: findings })
 }
 
+/// Decides whether anything is left to do after writing: what our own rows changed is no reason to refuse.
+///
+/// # Errors
+/// [`Refused::Ambiguous`], or [`Refused::Preflight`] if the version cannot be read any more.
+pub fn decide_settled(site: &Site, observed: &Observed, session: &Session) -> Result<Plan, Refused> {
+    let version = version(observed)?;
+    let wanted = desired(site, observed);
+    plan(basis(site, &version, observed, session), &wanted, observed).map_err(Refused::Ambiguous)
+}
+
+fn basis<'a>(site: &'a Site, version: &'a RouterOsVersion, observed: &Observed, session: &Session) -> Basis<'a> {
+    Basis { site: &site.id, version, may_read_secrets: observed.may_read_secrets(&session.user) }
+}
+
+fn version(observed: &Observed) -> Result<RouterOsVersion, Refused> {
+    let findings = super::preflight::version(observed);
+    match observed.version() {
+        Some(version) if findings.iter().all(|finding| finding.weight == Weight::Warn) => Ok(version),
+        _ => Err(Refused::Preflight(findings)),
+    }
+}
+
 /// Decides what taking a site out means for what was read.
 ///
 /// # Errors
-/// [`Refused::Ambiguous`].
-pub fn decide_removal(site: &SiteId, observed: &Observed) -> Result<Decision, Refused> {
-    let plan = plan_removal(site, observed).map_err(Refused::Ambiguous)?;
-    Ok(Decision { plan, warnings: Vec::new() })
+/// [`Refused::Ambiguous`], or [`Refused::Preflight`] if it would cut off this very session.
+pub fn decide_removal(site: &SiteId, observed: &Observed, session: &Session) -> Result<Decision, Refused> {
+    let own = own_rows(site, &[], observed).map_err(Refused::Ambiguous)?;
+    let plan = plan_removal(&own);
+    match cuts_itself_off(&plan, &own, observed, session) {
+        Some(finding) => Err(Refused::Preflight(vec![finding])),
+        None => Ok(Decision { plan, warnings: Vec::new() }),
+    }
 }

@@ -21,12 +21,29 @@ pub struct DesiredRow {
     pub identity: &'static [&'static str],
     /// The id of the foreign rule it must stand before.
     pub before: Option<Vec<u8>>,
-    /// A word behind the marker, `name=value`, for those who come without a site config.
-    pub note: Option<String>,
+    /// Words behind the marker, for what the router does not tell or has no field for.
+    pub notes: Vec<Note>,
 }
 
-/// What the note of the peer begins with; the probes follow, parted by commas.
+/// A word `name=value` behind a marker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// What it begins with, `=` included.
+    pub name: &'static str,
+    /// What follows; `None` if there must be none.
+    pub value: Option<String>,
+}
+
+/// The probes, parted by commas: for a status without a site config.
 pub const PROBE_NOTE: &str = "probe=";
+/// The beginning of a digest of the preshared key: tells whether the key changed where the router does not show it.
+///
+/// 32 bits of a digest of 256 random bits tell nobody anything of the key.
+pub const PSK_NOTE: &str = "psk=";
+/// Bytes of that digest.
+const PSK_DIGEST_BYTES: usize = 4;
+/// RouterOS's own default. *Source:* the manual's WireGuard page.
+const DEFAULT_MTU: u16 = 1420;
 
 /// A value to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +67,7 @@ impl Value {
 
 impl DesiredRow {
     fn new(menu: &'static Menu, marker: Marker, fields: Vec<(&'static str, Value)>) -> Self {
-        Self { menu, marker, fields, identity: &[], before: None, note: None }
+        Self { menu, marker, fields, identity: &[], before: None, notes: Vec::new() }
     }
 
     fn identified_by(mut self, identity: &'static [&'static str]) -> Self {
@@ -61,10 +78,8 @@ impl DesiredRow {
     /// Returns the comment of a new row.
     #[must_use]
     pub fn comment(&self) -> String {
-        match &self.note {
-            Some(note) => format!("{} {note}", self.marker),
-            None => self.marker.to_string(),
-        }
+        let notes = self.notes.iter().filter_map(|note| Some(format!(" {}{}", note.name, note.value.as_ref()?)));
+        self.marker.to_string() + &notes.collect::<String>()
     }
 
     /// Returns the value wanted for a field, if the row says anything of it.
@@ -91,7 +106,7 @@ pub fn desired(site: &Site, observed: &Observed) -> Vec<DesiredRow> {
 fn tunnel_rows(site: &Site, names: &Names) -> Vec<DesiredRow> {
     let marker = |role| Marker::new(&site.id, role);
     let mut interface = vec![("name", plain(&names.interface)), ("disabled", plain(false))];
-    interface.extend(site.tunnel.mtu.map(|mtu| ("mtu", plain(mtu))));
+    interface.push(("mtu", plain(site.tunnel.mtu.unwrap_or(DEFAULT_MTU))));
     interface.extend(site.tunnel.listen_port.map(|port| ("listen-port", plain(port))));
     let list = vec![("name", plain(&names.interface_list)), ("include", plain("")), ("exclude", plain(""))];
     let member = vec![
@@ -104,15 +119,19 @@ fn tunnel_rows(site: &Site, names: &Names) -> Vec<DesiredRow> {
         DesiredRow::new(&menu::INTERFACE_LIST, marker(Role::InterfaceList), list),
         DesiredRow::new(&menu::LIST_MEMBER, marker(Role::ListMember), member),
         DesiredRow {
-            note: Some(probe_note(site)),
+            notes: notes(site),
             ..DesiredRow::new(&menu::PEERS, marker(Role::Peer), peer(site, names)).identified_by(&["interface"])
         },
     ]
 }
 
-fn probe_note(site: &Site) -> String {
+fn notes(site: &Site) -> Vec<Note> {
     let probes: Vec<String> = site.tunnel.probe.iter().map(ToString::to_string).collect();
-    format!("{PROBE_NOTE}{}", probes.join(","))
+    let digest = site.hub.preshared_key.as_ref().map(|key| {
+        let digest = ring::digest::digest(&ring::digest::SHA256, key.expose_base64().as_bytes());
+        digest.as_ref().iter().take(PSK_DIGEST_BYTES).map(|byte| format!("{byte:02x}")).collect()
+    });
+    vec![Note { name: PROBE_NOTE, value: Some(probes.join(",")) }, Note { name: PSK_NOTE, value: digest }]
 }
 
 fn peer(site: &Site, names: &Names) -> Vec<(&'static str, Value)> {
@@ -120,7 +139,8 @@ fn peer(site: &Site, names: &Names) -> Vec<(&'static str, Value)> {
         Some(Endpoint { host, port }) => (host.to_string(), port.to_string()),
         None => (String::new(), "0".to_owned()),
     };
-    let mut fields = vec![
+    let preshared_key = site.hub.preshared_key.as_ref().map(|key| key.expose_base64().to_string()).unwrap_or_default();
+    vec![
         ("interface", plain(&names.interface)),
         ("public-key", plain(site.hub.public_key)),
         ("endpoint-address", plain(host)),
@@ -129,11 +149,8 @@ fn peer(site: &Site, names: &Names) -> Vec<(&'static str, Value)> {
         ("persistent-keepalive", plain(format_duration(site.hub.keepalive.unwrap_or_default()))),
         ("responder", plain(false)),
         ("disabled", plain(false)),
-    ];
-    if let Some(key) = &site.hub.preshared_key {
-        fields.push(("preshared-key", Value::Secret(Secret::new(key.expose_base64().to_string()))));
-    }
-    fields
+        ("preshared-key", Value::Secret(Secret::new(preshared_key))),
+    ]
 }
 
 fn network_rows(site: &Site, names: &Names) -> Vec<DesiredRow> {
@@ -150,8 +167,9 @@ fn network_rows(site: &Site, names: &Names) -> Vec<DesiredRow> {
         let menu = by_family(*address, &menu::IP_ADDRESS, &menu::IP_ADDRESS6);
         let mut fields =
             vec![("address", plain(address)), ("interface", plain(&names.interface)), ("disabled", plain(false))];
-        if menu.family == Family::V6 {
-            fields.push(("advertise", plain(false)));
+        match menu.family {
+            Family::V6 => fields.push(("advertise", plain(false))),
+            _ => fields.push(("network", plain(address.network()))),
         }
         DesiredRow::new(menu, keyed(Role::Address, *address), fields).identified_by(&["address"])
     }));

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::domain::Marker;
+use crate::routeros::Row;
 use crate::routeros::menu::{Field, Menu};
 
 /// A row as the router gave it: names and values, in its own words.
@@ -17,10 +18,23 @@ impl Entry {
         Self { fields: pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect() }
     }
 
+    /// Copies a row out of the buffer it was read into.
+    #[must_use]
+    pub fn of_row(row: &Row) -> Self {
+        let pairs = row.iter().map(|(name, value)| (String::from_utf8_lossy(name).into(), value.into()));
+        Self { fields: pairs.collect() }
+    }
+
     /// Returns a value by the router's name for it.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.fields.iter().find(|(have, _)| **have == *name).map(|(_, value)| &**value)
+    }
+
+    /// Puts a value in, over the one that was there.
+    pub(super) fn put(&mut self, name: &str, value: &[u8]) {
+        self.fields.retain(|(have, _)| **have != *name);
+        self.fields.push((name.into(), value.into()));
     }
 
     /// Returns a value by our table's field, whatever the version calls it.
@@ -58,6 +72,19 @@ impl Entry {
     #[must_use]
     pub fn marker(&self) -> Option<Marker> {
         if self.is_true("dynamic") { None } else { Marker::of_comment(self.get("comment")?) }
+    }
+
+    /// Tells whether a route is in use: RouterOS prints `active`, or leaves it out and prints `inactive`.
+    #[must_use]
+    pub fn is_active_route(&self) -> bool {
+        self.is_true("active")
+            || (self.get("active").is_none() && !self.is_true("inactive") && !self.is_true("disabled"))
+    }
+
+    /// Returns the interface a route leads to, without the table or zone that may follow it.
+    #[must_use]
+    pub fn gateway_interface(&self) -> Option<&[u8]> {
+        self.get("gateway")?.rsplit(|b| *b == b'%').next()?.split(|b| *b == b'@').next()
     }
 
     /// Returns the row's canonical value of a field: equal values are equal bytes.

@@ -64,7 +64,9 @@ pub fn needs(site: &Site, observed: &Observed, names: &Names) -> Vec<Need> {
         }
         let input = foreign(observed, menus.filter, "input");
         if let Some(first) = input.iter().find(|rule| hinders(rule)) {
-            if !theirs.is_empty() && !input.iter().any(|rule| accepts_icmp(rule)) {
+            // What stands behind a drop that ICMP could meet lets nothing in.
+            let open = input.iter().take_while(|rule| !hinders(rule) || drops_invalid_only(rule));
+            if !theirs.is_empty() && !open.into_iter().any(|rule| accepts_icmp(rule)) {
                 need(Role::InputIcmp, menus.filter, Some(first));
             }
             if site.tunnel.listen_port.is_some() && dialled_over(site, menus.family) {
@@ -124,6 +126,10 @@ fn matches_only(rule: &Entry, allowed: &[&str]) -> bool {
         .all(|f| rule.get(f.name).is_none_or(<[u8]>::is_empty))
 }
 
+fn drops_invalid_only(rule: &Entry) -> bool {
+    rule.get("connection-state") == Some(b"invalid")
+}
+
 /// Whether a mangle rule keeps those behind it from seeing what it matches.
 fn ends_mangle(rule: &Entry) -> bool {
     matches!(rule.get("passthrough"), Some(b"false" | b"no"))
@@ -144,7 +150,10 @@ fn clamps(rule: &Entry) -> bool {
 
 /// Whether a source NAT rule could rewrite traffic from our subnets to theirs out of our interface.
 fn rewrites(rule: &Entry, ours: &SubnetSet, theirs: &SubnetSet, observed: &Observed, names: &Names) -> bool {
-    let rewriting = matches!(rule.get("action"), Some(b"masquerade" | b"src-nat" | b"same" | b"netmap" | b"jump"));
+    let rewriting = matches!(
+        rule.get("action"),
+        Some(b"masquerade" | b"src-nat" | b"same" | b"netmap" | b"endpoint-independent-nat" | b"jump")
+    );
     rewriting
         && leaves_by(rule, observed, names)
         && could_match(rule.get("src-address"), ours)
@@ -169,13 +178,26 @@ fn leaves_by(rule: &Entry, observed: &Observed, names: &Names) -> bool {
     interface && list
 }
 
+/// Deepest chain of lists that include lists that is followed; a deeper one counts as including us.
+const MAX_INCLUDES: usize = 8;
+
 fn in_list(list: &str, observed: &Observed, names: &Names) -> bool {
-    list == "all"
-        || list == names.interface_list
-        || observed.rows(&menu::LIST_MEMBER).iter().any(|member| {
-            member.text("list").as_deref() == Some(list)
-                && member.text("interface").as_deref() == Some(&*names.interface)
-        })
+    includes_us(list, observed, names, MAX_INCLUDES)
+}
+
+/// Whether a list holds our interface, by itself or by what it includes; what it excludes is left in, when in doubt.
+fn includes_us(list: &str, observed: &Observed, names: &Names, depth: usize) -> bool {
+    // `static` holds every interface that was not made by the router itself.
+    if depth == 0 || matches!(list, "all" | "static") || list == names.interface_list {
+        return true;
+    }
+    let is_member = observed.rows(&menu::LIST_MEMBER).iter().any(|member| {
+        member.text("list").as_deref() == Some(list) && member.text("interface").as_deref() == Some(&*names.interface)
+    });
+    let row = observed.rows(&menu::INTERFACE_LIST).iter().find(|row| row.text("name").as_deref() == Some(list));
+    let included = row.and_then(|row| row.text("include")).unwrap_or_default();
+    is_member
+        || included.split(',').filter(|name| !name.is_empty()).any(|name| includes_us(name, observed, names, depth - 1))
 }
 
 /// Whether an address matcher leaves room for any of the prefixes; what is not one plain prefix counts as matching.

@@ -3,8 +3,8 @@
 //! All prints are sent at once and read as they come; of the menus that can be huge only the rows that matter are
 //! kept. A print that does not end with `!done` is an error, never a short list. Nothing here writes.
 
-use std::collections::BTreeMap;
-use std::time::Instant;
+use std::collections::{BTreeMap, HashSet};
+use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 use ipnet::IpNet;
@@ -12,13 +12,61 @@ use ipnet::IpNet;
 use super::entry::Entry;
 use super::names::NAME_PREFIX;
 use crate::domain::{Marker, RouterOsVersion, Site, SiteId, SubnetSet};
-use crate::routeros::client::{Client, MAX_REPLY_BYTES};
+use crate::routeros::client::Client;
 use crate::routeros::command::Command;
-use crate::routeros::error::CallError;
+use crate::routeros::error::{CallError, Refusal, shown};
 use crate::routeros::menu::{self, Menu};
+use crate::routeros::row::Row;
 
 /// Most rows kept of one menu: a router with more interfaces, rules or peers than this is not one we know how to judge.
 const MAX_KEPT_ROWS: usize = 50_000;
+/// Most rows looked at of one menu: twice the full routing table of the Internet.
+const MAX_SEEN_ROWS: usize = 2_000_000;
+/// Longest time a whole reading may take: a full table over a slow link. One that trickles for ever ends here.
+const READ_DEADLINE: Duration = Duration::from_secs(120);
+
+/// Why a router could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// A print did not end well.
+    #[error("reading {path}")]
+    Call {
+        /// The menu.
+        path: &'static str,
+        /// What came instead of `!done`.
+        source: CallError,
+    },
+    /// More rows than are believed.
+    #[error("{path} has more than {limit} rows that matter")]
+    TooManyRows {
+        /// The menu.
+        path: &'static str,
+        /// The limit.
+        limit: usize,
+    },
+    /// Rows that cannot be told apart: a write by such an id could hit another row.
+    #[error("{path} has a row whose .id is {id:?}: missing, used twice, or no id at all")]
+    BadId {
+        /// The menu.
+        path: &'static str,
+        /// The id, fit to be shown.
+        id: String,
+    },
+    /// The whole reading took too long.
+    #[error("the router was not read within {} s", READ_DEADLINE.as_secs())]
+    Deadline,
+}
+
+impl ReadError {
+    /// Returns the router's own refusal, if that is what it was.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Call { source, .. } => source.refusal(),
+            _ => None,
+        }
+    }
+}
 
 /// Menus that every router has on which a tunnel can be made.
 const REQUIRED: [&Menu; 10] = [
@@ -178,16 +226,21 @@ impl Observed {
 /// Reads all menus at once.
 ///
 /// # Errors
-/// Any [`CallError`] but the refusal of an optional menu: a list that ends without `!done` is never taken for a short one.
+/// [`ReadError`]: a list that ends without `!done` is never taken for a short one.
 ///
 /// # Cancel safety
 /// Dropping the future cancels its prints on the router; nothing was written.
-pub async fn observe(client: &Client, interest: &Interest) -> Result<Observed, CallError> {
+pub async fn observe(client: &Client, interest: &Interest) -> Result<Observed, ReadError> {
     let at = Instant::now();
     let required = REQUIRED.into_iter().map(|menu| (menu, false));
     let optional = OPTIONAL.into_iter().map(|menu| (menu, true));
-    let reads = required.chain(optional).map(|(menu, optional)| read(client, menu, optional, interest));
-    let tables = try_join_all(reads).await?.into_iter().collect();
+    let reads = try_join_all(required.chain(optional).map(|(menu, optional)| read(client, menu, optional, interest)));
+    let all = async { futures_util::try_join!(reads, secrets(client, interest)) };
+    let (tables, secrets) = tokio::time::timeout(READ_DEADLINE, all).await.map_err(|_| ReadError::Deadline)??;
+    let mut tables: BTreeMap<&'static str, Table> = tables.into_iter().collect();
+    if let Some(Table::Rows(peers)) = tables.get_mut(menu::PEERS.path) {
+        peers.iter_mut().for_each(|peer| add_secret(peer, &secrets));
+    }
     Ok(Observed { tables, at })
 }
 
@@ -196,17 +249,15 @@ async fn read(
     menu: &'static Menu,
     optional: bool,
     interest: &Interest,
-) -> Result<(&'static str, Table), CallError> {
-    match rows(client, menu, interest).await {
-        Ok(rows) => Ok((menu.path, Table::Rows(rows))),
-        Err(error) => {
-            let words = error.refusal().map(ToString::to_string);
-            match words {
-                Some(words) if is_missing(&words) => Ok((menu.path, Table::Missing(words))),
-                Some(words) if optional && is_closed(&words) => Ok((menu.path, Table::Closed(words))),
-                _ => Err(error),
-            }
-        }
+) -> Result<(&'static str, Table), ReadError> {
+    let error = match rows(client, menu, interest).await {
+        Ok(rows) => return Ok((menu.path, Table::Rows(rows))),
+        Err(error) => error,
+    };
+    match error.refusal().filter(|_| optional).map(ToString::to_string) {
+        Some(words) if is_missing(&words) => Ok((menu.path, Table::Missing(words))),
+        Some(words) if is_closed(&words) => Ok((menu.path, Table::Closed(words))),
+        _ => Err(error),
     }
 }
 
@@ -219,44 +270,93 @@ fn is_closed(words: &str) -> bool {
     words.contains("not enough permissions")
 }
 
-async fn rows(client: &Client, menu: &'static Menu, interest: &Interest) -> Result<Vec<Entry>, CallError> {
+async fn rows(client: &Client, menu: &'static Menu, interest: &Interest) -> Result<Vec<Entry>, ReadError> {
+    let path = menu.path;
+    let failed = |source| ReadError::Call { path, source };
     let mut fields: Vec<&str> = vec![".id"];
     fields.extend(menu.proplist());
-    if interest.preshared_key && menu.field("preshared-key").is_some() {
-        fields.push("preshared-key");
+    if interest.preshared_key && *menu == menu::PEERS {
+        fields.push(PRESHARED_KEY);
     }
-    let command = Command::new(&format!("{}/print", menu.path)).proplist(&fields);
-    let mut call = client.stream(&command).await?;
-    let mut kept = Vec::new();
+    let mut call = client.stream(&Command::new(&format!("{path}/print")).proplist(&fields)).await.map_err(failed)?;
+    let mut kept = Kept::of(menu);
+    let mut seen = 0;
     while let Some(row) = call.next().await {
-        let row = row?;
-        let matters = match menu.path {
-            "/ip/route" | "/ipv6/route" => {
-                is_marked(row.get("comment")) || route_matters(row.get("dst-address"), interest)
-            }
-            "/ip/firewall/address-list" | "/ipv6/firewall/address-list" => {
-                is_marked(row.get("comment"))
-                    || row.get("list").is_some_and(|list| list.starts_with(NAME_PREFIX.as_bytes()))
-            }
-            _ => true,
-        };
-        if matters {
-            if kept.len() >= MAX_KEPT_ROWS {
-                return Err(CallError::ReplyTooLong { rows: MAX_KEPT_ROWS, bytes: MAX_REPLY_BYTES });
-            }
-            kept.push(Entry::new(
-                row.iter().filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, value))),
-            ));
+        let row = row.map_err(failed)?;
+        seen += 1;
+        if seen > MAX_SEEN_ROWS {
+            return Err(ReadError::TooManyRows { path, limit: MAX_SEEN_ROWS });
+        }
+        if matters(menu, &row, interest) {
+            kept.push(Entry::of_row(&row))?;
         }
     }
-    Ok(kept)
+    Ok(kept.rows)
 }
 
-fn is_marked(comment: Option<&[u8]>) -> bool {
-    comment.is_some_and(|comment| Marker::of_comment(comment).is_some())
+/// Rows that can be told apart.
+struct Kept {
+    menu: &'static Menu,
+    rows: Vec<Entry>,
+    ids: HashSet<Vec<u8>>,
 }
 
-fn route_matters(dst: Option<&[u8]>, interest: &Interest) -> bool {
-    let net: Option<IpNet> = dst.and_then(menu::parse_prefix);
-    net.is_some_and(|net| net.prefix_len() > 0 && interest.prefixes.overlapping(net).is_some())
+impl Kept {
+    fn of(menu: &'static Menu) -> Self {
+        Self { menu, rows: Vec::new(), ids: HashSet::new() }
+    }
+
+    fn push(&mut self, entry: Entry) -> Result<(), ReadError> {
+        let path = self.menu.path;
+        if self.rows.len() >= MAX_KEPT_ROWS {
+            return Err(ReadError::TooManyRows { path, limit: MAX_KEPT_ROWS });
+        }
+        let is_singleton = [&menu::RESOURCE, &menu::IDENTITY, &menu::CLOCK].contains(&self.menu);
+        let id = entry.id();
+        // RouterOS takes a list of ids where one is meant: an id must not be one.
+        let is_one = !id.is_empty() && !id.iter().any(|b| *b == b',' || b.is_ascii_whitespace());
+        if !is_singleton && !(is_one && self.ids.insert(id.to_vec())) {
+            return Err(ReadError::BadId { path, id: shown(id) });
+        }
+        self.rows.push(entry);
+        Ok(())
+    }
+}
+
+/// Whether a row is worth keeping: of menus that can be huge only what is ours or in our way is.
+fn matters(menu: &Menu, row: &Row, interest: &Interest) -> bool {
+    let is_marked = || row.get("comment").is_some_and(|comment| Marker::of_comment(comment).is_some());
+    if [&menu::IP_ROUTE, &menu::IP_ROUTE6].contains(&menu) {
+        let net: Option<IpNet> = row.get("dst-address").and_then(menu::parse_prefix);
+        let in_the_way = |net: IpNet| net.prefix_len() > 0 && interest.prefixes.overlapping(net).is_some();
+        return is_marked() || net.is_some_and(in_the_way);
+    }
+    if [&menu::ADDRESS_LIST, &menu::ADDRESS_LIST6].contains(&menu) {
+        return is_marked() || row.get("list").is_some_and(|list| list.starts_with(NAME_PREFIX.as_bytes()));
+    }
+    true
+}
+
+const PRESHARED_KEY: &str = "preshared-key";
+
+/// Reads the preshared keys the way 7.21 and later want to be asked; an older router refuses the word, and shows them
+/// in the plain print. *Source:* `show-sensitive` of `print` is in the schemas from 7.21 on.
+async fn secrets(client: &Client, interest: &Interest) -> Result<Vec<Entry>, ReadError> {
+    if !interest.preshared_key {
+        return Ok(Vec::new());
+    }
+    let path = menu::PEERS.path;
+    let command = Command::new(&format!("{path}/print")).attr("show-sensitive", "").proplist(&[".id", PRESHARED_KEY]);
+    match client.call(&command).await {
+        Ok(reply) => Ok(reply.rows.iter().map(Entry::of_row).collect()),
+        Err(error) if error.refusal().is_some() => Ok(Vec::new()),
+        Err(source) => Err(ReadError::Call { path, source }),
+    }
+}
+
+fn add_secret(peer: &mut Entry, secrets: &[Entry]) {
+    let shown = secrets.iter().find(|row| row.id() == peer.id()).and_then(|row| row.get(PRESHARED_KEY));
+    if let Some(key) = shown {
+        peer.put(PRESHARED_KEY, key);
+    }
 }

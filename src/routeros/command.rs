@@ -11,7 +11,7 @@ use super::codec::{MAX_LENGTH_BYTES, WordIter, put_length, show_word};
 
 /// The longest word we send. A `/file/set` of 102,400 bytes makes RouterOS close the connection
 /// without a word of why.
-/// *Source*: observed on 7.24.4 (MikroDash).
+/// *Source*: observed on 7.24.4 (`SecOps-7/MikroDash`).
 pub const MAX_SENT_WORD_BYTES: usize = 64 << 10;
 
 /// One command. Cheap to clone.

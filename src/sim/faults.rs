@@ -19,7 +19,7 @@ pub enum Fault {
     NoAnswer,
     /// Every login is refused as wrong.
     RefuseLogin,
-    /// Logins are refused as those of users without the policy `api`.
+    /// Logins are refused as "access denied", which some clients expect for users without the policy `api`.
     NoApiPolicy,
     /// The session table is full.
     SessionLimit,

@@ -59,6 +59,12 @@ fn events() -> Vec<Event> {
             interface: "sitepeer-acme".into(),
             public_key: "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=".into(),
         },
+        Event::Listening {
+            version: "7.24".into(),
+            api: "127.0.0.1:8728".into(),
+            api_ssl: Some("127.0.0.1:8729".into()),
+            pin: Some(format!("sha256:{}", "0a".repeat(32))),
+        },
         Event::Shown {
             act: "ping",
             subject: "ping".into(),
@@ -80,13 +86,11 @@ fn every_event_and_result_keeps_to_its_schema() {
         tally.writes = 12;
         tally.round_trips = RoundTrips { login: 1, read: 1, write: 2, verify: 1, prove: 7 };
     });
-    let changes = json!({"add": 12, "set": 0, "unset": 0, "move": 0, "remove": 0});
     let outcome = Outcome::new(Verdict::Converged)
         .say("converged")
-        .detail("site", "k3f9q2")
-        .detail("instance", "acme")
-        .detail("router", json!({"address": "192.168.88.1:8729", "identity": "hEX", "version": "7.21.5"}))
-        .detail("changes", changes);
+        .detail("changes", 12)
+        .detail("public_key", "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=")
+        .detail("proof", json!({"handshake_age_secs": 1, "probe": "10.99.0.1", "rtt_us": 20_000, "waited_ms": 900}));
     reporter.finish(&outcome);
     let result = assert_output("provision", &out.text());
     assert_eq!((&result["writes"], &result["round_trips"]), (&json!(12), &json!(12)));

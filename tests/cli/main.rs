@@ -1,9 +1,14 @@
 //! The program as people and scripts meet it: the binary is run.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on says where")]
+
 #[cfg(feature = "sim")]
 mod demo;
 mod help;
 mod json;
+#[cfg(feature = "sim")]
+mod real;
+mod router;
 mod schema;
 mod usage;
 

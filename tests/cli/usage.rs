@@ -104,6 +104,17 @@ fn a_config_that_breaks_a_safety_rule_is_exit_5() {
 }
 
 #[test]
+fn a_script_is_data_on_stdout_or_part_of_the_result() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let site = site(&folder);
+    let Run { code, stdout: script, stderr } = run(&["render", "--site", &site]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert!(script.contains("/interface/wireguard/add "), "{script}");
+    let Run { stdout, .. } = run(&["render", "--site", &site, "--json"]);
+    assert_eq!(assert_output("render", &stdout)["script"], script);
+}
+
+#[test]
 fn a_log_filter_that_is_none_is_refused() {
     let Run { code, stderr, .. } = run(&["render", "--site", "x", "--log", "loud=very"]);
     assert_eq!(code, Some(2));

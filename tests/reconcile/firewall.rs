@@ -116,3 +116,19 @@ fn ipv6_gets_its_own_rules() {
         ]
     );
 }
+
+#[test]
+fn an_icmp_accept_behind_a_drop_lets_nothing_in() {
+    let mut router = Router::bare();
+    router.add(&menu::FILTER, &["chain=input", "action=drop"]);
+    router.add(&menu::FILTER, &["chain=input", "action=accept", "protocol=icmp"]);
+    assert!(roles(&site(), &router).contains(&Role::InputIcmp));
+}
+
+#[test]
+fn nat_by_a_list_that_includes_ours_is_kept_off() {
+    let mut router = Router::bare();
+    router.add(&menu::INTERFACE_LIST, &["name=OUT", "include=static"]);
+    router.add(&menu::NAT, &["chain=srcnat", "action=masquerade", "out-interface-list=OUT"]);
+    assert!(roles(&site(), &router).contains(&Role::NoNat));
+}

@@ -6,7 +6,7 @@ use sitepeer::reconcile::decide::decide_removal;
 use sitepeer::reconcile::plan::{Plan, Stage};
 use sitepeer::routeros::menu;
 
-use crate::model::{Router, converge, decided, set, site};
+use crate::model::{Router, converge, decided, session, set, site};
 
 fn texts(plan: &Plan) -> Vec<String> {
     plan.ops.iter().map(ToString::to_string).collect()
@@ -42,7 +42,7 @@ fn removal_leaves_the_router_as_it_was() {
     let mut router = Router::defconf();
     let before = router.state();
     converge(&site(), &mut router);
-    let plan = decide_removal(&site().id, &router.observed()).unwrap().plan;
+    let plan = decide_removal(&site().id, &router.observed(), &session()).unwrap().plan;
     router.carry_out(&plan);
     assert_eq!(router.state(), before);
 }
@@ -140,8 +140,8 @@ fn every_edit_by_hand_is_put_back() {
     }
 }
 
-#[test]
-fn a_secret_that_may_not_be_read_is_never_rewritten() {
+/// A provisioned router whose user may not see secrets.
+fn closed_mouthed() -> Router {
     let mut router = Router::defconf();
     converge(&site(), &mut router);
     let group = router.tables.get_mut("/user/group").unwrap();
@@ -149,9 +149,48 @@ fn a_secret_that_may_not_be_read_is_never_rewritten() {
     group[0].push(("policy".into(), b"read,write,test,api".to_vec()));
     let peers = router.tables.get_mut("/interface/wireguard/peers").unwrap();
     peers.iter_mut().for_each(|row| row.retain(|(name, _)| name != "preshared-key"));
+    router
+}
+
+#[test]
+fn a_secret_that_may_not_be_read_is_never_rewritten_for_that() {
+    let mut router = closed_mouthed();
+    assert!(decided(&site(), &router).unwrap().plan.is_empty());
+    // Without our note nothing is known of it, and that is said.
+    for (name, value) in router.tables.get_mut("/interface/wireguard/peers").unwrap()[0].iter_mut() {
+        if name == "comment" {
+            *value = b"sitepeer:k3f9q2:hub probe=10.99.0.1".to_vec();
+        }
+    }
     let plan = decided(&site(), &router).unwrap().plan;
     assert!(plan.is_empty(), "{:?}", texts(&plan));
     assert!(plan.notes.iter().any(|note| note.contains("preshared-key")), "{:?}", plan.notes);
+}
+
+#[test]
+fn another_preshared_key_is_written_even_where_the_old_one_cannot_be_read() {
+    for key in [Some("xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=".parse().unwrap()), None] {
+        let mut site = site();
+        site.hub.preshared_key = key;
+        let mut router = closed_mouthed();
+        let plan = decided(&site, &router).unwrap().plan;
+        assert!(plan.ops[0].sets(&["preshared-key"]) && plan.ops[0].sets(&["comment"]), "{:?}", texts(&plan));
+        router.carry_out(&plan);
+        router.tables.get_mut("/interface/wireguard/peers").unwrap()[0].retain(|(name, _)| name != "preshared-key");
+        assert!(decided(&site, &router).unwrap().plan.is_empty());
+    }
+}
+
+#[test]
+fn a_masked_secret_is_not_taken_for_another_one() {
+    let mut router = Router::defconf();
+    converge(&site(), &mut router);
+    for (name, value) in router.tables.get_mut("/interface/wireguard/peers").unwrap()[0].iter_mut() {
+        if name == "preshared-key" {
+            *value = b"*****".to_vec();
+        }
+    }
+    assert!(decided(&site(), &router).unwrap().plan.is_empty());
 }
 
 #[test]

@@ -218,6 +218,7 @@ pub fn session() -> Session {
         local: "192.168.88.10".parse().unwrap(),
         endpoint_addresses: Vec::new(),
         now: 1_795_255_200, // 2026-11-21 10:00 UTC
+        writes: true,
     }
 }
 

@@ -131,3 +131,52 @@ fn removals_over_the_limit_are_refused() {
     let refused = decide(&site(), &router.observed(), &session(), 10);
     assert!(matches!(refused, Err(Refused::Removals { count: 40, limit: 10 })), "{refused:?}");
 }
+
+#[test]
+fn a_session_that_comes_through_the_tunnel_is_not_cut_off() {
+    let mut router = Router::defconf();
+    converge(&site(), &mut router);
+    let behind_hub = Session { local: "192.168.89.5".parse().unwrap(), ..session() };
+    assert_eq!(codes(&site(), &router, &behind_hub), [""; 0], "nothing to do is fine from anywhere");
+    let mut other = site();
+    other.hub.keepalive = None;
+    assert_eq!(codes(&other, &router, &behind_hub), ["session-in-tunnel"]);
+    let removal = sitepeer::reconcile::decide::decide_removal(&site().id, &router.observed(), &behind_hub);
+    assert!(matches!(removal, Err(Refused::Preflight(_))));
+}
+
+#[test]
+fn behind_a_nat_the_routers_view_of_the_session_counts() {
+    let natted = Session { local: "192.168.89.5".parse().unwrap(), ..session() };
+    let mut router = Router::defconf();
+    router.add(&menu::USER_ACTIVE, &["name=admin", "address=203.0.113.50", "via=api-ssl"]);
+    assert_eq!(codes(&site(), &router, &natted), [""; 0]);
+}
+
+#[test]
+fn a_row_of_ours_without_its_marker_is_named() {
+    let mut router = Router::defconf();
+    converge(&site(), &mut router);
+    let routes = router.tables.get_mut("/ip/route").unwrap();
+    routes.iter_mut().for_each(|row| row.retain(|(name, value)| name != "comment" || !value.starts_with(b"sitepeer:")));
+    assert_eq!(codes(&site(), &router, &session()), ["marker-lost"]);
+}
+
+#[test]
+fn a_routing_table_must_be_there() {
+    let mut site = site();
+    site.routing.table = "vpn".into();
+    let mut router = Router::defconf();
+    assert_eq!(codes(&site, &router, &session()), ["routing-table"]);
+    router.add(&menu::ROUTING_TABLE, &["name=vpn", "fib="]);
+    assert_eq!(codes(&site, &router, &session()), [""; 0]);
+}
+
+#[test]
+fn a_read_only_user_may_look_at_the_plan() {
+    let mut router = Router::defconf();
+    router.tables.insert("/user/group", Vec::new());
+    router.add(&menu::USER_GROUP, &["name=full", "policy=read,api"]);
+    let looking = Session { writes: false, ..session() };
+    assert_eq!(codes(&site(), &router, &looking), [""; 0]);
+}

@@ -1,5 +1,7 @@
 //! Scripts for a router: what is written is read back as itself, and nothing breaks out of its string.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on says where")]
+
 mod console;
 
 use console::{Token, Wrong, tokens};

@@ -20,8 +20,8 @@ async fn login(url: &str, trust: Trust, password: &str) -> Client {
 }
 
 fn pin(router: &SimRouter) -> Trust {
-    let hex: String = router.fingerprint().unwrap().iter().map(|b| format!("{b:02x}")).collect();
-    Trust::Pin(format!("sha256:{hex}").parse().unwrap())
+    let digits = router.fingerprint().unwrap().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+    Trust::Pin(format!("sha256:{digits}").parse().unwrap())
 }
 
 async fn identity(client: &Client) -> String {

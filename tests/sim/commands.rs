@@ -166,3 +166,68 @@ async fn the_responder_argument_has_the_name_of_its_version() {
         assert_eq!(peers.len(), 1, "{ros}");
     }
 }
+
+#[tokio::test]
+async fn every_version_prints_every_menu_it_has() {
+    for ros in ["6.49.10", "7.9", "7.12", "7.13.5", "7.15.3", "7.16.2", "7.17", "7.18.2", "7.20.8", "7.21.5", "7.24.4"]
+    {
+        let router = version(ros).await;
+        let mut talk = Talk::admin(&router).await;
+        for menu in [
+            "/interface",
+            "/interface/list",
+            "/interface/list/member",
+            "/interface/bridge",
+            "/interface/bridge/port",
+            "/interface/ethernet",
+            "/ip/address",
+            "/ip/route",
+            "/ip/firewall/filter",
+            "/ip/firewall/nat",
+            "/ip/service",
+            "/ip/dns",
+            "/ip/dhcp-client",
+            "/ipv6/address",
+            "/ipv6/settings",
+            "/ipv6/firewall/filter",
+            "/ipv6/firewall/address-list",
+            "/system/resource",
+            "/system/identity",
+            "/system/clock",
+            "/system/package",
+            "/user",
+            "/user/group",
+            "/user/active",
+        ] {
+            let reply = talk.ask(&format!("{menu}/print"), &[]).await;
+            assert!(reply.traps.is_empty() && !reply.rows.is_empty(), "{ros} {menu}: {reply:?}");
+        }
+        let peers = talk.ask("/interface/wireguard/peers/print", &[]).await;
+        assert_eq!(peers.rows.len(), usize::from(ros.starts_with('7')), "{ros}");
+    }
+}
+
+#[tokio::test]
+async fn adding_rows_and_removing_them_leaves_the_state_as_it_was() {
+    let router = start(|_| {}).await;
+    let mut talk = Talk::admin(&router).await;
+    let before = router.state(sitepeer::sim::StateOptions::default());
+    let rows: [(&str, &[&str]); 4] = [
+        ("/interface/wireguard", &["=name=wg1"]),
+        ("/ip/address", &["=address=10.99.0.2/24", "=interface=wg1"]),
+        ("/ip/route", &["=dst-address=10.5.0.0/16", "=gateway=wg1"]),
+        ("/ip/firewall/filter", &["=chain=forward", "=in-interface=wg1"]),
+    ];
+    let mut ids = Vec::new();
+    for (menu, words) in rows {
+        ids.push((menu, talk.ask(&format!("{menu}/add"), words).await.ret.unwrap()));
+    }
+    let between = router.state(sitepeer::sim::StateOptions::default());
+    assert_eq!(before.difference(&between).len(), 4);
+    for (menu, id) in ids.iter().rev() {
+        talk.ask(&format!("{menu}/remove"), &[&format!("=.id={id}")]).await;
+    }
+    let after = router.state(sitepeer::sim::StateOptions::default());
+    assert_eq!(before.difference(&after), Vec::<String>::new());
+    assert!(before == after);
+}

@@ -14,7 +14,7 @@ fn fault(text: &str) -> Fault {
     text.parse().unwrap()
 }
 
-async fn has_address(router: &sitepeer::sim::SimRouter) -> bool {
+fn has_address(router: &sitepeer::sim::SimRouter) -> bool {
     let state = router.state(StateOptions::default());
     state.rows("/ip/address").iter().any(|row| row["address"] == b"10.7.0.1/24")
 }
@@ -26,7 +26,7 @@ async fn close_after_executes_the_sentence_and_close_before_does_not() {
         let mut talk = Talk::admin(&router).await;
         talk.send("/ip/address/add", &ADD).await;
         assert!(talk.next().await.is_none_or(|r| r.is_err()), "{text}: the connection ends");
-        assert_eq!(has_address(&router).await, executed, "{text}");
+        assert_eq!(has_address(&router), executed, "{text}");
         assert_eq!(router.faults_fired(), 1);
         // It struck once: the next connection is a good one.
         assert!(!Talk::admin(&router).await.ask("/ip/address/print", &[]).await.rows.is_empty());

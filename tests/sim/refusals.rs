@@ -138,6 +138,31 @@ async fn a_user_without_the_policy_is_refused() {
 }
 
 #[tokio::test]
+async fn a_user_without_the_policy_api_cannot_log_in() {
+    let router = start(users).await;
+    let mut talk = Talk::connect(router.api_addr()).await;
+    let reply = talk.ask("/login", &["=name=noapi", "=password=secret"]).await;
+    assert_eq!(reply.trap(), "invalid user name or password (6)");
+}
+
+#[tokio::test]
+async fn a_service_that_is_off_or_for_others_takes_no_connection() {
+    let router = start(|_| {}).await;
+    let mut talk = Talk::admin(&router).await;
+    for (words, on) in [
+        (["=.id=api", "=address=10.0.0.0/8"], false),
+        (["=.id=api", "=available-from=127.0.0.0/8,10.0.0.0/8"], true),
+        (["=.id=api", "=disabled=yes"], false),
+    ] {
+        assert!(talk.ask("/ip/service/set", &words).await.traps.is_empty(), "{words:?}");
+        let mut other = Talk::connect(router.api_addr()).await;
+        // A closed connection may fail the sending already.
+        let answered = other.try_ask("/login", &["=name=admin", "=password="]).await;
+        assert_eq!(answered, on, "{words:?}");
+    }
+}
+
+#[tokio::test]
 async fn secrets_are_printed_only_to_users_with_the_policy_sensitive() {
     let router = start(users).await;
     let mut admin = Talk::admin(&router).await;

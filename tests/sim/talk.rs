@@ -52,8 +52,14 @@ impl Talk {
     }
 
     pub async fn send(&mut self, path: &str, words: &[&str]) {
-        let words = words.iter().fold(Words::new(path), |sentence, word| sentence.word(word));
+        let words = words.iter().fold(Words::new(path), Words::word);
         self.0.send(words).await.unwrap();
+    }
+
+    /// Tells whether a command is answered at all.
+    pub async fn try_ask(&mut self, path: &str, words: &[&str]) -> bool {
+        let words = words.iter().fold(Words::new(path), Words::word);
+        self.0.send(words).await.is_ok() && self.next().await.is_some_and(|next| next.is_ok())
     }
 
     /// The next sentence as words, or `None` at the end of the stream.

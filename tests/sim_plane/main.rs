@@ -2,6 +2,8 @@
 //!
 //! Figures are printed, never asserted: `cargo test --test sim_plane -- --nocapture`.
 #![cfg(feature = "sim")]
+#![expect(clippy::print_stdout, reason = "figures for whoever runs this with --nocapture")]
+#![expect(clippy::unwrap_used, reason = "a world that cannot be built fails its test, with the place")]
 
 mod firewall;
 mod patience;

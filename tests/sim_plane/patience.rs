@@ -21,3 +21,19 @@ async fn a_hub_that_was_away_for_three_minutes_is_found_again_and_the_last_hands
     println!("found again after {:?}", back.elapsed());
     assert_eq!(world.a.plane.lan_ping(ip(HOST_A), ip(HOST_B), 1).await.received, 1);
 }
+
+#[tokio::test]
+#[ignore = "takes more than 90 seconds: so long gotatun tries by itself"]
+async fn a_peer_with_keepalive_never_gives_up_its_first_handshake() {
+    let mut world = World::start().await;
+    world.hub.set_black_hole(true);
+    world.a.peer().up = false;
+    world.a.apply().await;
+    world.a.peer().up = true;
+    world.a.apply().await;
+    // One initiation of 148 bytes every 5 s or more: in 90 s there are 19 at most.
+    let patience = Duration::from_secs(150);
+    world.a.within(patience, "a 21st initiation", |state| state.tx >= 21 * 148).await;
+    world.hub.set_black_hole(false);
+    world.a.handshake().await;
+}

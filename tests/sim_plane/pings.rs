@@ -63,7 +63,7 @@ async fn a_ping_from_the_router_gets_true_replies_with_the_hops_taken_off_the_tt
 #[tokio::test]
 async fn the_router_answers_its_own_and_its_hosts_pings() {
     let world = World::start().await;
-    for own in ["192.168.88.1", HOST_A, "fd88::10", "10.99.0.2"] {
+    for own in ["127.0.0.1", "192.168.88.1", HOST_A, "fd88::10", "10.99.0.2"] {
         let replies = ping_all(&world, few(own)).await;
         assert_eq!(replies[2].summary.received, 3, "{own}");
     }

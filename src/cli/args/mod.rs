@@ -22,7 +22,7 @@ pub use plan::Plan;
 pub use provision::Provision;
 pub use remove::Remove;
 pub use render::Render;
-pub use side::{Completions, Demo, DemoEnd, Shell, Sim};
+pub use side::{Completions, Demo, DemoEnd, Shell, Sim, SimDevice};
 pub use status::Status;
 
 use super::exit;

@@ -132,8 +132,8 @@ impl Event {
     pub(super) fn lines(&self) -> Vec<String> {
         match self {
             Self::Step { step, detail } => vec![format!("{:<8} {detail}", step.word())],
-            Self::Change(change) => vec![format!("  {change}")],
-            Self::Written(change) => vec![format!("  done {change}")],
+            Self::Change(change) => change.lines(),
+            Self::Written(change) => vec![format!("  done {}", change.row())],
             Self::PublicKey { interface, public_key } => {
                 vec![format!("{:<8} public key of {interface}: {public_key}", "router")]
             }
@@ -173,24 +173,57 @@ impl Step {
     }
 }
 
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// Widest line of a change: a terminal of 100 columns, with some room for a log's prefix.
+const WIDTH: usize = 96;
+/// Where the fields of a change begin.
+const INDENT: &str = "      ";
+/// Reasons that go without saying: the whole command is about them.
+const PLAIN_REASONS: [&str; 2] = ["missing", "all of this site is to go"];
+
+impl Change {
+    /// The row in a few words: what is done, where, and its role.
+    fn row(&self) -> String {
         let sign = match self.action {
             Action::Add => "+",
             Action::Set | Action::Unset => "~",
             Action::Move => ">",
             Action::Remove => "-",
         };
-        write!(f, "{sign} {} {}", self.menu, self.marker)?;
-        for field in &self.fields {
-            match (&field.from, &field.to) {
-                _ if field.secret => write!(f, " {}=***", field.key)?,
-                (Some(from), Some(to)) => write!(f, " {}={to} (was {from})", field.key)?,
-                (None, Some(to)) => write!(f, " {}={to}", field.key)?,
-                (Some(from), None) => write!(f, " without {} (was {from})", field.key)?,
-                (None, None) => write!(f, " without {}", field.key)?,
+        // The site is the same in every line.
+        let role = self.marker.splitn(3, ':').nth(2).unwrap_or(&self.marker);
+        format!("{sign} {} [{role}]", self.menu)
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let reason =
+            if PLAIN_REASONS.contains(&self.reason.as_str()) { String::new() } else { format!("  {}", self.reason) };
+        let mut lines = vec![format!("  {}{reason}", self.row())];
+        let mut line = String::new();
+        for field in self.fields.iter().map(ToString::to_string) {
+            if !line.is_empty() && INDENT.len() + line.len() + 1 + field.len() > WIDTH {
+                lines.push(format!("{INDENT}{line}"));
+                line.clear();
             }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(&field);
         }
-        write!(f, "  — {}", self.reason)
+        if !line.is_empty() {
+            lines.push(format!("{INDENT}{line}"));
+        }
+        lines
+    }
+}
+
+impl fmt::Display for FieldChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.from, &self.to) {
+            _ if self.secret => write!(f, "{}=***", self.key),
+            (Some(from), Some(to)) => write!(f, "{}={to} (was {from})", self.key),
+            (None, Some(to)) => write!(f, "{}={to}", self.key),
+            (Some(from), None) => write!(f, "without {} (was {from})", self.key),
+            (None, None) => write!(f, "without {}", self.key),
+        }
     }
 }

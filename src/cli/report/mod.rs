@@ -7,7 +7,6 @@
 //! A reader that goes away (`| head`) never ends a command: a router half changed is worse than a lost line.
 
 mod ask;
-mod change;
 mod event;
 mod outcome;
 mod text;

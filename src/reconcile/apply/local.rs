@@ -10,8 +10,6 @@ use std::path::PathBuf;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use crate::domain::SiteId;
-
 /// Bytes of a token: two runs never have the same by chance.
 const TOKEN_BYTES: usize = 8;
 
@@ -24,20 +22,20 @@ pub struct LocalLock {
 
 /// Another process of this host is at work on the same site and router.
 #[derive(Debug, thiserror::Error)]
-#[error("another sitepeer on this host is at work on this router for site {0}")]
-pub struct BusyHere(SiteId);
+#[error("another sitepeer on this host is at work on this router")]
+pub struct BusyHere;
 
 impl LocalLock {
-    /// Claims a site on a router, named as the user names it.
+    /// Claims a router, named by its address.
     ///
     /// # Errors
     /// [`BusyHere`] if another process has the claim. That no file can be made is no error: then nothing is proven.
-    pub fn claim(site: &SiteId, router: &str) -> Result<Self, BusyHere> {
+    pub fn claim(router: &str) -> Result<Self, BusyHere> {
         let fresh = || Self { file: None, token: new_token() };
-        let Some(mut file) = open(site, router) else { return Ok(fresh()) };
+        let Some(mut file) = open(router) else { return Ok(fresh()) };
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(BusyHere(site.clone())),
+            Err(TryLockError::WouldBlock) => return Err(BusyHere),
             Err(TryLockError::Error(_)) => return Ok(fresh()),
         }
         let token = match stored_token(&mut file) {
@@ -53,6 +51,13 @@ impl LocalLock {
         Ok(Self { file: Some(file), token })
     }
 
+    /// Forgets the token once its lock is off the router: the next run makes its own.
+    pub(super) fn forget(&self) {
+        if let Some(Err(error)) = self.file.as_ref().map(|file| file.set_len(0)) {
+            tracing::debug!(%error, "the token stays in its file");
+        }
+    }
+
     /// Returns the token to put on the router.
     #[must_use]
     pub fn token(&self) -> &str {
@@ -66,10 +71,10 @@ impl LocalLock {
     }
 }
 
-fn open(site: &SiteId, router: &str) -> Option<File> {
+fn open(router: &str) -> Option<File> {
     let folder = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
     let safe: String = router.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(80).collect();
-    let path = folder.join(format!("sitepeer-{site}-{safe}.lock"));
+    let path = folder.join(format!("sitepeer-{safe}.lock"));
     // Somebody's link in a shared folder is not followed.
     if path.symlink_metadata().is_ok_and(|meta| !meta.is_file()) {
         return None;
@@ -103,13 +108,12 @@ mod tests {
 
     #[test]
     fn a_dead_run_is_proven_by_its_own_token_and_a_living_one_never() {
-        let site: SiteId = "local1".parse().unwrap();
         let router = format!("test:{}", std::process::id());
-        let first = LocalLock::claim(&site, &router).unwrap();
+        let first = LocalLock::claim(&router).unwrap();
         let token = first.token().to_owned();
-        assert!(LocalLock::claim(&site, &router).is_err(), "a living run is not taken for dead");
+        assert!(LocalLock::claim(&router).is_err(), "a living run is not taken for dead");
         drop(first);
-        let second = LocalLock::claim(&site, &router).unwrap();
+        let second = LocalLock::claim(&router).unwrap();
         assert!(second.proves_dead(&token));
         assert!(!second.proves_dead("0123456789abcdef"));
     }

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use super::local::LocalLock;
 use crate::domain::{Marker, Role, SiteId};
-use crate::reconcile::names::NAME_PREFIX;
 use crate::reconcile::observe::Observed;
 use crate::routeros::client::Client;
 use crate::routeros::command::Command;
@@ -19,37 +18,39 @@ use crate::routeros::menu;
 const LOCK_SECS: u64 = 60;
 /// A lock older than this is renewed before the next stage.
 const RENEW_AFTER: Duration = Duration::from_secs(LOCK_SECS / 2);
+/// One list for all sites: two runs at once would plan on each other's half-made rows.
+const LOCK_LIST: &str = "sitepeer-lock";
 /// What the entry says; an address of the documentation's network, which no rule of anybody matches. RFC 5737.
 const LOCK_ADDRESS: &str = "192.0.2.1";
 
 /// A run's lock on a router.
 #[derive(Debug)]
 pub struct RouterLock {
-    add: Command,
+    site: SiteId,
     id: Option<Vec<u8>>,
     taken: Instant,
     // Held as long as the lock: its file's lock proves that we live.
-    _local: LocalLock,
+    local: LocalLock,
 }
 
-/// Why a lock was not taken.
+/// Why a lock was not taken, or not kept.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Somebody else has it.
-    #[error("another run of sitepeer is at work on this router for site {site}{}", expiry(.expires))]
-    Busy {
-        /// The site.
-        site: SiteId,
-        /// When the router lets go of it, as it prints it.
-        expires: Option<String>,
-    },
+    #[error("another run of sitepeer is at work on this router{}", holding(.0.as_ref()))]
+    Busy(Option<Holder>),
+    /// It ran out before the work was done, and whatever happened since is not known.
+    #[error("the lock on the router ran out before the work was done")]
+    Lost,
     /// The router did not answer, or refused for another reason.
     #[error("taking the lock on the router")]
     Call(#[from] CallError),
 }
 
-fn expiry(expires: &Option<String>) -> String {
-    expires.as_ref().map(|expires| format!(" (its lock ends by itself in {expires})")).unwrap_or_default()
+fn holding(holder: Option<&Holder>) -> String {
+    let Some(holder) = holder else { return String::new() };
+    let expires = holder.expires.as_ref().map(|expires| format!("; its lock ends by itself in {expires}"));
+    format!(" for site {}{}", holder.site, expires.unwrap_or_default())
 }
 
 /// A lock found on a router.
@@ -57,19 +58,21 @@ fn expiry(expires: &Option<String>) -> String {
 pub struct Holder {
     id: Vec<u8>,
     token: String,
+    site: SiteId,
     /// When the router lets go of it, as it prints it.
-    pub expires: Option<String>,
+    expires: Option<String>,
 }
 
-/// Returns the lock that a reading shows for a site.
+/// Returns the lock that a reading shows, whichever site's run has it.
 #[must_use]
-pub fn holder(observed: &Observed, site: &SiteId) -> Option<Holder> {
-    observed.rows(&menu::ADDRESS_LIST).iter().find_map(|row| {
-        // A lock is a dynamic row: the one kind of those that can be ours.
+pub fn holder(observed: &Observed) -> Option<Holder> {
+    // A lock is a dynamic row, the one kind of those that can be ours: a static one would never end.
+    observed.rows(&menu::ADDRESS_LIST).iter().filter(|row| row.is_true("dynamic")).find_map(|row| {
         let marker = Marker::of_comment(row.get("comment")?)?;
-        (marker.role == Role::Lock && marker.site == *site).then(|| Holder {
+        (marker.role == Role::Lock).then(|| Holder {
             id: row.id().to_vec(),
             token: marker.key.unwrap_or_default(),
+            site: marker.site,
             expires: row.text("timeout").map(std::borrow::Cow::into_owned),
         })
     })
@@ -90,41 +93,60 @@ impl RouterLock {
         seen: Option<Holder>,
         written: &mut u64,
     ) -> Result<Self, LockError> {
-        let busy = |expires| LockError::Busy { site: site.clone(), expires };
         match seen {
-            Some(holder) if local.proves_dead(&holder.token) => remove(client, &holder.id, written).await?,
-            Some(holder) => return Err(busy(holder.expires)),
+            Some(holder) if local.proves_dead(&holder.token) => {
+                remove(client, &holder.id, written).await?;
+            }
+            Some(holder) => return Err(LockError::Busy(Some(holder))),
             None => {}
         }
-        let marker = Marker::keyed(site, Role::Lock, local.token());
+        let mut lock = Self { site: site.clone(), id: None, taken: Instant::now(), local };
+        lock.add(client, written).await?;
+        Ok(lock)
+    }
+
+    /// Tells whether the lock was taken and not let go.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.id.is_some()
+    }
+
+    /// Tells whether a reading shows the lock as ours.
+    #[must_use]
+    pub fn is_shown_by(&self, observed: &Observed) -> bool {
+        holder(observed)
+            .is_some_and(|holder| Some(&holder.id) == self.id.as_ref() && holder.token == self.local.token())
+    }
+
+    async fn add(&mut self, client: &Client, written: &mut u64) -> Result<(), LockError> {
+        let marker = Marker::keyed(&self.site, Role::Lock, self.local.token());
         let add = Command::new("/ip/firewall/address-list/add")
-            .attr("list", format!("{NAME_PREFIX}{site}-lock"))
+            .attr("list", LOCK_LIST)
             .attr("address", LOCK_ADDRESS)
             .attr("timeout", format!("{LOCK_SECS}s"))
             .attr("comment", marker.to_string());
-        let id = match client.call(&add).await {
-            Ok(reply) => reply.done.ret.map(|ret| ret.to_vec()),
-            Err(error) if is_duplicate(&error) => return Err(busy(None)),
+        match client.call(&add).await {
+            Ok(reply) => self.id = reply.done.ret.map(|ret| ret.to_vec()),
+            Err(error) if is_duplicate(&error) => return Err(LockError::Busy(None)),
             Err(error) => return Err(error.into()),
-        };
-        *written += 1;
-        Ok(Self { add, id, taken: Instant::now(), _local: local })
-    }
-
-    /// Takes the lock again if it was let go, and renews it if it is getting old.
-    ///
-    /// # Errors
-    /// [`LockError::Busy`] if somebody took it meanwhile.
-    pub(super) async fn keep(&mut self, client: &Client, written: &mut u64) -> Result<(), LockError> {
-        if self.id.is_some() && self.taken.elapsed() < RENEW_AFTER {
-            return Ok(());
         }
-        self.release(client, written).await?;
-        let reply = client.call(&self.add).await?;
         *written += 1;
-        self.id = reply.done.ret.map(|ret| ret.to_vec());
         self.taken = Instant::now();
         Ok(())
+    }
+
+    /// Renews the lock if it is getting old.
+    ///
+    /// # Errors
+    /// [`LockError::Lost`] if it ended meanwhile, [`LockError::Busy`] if somebody took it.
+    pub(super) async fn keep(&mut self, client: &Client, written: &mut u64) -> Result<(), LockError> {
+        if self.taken.elapsed() < RENEW_AFTER {
+            return Ok(());
+        }
+        match self.id.take() {
+            Some(id) if remove(client, &id, written).await? => self.add(client, written).await,
+            _ => Err(LockError::Lost),
+        }
     }
 
     /// Lets go of the lock; one that ended by itself is fine.
@@ -132,25 +154,27 @@ impl RouterLock {
     /// # Errors
     /// Any [`CallError`] but that there is no such row.
     pub async fn release(&mut self, client: &Client, written: &mut u64) -> Result<(), CallError> {
-        match self.id.take() {
-            Some(id) => remove(client, &id, written).await,
-            None => Ok(()),
+        if let Some(id) = self.id.take() {
+            remove(client, &id, written).await?;
+            self.local.forget();
         }
+        Ok(())
     }
 }
 
-async fn remove(client: &Client, id: &[u8], written: &mut u64) -> Result<(), CallError> {
+/// Takes a lock out and tells whether it was there.
+async fn remove(client: &Client, id: &[u8], written: &mut u64) -> Result<bool, CallError> {
     match client.call(&Command::new("/ip/firewall/address-list/remove").attr(".id", id)).await {
         Ok(_) => {
             *written += 1;
-            Ok(())
+            Ok(true)
         }
-        Err(error) if error.refusal().is_some_and(|refusal| refusal.to_string().contains("no such item")) => Ok(()),
+        Err(error) if error.refusal().is_some_and(|refusal| refusal.mentions("no such item")) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
 /// *Source:* "failure: already have such entry", observed by jmrplens/cs-routeros-bouncer.
 fn is_duplicate(error: &CallError) -> bool {
-    error.refusal().is_some_and(|refusal| refusal.to_string().contains("already have"))
+    error.refusal().is_some_and(|refusal| refusal.mentions("already have"))
 }

@@ -52,8 +52,8 @@ pub async fn apply(
     mut done: impl FnMut(&Op),
 ) -> Result<(), ApplyError> {
     for stage in plan.stages() {
-        lock.keep(client, written).await?;
         for batch in stage.chunks(WRITES_IN_FLIGHT) {
+            lock.keep(client, written).await?;
             let answers = join_all(batch.iter().map(|op| async move { client.call(&command(op)).await })).await;
             let mut failure = None;
             for (op, answer) in batch.iter().zip(answers) {

@@ -1,12 +1,13 @@
 //! Row by row, field by field.
 
+use super::notes::{note, remarked, renoted};
 use super::ownership::{OwnRow, interface_name};
 use super::{Basis, Change, FieldChange, Op, Plan};
-use crate::domain::{Marker, Role};
-use crate::reconcile::desired::{DesiredRow, Value};
+use crate::domain::Role;
+use crate::reconcile::desired::{DesiredRow, PSK_NOTE, Value};
 use crate::reconcile::entry::Entry;
 use crate::reconcile::observe::Observed;
-use crate::routeros::menu::{Access, Field, Menu};
+use crate::routeros::menu::{Access, Field, Kind};
 
 /// Compares what is wanted with what is ours.
 pub fn diff(basis: Basis<'_>, desired: &[DesiredRow], observed: &Observed, own: &[OwnRow<'_>]) -> Plan {
@@ -71,34 +72,61 @@ impl Rename<'_> {
 
 fn compare(basis: Basis<'_>, wanted: &DesiredRow, entry: &Entry, rename: Rename<'_>, plan: &mut Plan) {
     let mut fields = Vec::new();
+    let mut notes = wanted.notes.clone();
     for (name, value) in &wanted.fields {
         let Some(field) = wanted.menu.field(name) else { continue };
         let Some(wire) = field.name_on(basis.version) else { continue };
-        let is_unknown =
-            field.access == Access::Secret && entry.value(field).is_none() && basis.may_read_secrets != Some(true);
-        if is_unknown {
-            plan.notes.push(format!(
-                "{name} of {} cannot be read by this user (policy `sensitive`): it is left as it is",
-                wanted.marker
-            ));
-            continue;
-        }
-        let (have, want) = (field.canonical(entry.value(field)), field.canonical(Some(value.expose().as_bytes())));
-        if have != want && !rename.covers(field, &have, &want) {
-            let from = (field.access != Access::Secret).then(|| String::from_utf8_lossy(&have).into_owned());
-            fields.push(FieldChange { name: wire, from, to: value.clone() });
+        let differs = match field.access {
+            Access::Secret => secret_differs(basis, wanted, field, value, entry),
+            _ => {
+                let (have, want) =
+                    (field.canonical(entry.value(field)), field.canonical(Some(value.expose().as_bytes())));
+                Some(have != want && !rename.covers(field, &have, &want))
+            }
+        };
+        match differs {
+            Some(true) => {
+                let have = field.canonical(entry.value(field));
+                let from = (field.access != Access::Secret).then(|| String::from_utf8_lossy(&have).into_owned());
+                fields.push(FieldChange { name: wire, from, to: value.clone() });
+            }
+            Some(false) => {}
+            None => {
+                // What is not known must not be noted as known.
+                notes.retain(|note| note.name != PSK_NOTE);
+                let unknown = "cannot be read by this user (policy `sensitive`): it is left as it is";
+                plan.notes.push(format!("{name} of {} {unknown}", wanted.marker));
+            }
         }
     }
-    fields.extend(wanted.note.as_ref().and_then(|note| renoted(&wanted.marker, note, entry)));
+    fields.extend(renoted(&wanted.marker, &notes, entry));
     let op = |change, reason: String| Op { menu: wanted.menu, marker: wanted.marker.clone(), change, reason };
     if !fields.is_empty() {
         let names: Vec<&str> = fields.iter().map(|field| field.name).collect();
-        let reason = format!("{} differs from the site config", names.join(", "));
+        let reason = format!("{} not as the site config says", names.join(", "));
         plan.ops.push(op(Change::Set { id: entry.id().to_vec(), fields }, reason));
     }
     for (field, from) in foreign_matchers(wanted, entry) {
         let change = Change::Unset { id: entry.id().to_vec(), field, from };
         plan.ops.push(op(change, format!("{field} was put there by hand")));
+    }
+}
+
+/// Whether a secret differs; `None` if that cannot be known.
+fn secret_differs(basis: Basis<'_>, wanted: &DesiredRow, field: &Field, value: &Value, entry: &Entry) -> Option<bool> {
+    let want = value.expose().as_bytes();
+    // A mask in place of the value tells nothing.
+    if let Some(have) = entry.value(field).filter(|have| have.is_empty() || have.iter().any(|b| *b != b'*')) {
+        return Some(have != want);
+    }
+    let comment = entry.text("comment").unwrap_or_default();
+    let noted = note(&comment, PSK_NOTE);
+    let wanted_note = wanted.notes.iter().find(|note| note.name == PSK_NOTE).and_then(|note| note.value.as_deref());
+    match (noted, wanted_note) {
+        (Some(noted), wanted_note) => Some(Some(noted) != wanted_note),
+        (None, None) => Some(false),
+        (None, Some(_)) if basis.may_read_secrets == Some(true) => Some(true),
+        (None, Some(_)) => None,
     }
 }
 
@@ -108,8 +136,8 @@ fn foreign_matchers(wanted: &DesiredRow, entry: &Entry) -> Vec<(&'static str, St
     let set = wanted.menu.fields.iter().filter(is_matcher).filter_map(|field| {
         let value = entry.get(field.name)?;
         // Some versions print these instead of leaving the field out. [I]
-        let says_nothing = matches!(value, b"none" | b"no" | b"false")
-            || (value.is_empty() && field.kind != crate::routeros::menu::Kind::Flag);
+        let says_nothing =
+            matches!(value, b"none" | b"no" | b"false") || (value.is_empty() && field.kind != Kind::Flag);
         (!says_nothing).then(|| (field.name, String::from_utf8_lossy(value).into_owned()))
     });
     set.collect()
@@ -143,33 +171,12 @@ fn readdress(wanted: &DesiredRow, row: &OwnRow<'_>) -> Op {
     let change = |name, to| FieldChange { name, from: old(name), to };
     let mut fields: Vec<FieldChange> =
         wanted.wants("address").map(|to| change("address", to.clone())).into_iter().collect();
-    fields.push(change("comment", Value::Plain(recomment(&wanted.marker, row.entry))));
+    fields.extend(wanted.wants("network").map(|to| change("network", to.clone())));
+    fields.push(change("comment", Value::Plain(remarked(&wanted.marker, row.entry))));
     Op {
-        menu: wanted.menu as &'static Menu,
+        menu: wanted.menu,
         marker: wanted.marker.clone(),
         change: Change::Set { id: row.entry.id().to_vec(), fields },
         reason: "the length of its network changed".to_owned(),
-    }
-}
-
-/// The comment with our note in it, if it is not there yet: what people wrote is kept.
-fn renoted(marker: &Marker, note: &str, entry: &Entry) -> Option<FieldChange> {
-    let old = entry.text("comment").unwrap_or_default().into_owned();
-    let mut theirs = old.split_whitespace().skip(1);
-    if theirs.clone().any(|word| word == note) {
-        return None;
-    }
-    let name = note.split_inclusive('=').next().unwrap_or(note);
-    let kept: Vec<&str> = theirs.by_ref().filter(|word| !word.starts_with(name)).collect();
-    let to = [&[marker.to_string(), note.to_owned()][..], &kept.iter().map(ToString::to_string).collect::<Vec<_>>()];
-    Some(FieldChange { name: "comment", from: Some(old.clone()), to: Value::Plain(to.concat().join(" ")) })
-}
-
-/// The new marker, with whatever people wrote behind the old one.
-fn recomment(marker: &Marker, entry: &Entry) -> String {
-    let old = entry.text("comment").unwrap_or_default().into_owned();
-    match old.split_once(char::is_whitespace) {
-        Some((_, theirs)) => format!("{marker} {theirs}"),
-        None => marker.to_string(),
     }
 }

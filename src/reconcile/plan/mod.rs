@@ -3,15 +3,17 @@
 //! Deciding is pure: no I/O, no clock. Rows without our marker are never in a plan but as a place to stand before.
 
 mod diff;
+mod notes;
 mod ownership;
 
+pub use notes::note;
 pub use ownership::{Ambiguity, OwnRow, interface_name, own_rows};
 
 use std::fmt;
 
 use super::desired::{DesiredRow, Value};
 use super::observe::Observed;
-use crate::domain::{Marker, Role, RouterOsVersion, SiteId};
+use crate::domain::{Marker, RouterOsVersion, SiteId};
 use crate::routeros::menu::{self, Menu};
 
 /// What is to be done to a router, in order.
@@ -115,6 +117,21 @@ impl Op {
         }
     }
 
+    /// Tells whether the row is made.
+    #[must_use]
+    pub fn is_addition(&self) -> bool {
+        matches!(self.change, Change::Add { .. })
+    }
+
+    /// Tells whether one of these fields is changed.
+    #[must_use]
+    pub fn sets(&self, names: &[&str]) -> bool {
+        match &self.change {
+            Change::Set { fields, .. } => fields.iter().any(|field| names.contains(&field.name)),
+            _ => false,
+        }
+    }
+
     /// Returns the word for the change.
     #[must_use]
     pub fn verb(&self) -> &'static str {
@@ -174,10 +191,10 @@ impl Plan {
         texts(self) == texts(other)
     }
 
-    /// Returns the change of a role's row, if there is one.
+    /// Tells whether RouterOS may leave something to do: it is not known to follow a renamed interface everywhere.
     #[must_use]
-    pub fn op_of(&self, role: &Role) -> Option<&Op> {
-        self.ops.iter().find(|op| op.marker.role == *role)
+    pub fn may_need_another_pass(&self) -> bool {
+        self.ops.iter().any(|op| op.sets(&["name"]))
     }
 
     fn sort(&mut self) {
@@ -246,13 +263,10 @@ pub fn plan(basis: Basis<'_>, desired: &[DesiredRow], observed: &Observed) -> Re
 }
 
 /// Decides what must be taken out so that nothing of a site is left.
-///
-/// # Errors
-/// As [`plan`].
-pub fn plan_removal(site: &SiteId, observed: &Observed) -> Result<Plan, Vec<Ambiguity>> {
-    let own = own_rows(site, &[], observed)?;
+#[must_use]
+pub fn plan_removal(own: &[OwnRow<'_>]) -> Plan {
     let ops = own.iter().map(|row| diff::removal(row, "all of this site is to go")).collect();
     let mut plan = Plan { ops, notes: Vec::new() };
     plan.sort();
-    Ok(plan)
+    plan
 }

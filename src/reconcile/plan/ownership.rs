@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::super::desired::DesiredRow;
-use super::super::entry::Entry;
-use super::super::observe::Observed;
 use crate::domain::{Marker, Role, SiteId};
+use crate::reconcile::desired::DesiredRow;
+use crate::reconcile::entry::Entry;
+use crate::reconcile::observe::Observed;
 use crate::routeros::menu::{self, Menu};
 
 /// A row that is ours.
@@ -135,8 +135,10 @@ fn doubt(row: &OwnRow<'_>, desired: &[DesiredRow], interface: Option<&[u8]>) -> 
         let value = wanted.and_then(|w| w.wants(field)).map(|v| v.expose().as_bytes());
         let meant = row.menu.field(field).map(|f| f.canonical(value));
         let have = row.entry.canonical(row.menu, field);
-        let ours_by_its_old_name = *field == "interface" && interface == Some(&have[..]);
-        if meant.as_ref() != Some(&have) && !ours_by_its_old_name {
+        // Our interface by its old name, or the dangling id that RouterOS shows once it is gone: drift, to be put back.
+        let was_ours = *field == "interface"
+            && interface.map_or(have.starts_with(b"*") || have.is_empty(), |interface| interface == have);
+        if meant.as_ref() != Some(&have) && !was_ours {
             return not(field);
         }
     }

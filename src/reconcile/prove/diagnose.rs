@@ -4,10 +4,9 @@ use super::{Evidence, ping};
 use crate::domain::{Host, Role, Site};
 use crate::reconcile::entry::Entry;
 use crate::reconcile::names::Names;
-use crate::reconcile::observe::{Interest, Observed, observe};
+use crate::reconcile::observe::{Interest, Observed, ReadError, observe};
 use crate::reconcile::plan::{OwnRow, own_rows};
 use crate::routeros::client::Client;
-use crate::routeros::error::CallError;
 use crate::routeros::menu;
 use ipnet::IpNet;
 use std::time::Duration;
@@ -37,12 +36,13 @@ fn cause(code: &'static str, message: impl Into<String>, hint: impl Into<String>
 /// `now` is this host's clock in seconds since 1970.
 ///
 /// # Errors
-/// Any [`CallError`] but a refused ping.
-pub async fn diagnose(client: &Client, site: &Site, evidence: &Evidence, now: i64) -> Result<Vec<Cause>, CallError> {
+/// [`ReadError`] if the router cannot be read any more.
+pub async fn diagnose(client: &Client, site: &Site, evidence: &Evidence, now: i64) -> Result<Vec<Cause>, ReadError> {
     let observed = observe(client, &Interest::of(site)).await?;
     let unresolved = match site.endpoint().map(|endpoint| &endpoint.host) {
         Some(Host::Name(name)) => {
-            let pinged = ping(client, name, RESOLVE_PINGS, Duration::from_secs(1)).await?;
+            let pinged = ping(client, name, RESOLVE_PINGS, Duration::from_secs(1)).await;
+            let pinged = pinged.map_err(|source| ReadError::Call { path: "/tool/ping", source })?;
             pinged.refused.filter(|words| words.contains("resolve")).map(|words| (name.clone(), words))
         }
         _ => None,
@@ -58,7 +58,10 @@ fn causes(
     unresolved: Option<(String, String)>,
     now: i64,
 ) -> Vec<Cause> {
-    let own = own_rows(&site.id, &[], observed).unwrap_or_default();
+    let own = match own_rows(&site.id, &[], observed) {
+        Ok(own) => own,
+        Err(doubts) => return doubts.iter().map(|doubt| cause("ambiguous", doubt.to_string(), doubt.hint())).collect(),
+    };
     let row = |role: Role| own.iter().find(|row| row.marker.role == role).map(|row| row.entry);
     let mut found = Vec::new();
     let interface = row(Role::Interface);
@@ -89,6 +92,7 @@ fn causes(
         ));
     }
     found.extend(clock(observed, evidence, now));
+    found.extend(endpoint_in_tunnel(site, evidence));
     if evidence.handshake {
         found.extend(no_answer(site, observed, &own));
     } else if found.iter().all(|cause| cause.code == "clock-behind") {
@@ -110,39 +114,52 @@ fn clock(observed: &Observed, evidence: &Evidence, now: i64) -> Option<Cause> {
     })
 }
 
+/// The router resolved the hub's name to an address that it would seek inside the tunnel.
+fn endpoint_in_tunnel(site: &Site, evidence: &Evidence) -> Option<Cause> {
+    let current = evidence.last.as_ref()?.parse("current-endpoint-address")?;
+    let conflict = site.check_endpoint(current).err()?;
+    Some(cause("endpoint-in-reach", conflict.to_string(), "leave the hub's address out of `reach`"))
+}
+
 fn no_handshake(site: &Site, evidence: &Evidence, interface: Option<&Entry>) -> Vec<Cause> {
     let endpoint = site.endpoint().map(ToString::to_string).unwrap_or_default();
     let key = interface.and_then(|row| row.text("public-key")).unwrap_or_default();
-    let count = |name| evidence.peer.as_ref().and_then(|peer| peer.parse::<u64>(name)).unwrap_or_default();
-    let age = evidence.peer.as_ref().and_then(|peer| peer.text("last-handshake"));
+    let last = evidence.last.as_ref();
     let mut found = Vec::new();
-    if let Some(age) = age {
+    let no_reply = cause(
+        "no-reply",
+        format!(
+            "no reply on UDP from {endpoint}: nothing listens there, something on the way drops it, or the hub does not know this router's key"
+        ),
+        format!("check the endpoint and UDP on the way, and enter this router's public key at the hub: {key}"),
+    );
+    let wrong_key = |message: String| {
+        let hint = format!(
+            "the hub must have this router's public key {key}; this side expects the hub's {}",
+            site.hub.public_key
+        );
+        cause("wrong-key", message, hint)
+    };
+    if evidence.received() > 0 {
+        let what = "but no handshake completes: the hub's public key or the preshared key does not match";
+        found.push(wrong_key(format!("{endpoint} answers, {what}")));
+    } else {
+        found.push(no_reply);
+        let silent = "WireGuard stays silent to a key it does not know: the hub may have another key for this site";
+        found.push(wrong_key(silent.to_owned()));
+    }
+    if let Some(age) = last.and_then(|row| row.text("last-handshake")) {
         found.push(cause(
             "handshake-old",
             format!("the last handshake was {age} ago, and no newer one came"),
-            "if the keys were just changed here, change them at the hub too; then run provision again",
+            "if keys were just changed here, change them at the hub too; then run provision again",
         ));
     }
-    if count("rx") > 0 {
+    if site.hub.preshared_key.is_some() && last.is_some_and(|row| row.get("preshared-key").is_none()) {
         found.push(cause(
-            "wrong-key",
-            format!("{endpoint} answers, but no handshake completes: the hub's public key or the preshared key does not match"),
-            format!("compare public_key and the preshared key with the hub's; this router's public key is {key}"),
-        ));
-    }
-    found.push(cause(
-        "no-reply",
-        format!("no reply on UDP from {endpoint}: nothing listens there, something on the way drops it, or the hub does not know this router's key"),
-        format!("check the endpoint and UDP on the way, and enter this router's public key at the hub: {key}"),
-    ));
-    if count("rx") == 0 {
-        found.push(cause(
-            "wrong-key",
-            "the hub may know another key for this site: WireGuard stays silent to a key it does not know",
-            format!(
-                "the hub must have this router's public key {key}; this side expects the hub's {}",
-                site.hub.public_key
-            ),
+            "preshared-key",
+            "the preshared key may differ from the hub's",
+            "compare it; if the user lacks the policy `sensitive` the router's cannot be read and is left as it is",
         ));
     }
     found
@@ -153,7 +170,7 @@ fn no_answer(site: &Site, observed: &Observed, own: &[OwnRow<'_>]) -> Vec<Cause>
     let names = Names::of(site);
     let mut found: Vec<Cause> =
         site.tunnel.probe.iter().filter_map(|probe| shadow(IpNet::from(*probe), observed, &names)).collect();
-    let inactive = own.iter().filter(|row| row.marker.role == Role::Route && row.entry.get("active") == Some(b"false"));
+    let inactive = own.iter().filter(|row| row.marker.role == Role::Route && !row.entry.is_active_route());
     found.extend(inactive.map(|row| {
         let dst = row.entry.text("dst-address").unwrap_or_default();
         cause(
@@ -173,18 +190,19 @@ fn no_answer(site: &Site, observed: &Observed, own: &[OwnRow<'_>]) -> Vec<Cause>
     found
 }
 
-/// The foreign route that wins for a probe, if one does.
+/// The foreign route that wins for a probe, if one does. The router pings by its main table.
 fn shadow(probe: IpNet, observed: &Observed, names: &Names) -> Option<Cause> {
     let routes = [&menu::IP_ROUTE, &menu::IP_ROUTE6].into_iter().flat_map(|menu| observed.rows(menu));
+    let in_main = |row: &&Entry| row.get("routing-table").is_none_or(|table| table == b"main");
     let best = routes
-        .filter(|row| row.get("active") != Some(b"false") && !row.is_true("disabled"))
+        .filter(|row| row.is_active_route())
+        .filter(in_main)
         .filter_map(|row| Some((menu::parse_prefix(row.get("dst-address")?)?, row)))
         .filter(|(net, _)| net.contains(&probe))
         .max_by_key(|(net, _)| net.prefix_len());
     let (net, row) = best?;
-    let gateway = row.text("gateway").unwrap_or_default();
-    let is_ours = gateway.split('%').next_back() == Some(&names.interface) || gateway.starts_with(&names.interface);
-    (!is_ours).then(|| {
+    (row.gateway_interface() != Some(names.interface.as_bytes())).then(|| {
+        let gateway = row.text("gateway").unwrap_or_default();
         cause(
             "route-shadowed",
             format!("the router sends {probe} to {gateway:?} by its route to {net}, not into the tunnel"),

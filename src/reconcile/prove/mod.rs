@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::entry::Entry;
-use crate::domain::{Endpoint, Host, Marker, Role, Site};
+use crate::domain::{Endpoint, Host, Site};
 use crate::routeros::client::Client;
 use crate::routeros::command::Command;
 use crate::routeros::error::CallError;
@@ -20,6 +20,18 @@ use crate::routeros::menu::{self, parse_duration};
 pub const RECENT: Duration = Duration::from_secs(180);
 /// Between two looks: short beside a person's patience, long beside a router's work.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
+/// How long one ping may take: RouterOS counts an answer that comes after the interval as lost, and a satellite link
+/// takes 700 ms. *Source:* the manual's Ping page.
+const PING_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the proof must show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Demand {
+    /// How new the handshake must be.
+    pub handshake: Handshake,
+    /// Whether the session must be with the configured endpoint, because that was just written.
+    pub endpoint: bool,
+}
 
 /// How new the handshake must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +60,10 @@ pub struct Proof {
 /// What was seen until the time was over.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
+    /// Our peer's row, as it was read first.
+    pub first: Option<Entry>,
     /// Our peer's row, as it was read last.
-    pub peer: Option<Entry>,
+    pub last: Option<Entry>,
     /// Whether the handshake was new enough.
     pub handshake: bool,
     /// Whether any probe answered.
@@ -58,7 +72,16 @@ pub struct Evidence {
     pub ping_refused: Option<String>,
 }
 
-/// Waits for the proof, at most `timeout`.
+impl Evidence {
+    /// Returns how many bytes came from the hub while the proof was waited for.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        let rx = |row: &Option<Entry>| row.as_ref().and_then(|row| row.parse::<u64>("rx")).unwrap_or_default();
+        rx(&self.last).saturating_sub(rx(&self.first))
+    }
+}
+
+/// Waits for the proof, at most `timeout`. `peer` is the id of our peer's row.
 ///
 /// # Errors
 /// Any [`CallError`] but a refused ping.
@@ -68,32 +91,52 @@ pub struct Evidence {
 pub async fn prove(
     client: &Client,
     site: &Site,
-    handshake: Handshake,
+    peer: &[u8],
+    demand: Demand,
     timeout: Duration,
 ) -> Result<Result<Proof, Evidence>, CallError> {
     let begun = Instant::now();
     let mut seen = Evidence::default();
-    for probe in site.tunnel.probe.iter().cycle() {
-        let pinged = ping(client, *probe, 1, LOOK_EVERY).await?;
-        let peer = read_peer(client, site).await?;
-        let age = peer.as_ref().and_then(|peer| parse_duration(peer.get("last-handshake")?));
-        let is_new = age.is_some_and(|age| new_enough(handshake, age));
-        let rtt = pinged.rtts.last().copied();
-        seen.handshake = is_new;
-        seen.answered |= rtt.is_some();
-        seen.ping_refused = pinged.refused;
-        let right_endpoint = peer.as_ref().is_some_and(|peer| speaks_to(peer, site.endpoint()));
-        seen.peer = peer;
-        if let (true, Some(handshake_age), Some(rtt), true) = (is_new, age, rtt, right_endpoint) {
-            return Ok(Ok(Proof { handshake_age, probe: *probe, rtt, waited: begun.elapsed() }));
+    let looks = async {
+        for probe in site.tunnel.probe.iter().cycle() {
+            if let Some((handshake_age, rtt)) = look(client, site, peer, demand, *probe, &mut seen).await? {
+                return Ok(Some(Proof { handshake_age, probe: *probe, rtt, waited: begun.elapsed() }));
+            }
+            // Pacing: a look costs the router a ping, and nothing tells us when a handshake comes.
+            tokio::time::sleep(LOOK_EVERY).await;
         }
-        if begun.elapsed() >= timeout {
-            break;
-        }
-        // Pacing: a look costs the router a ping, and nothing tells us when a handshake comes.
-        tokio::time::sleep(LOOK_EVERY.min(timeout.saturating_sub(begun.elapsed()))).await;
+        Ok(None)
+    };
+    match tokio::time::timeout(timeout, looks).await {
+        Ok(Err(error)) => Err(error),
+        Ok(Ok(Some(proof))) => Ok(Ok(proof)),
+        Ok(Ok(None)) | Err(_) => Ok(Err(seen)),
     }
-    Ok(Err(seen))
+}
+
+/// Pings once and reads the peer; `Some` if both are as demanded.
+async fn look(
+    client: &Client,
+    site: &Site,
+    peer: &[u8],
+    demand: Demand,
+    probe: IpAddr,
+    seen: &mut Evidence,
+) -> Result<Option<(Duration, Duration)>, CallError> {
+    let pinged = ping(client, probe, 1, PING_PATIENCE).await?;
+    let row = read_peer(client, peer).await?;
+    let age = row.as_ref().and_then(|row| parse_duration(row.get("last-handshake")?));
+    let is_new = age.is_some_and(|age| new_enough(demand.handshake, age));
+    let at_endpoint = !demand.endpoint || row.as_ref().is_some_and(|row| speaks_to(row, site.endpoint()));
+    let rtt = pinged.rtts.last().copied();
+    seen.handshake = is_new && at_endpoint;
+    seen.answered |= rtt.is_some();
+    seen.ping_refused = pinged.refused;
+    if seen.first.is_none() {
+        seen.first.clone_from(&row);
+    }
+    seen.last = row;
+    Ok(age.zip(rtt).filter(|_| seen.handshake))
 }
 
 /// The router counts whole seconds: an age of 0 s may be almost one.
@@ -118,20 +161,15 @@ fn speaks_to(peer: &Entry, endpoint: Option<&Endpoint>) -> bool {
     }
 }
 
-/// Reads our peer's row, without its secrets.
-///
-/// # Errors
-/// Any [`CallError`].
-pub async fn read_peer(client: &Client, site: &Site) -> Result<Option<Entry>, CallError> {
-    let marker = Marker::new(&site.id, Role::Peer);
+/// Reads a peer's row by its id, without its secrets.
+async fn read_peer(client: &Client, id: &[u8]) -> Result<Option<Entry>, CallError> {
     let mut fields: Vec<&str> = vec![".id"];
     fields.extend(menu::PEERS.proplist());
-    let reply = client.call(&Command::new("/interface/wireguard/peers/print").proplist(&fields)).await?;
-    let entries = reply
-        .rows
-        .iter()
-        .map(|row| Entry::new(row.iter().filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, value)))));
-    Ok(entries.into_iter().find(|entry| entry.marker().as_ref() == Some(&marker)))
+    let query = format!("?.id={}", String::from_utf8_lossy(id));
+    let command = Command::new("/interface/wireguard/peers/print").proplist(&fields).query(&query);
+    let reply = client.call(&command).await?;
+    // A router that does not know the query answers with every row.
+    Ok(reply.rows.iter().map(Entry::of_row).find(|row| row.id() == id))
 }
 
 /// What came of pinging.

@@ -93,6 +93,7 @@ impl Calls {
             return false;
         };
         self.live += 1;
+        tracing::trace!(%tag, ?command, "sent");
         out.command(&command, tag);
         self.look_by(now.checked_add(limit));
         true

@@ -15,7 +15,7 @@ use tokio_util::io::poll_read_buf;
 
 use super::{mailbox::Batch, tags::Tag};
 use crate::routeros::{
-    codec::{Limits, Scanned, Scanner, Sentence, WireError, take_length},
+    codec::{Limits, Scanned, Scanner, Sentence, show_words, take_length},
     error::{Nonsense, shown},
 };
 
@@ -51,8 +51,8 @@ pub(super) struct Reply {
     pub(super) tag: Result<Tag, Nonsense>,
 }
 
-/// The bytes read and not yet handed out: a run of rows, then perhaps a reply, then what is not yet looked at.
-#[derive(Debug)]
+/// The bytes read and not yet handed out: a run of rows, then perhaps a reply, then what is not yet looked at. Not `Debug`:
+/// the bytes hold secrets.
 pub(super) struct Inbound {
     buffer: BytesMut,
     /// How much to read at once.
@@ -114,7 +114,7 @@ impl Inbound {
         loop {
             let start = self.ends.last().copied().unwrap_or(0);
             let held = self.held.take();
-            let found = if held.is_some() { held } else { self.scanner.scan(&self.buffer[start..]).map_err(wire)? };
+            let found = if held.is_some() { held } else { self.look_at(start)? };
             let Some(found) = found else {
                 check_begins_like_a_reply(&self.buffer[start..])?;
                 return Ok(self.take_run());
@@ -147,6 +147,16 @@ impl Inbound {
                 (_, tag) => Piece::Reply(Reply { sentence: Sentence::from_scanned(self.cut(found.length)), tag }),
             }));
         }
+    }
+
+    /// Looks at the sentence at `start`, if it is whole.
+    fn look_at(&mut self, start: usize) -> Result<Option<Scanned>, Nonsense> {
+        let bytes = &self.buffer[start..];
+        let found = self.scanner.scan(bytes).map_err(|error| Nonsense::Wire(error.into()))?;
+        if let Some(found) = &found {
+            tracing::trace!(sentence = %show_words(&bytes[..found.length]), "received");
+        }
+        Ok(found)
     }
 
     /// Hands the run out.
@@ -208,10 +218,6 @@ fn check_begins_like_a_reply(bytes: &[u8]) -> Result<(), Nonsense> {
         Some(_) if matches!(bytes, [0x15 | 0x16, 0x03, ..]) => Err(Nonsense::Tls),
         Some(_) => Err(Nonsense::NotAReply(shown(&bytes[..bytes.len().min(SHOWN_START_BYTES)]))),
     }
-}
-
-fn wire(error: WireError) -> Nonsense {
-    Nonsense::Wire(error.into())
 }
 
 /// The tag of a sentence, or why it has none of ours.

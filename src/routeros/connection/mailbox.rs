@@ -4,6 +4,7 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
@@ -17,7 +18,7 @@ use crate::routeros::{
 };
 
 /// Consecutive `!re` sentences of one call, in one piece of memory.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Batch {
     bytes: Bytes,
     /// Where the rows end.
@@ -41,6 +42,13 @@ impl Batch {
     /// Rows not yet taken.
     pub(crate) fn rows_left(&self) -> usize {
         self.ends.len() - self.next
+    }
+}
+
+impl fmt::Debug for Batch {
+    /// Says how much it is and not what: rows hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} rows of {} bytes", self.rows_left(), self.bytes_left())
     }
 }
 

@@ -62,7 +62,7 @@ const TURN_BYTES: usize = 64 << 10;
 
 /// Calls that are answered before the task lets them run. Their next commands are then on the way to the router while the
 /// answers that came with theirs are still being given out.
-const PORTION: usize = 32;
+const PORTION: usize = 16;
 
 /// A command to be sent.
 #[derive(Debug)]

@@ -15,8 +15,8 @@ use crate::routeros::{codec::put_length, command::Command};
 /// The buffer is let go when it is empty and larger than this.
 const KEPT_BYTES: usize = 16 << 10;
 
-/// Encoded sentences on their way out.
-#[derive(Debug, Default)]
+/// Encoded sentences on their way out. Not `Debug`: they hold passwords.
+#[derive(Default)]
 pub(super) struct Outbound {
     bytes: Vec<u8>,
     written: usize,

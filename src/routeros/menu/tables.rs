@@ -172,8 +172,10 @@ pub static LIST_MEMBER: Menu = menu(
     ],
 );
 
-const ADDRESS_FIELDS: [Field; 7] = [
+const ADDRESS_FIELDS: [Field; 8] = [
     required("address", Kind::HostPrefix),
+    // Written along, because RouterOS may keep the old one when the length of the network changes. [I]
+    required("network", Kind::Text),
     required("interface", Kind::Text),
     DISABLED,
     required("comment", Kind::Text),
@@ -202,7 +204,7 @@ pub static IP_ADDRESS6: Menu = menu(
     ],
 );
 
-const ROUTE_FIELDS: [Field; 11] = [
+const ROUTE_FIELDS: [Field; 12] = [
     required("dst-address", Kind::Prefix),
     required("gateway", Kind::Text),
     config("distance", Kind::Number, "1"),
@@ -213,7 +215,9 @@ const ROUTE_FIELDS: [Field; 11] = [
     DISABLED,
     required("comment", Kind::Text),
     DYNAMIC,
+    // A route is printed with the one or the other. *Source:* captures of v7 that print `inactive` and no `active`.
     state("active", Kind::Bool),
+    state("inactive", Kind::Bool),
 ];
 
 /// IPv4 routes.
@@ -243,77 +247,84 @@ pub static ADDRESS_LIST: Menu = menu("/ip/firewall/address-list", Family::V4, fa
 /// IPv6 address lists.
 pub static ADDRESS_LIST6: Menu = menu("/ipv6/firewall/address-list", Family::V6, false, &LIST_FIELDS);
 
-// Every matcher a rule can have in 7.12 to 7.24: one that somebody added to a rule of ours is seen and taken away
-// again, and one on a foreign rule says that the rule is not a general one.
-const RULE_FIELDS: [Field; 57] = [
-    required("chain", Kind::Text),
-    required("action", Kind::Text),
-    matcher("new-mss", Kind::Text),
-    config("passthrough", Kind::Bool, "true"),
-    DISABLED,
-    required("comment", Kind::Text),
-    DYNAMIC,
-    state("invalid", Kind::Bool),
-    matcher("connection-bytes", Kind::Text),
-    matcher("connection-limit", Kind::Text),
-    matcher("connection-mark", Kind::Text),
-    matcher("connection-nat-state", Kind::Words),
-    matcher("connection-rate", Kind::Text),
-    matcher("connection-state", Kind::Words),
-    matcher("connection-type", Kind::Text),
-    matcher("content", Kind::Text),
-    matcher("dscp", Kind::Text),
-    matcher("dst-address", Kind::Text),
-    matcher("dst-address-list", Kind::Text),
-    matcher("dst-address-type", Kind::Text),
-    matcher("dst-limit", Kind::Text),
-    matcher("dst-port", Kind::Text),
-    matcher("fragment", Kind::Text),
-    matcher("hotspot", Kind::Text),
-    matcher("icmp-options", Kind::Text),
-    matcher("in-bridge-port", Kind::Text),
-    matcher("in-bridge-port-list", Kind::Text),
-    matcher("in-interface", Kind::Text),
-    matcher("in-interface-list", Kind::Text),
-    matcher("ingress-priority", Kind::Text),
-    matcher("ipsec-policy", Kind::Text),
-    matcher("ipv4-options", Kind::Text),
-    matcher("jump-target", Kind::Text),
-    matcher("layer7-protocol", Kind::Text),
-    matcher("limit", Kind::Text),
-    matcher("nth", Kind::Text),
-    matcher("out-bridge-port", Kind::Text),
-    matcher("out-bridge-port-list", Kind::Text),
-    matcher("out-interface", Kind::Text),
-    matcher("out-interface-list", Kind::Text),
-    matcher("packet-mark", Kind::Text),
-    matcher("packet-size", Kind::Text),
-    matcher("per-connection-classifier", Kind::Text),
-    matcher("port", Kind::Text),
-    matcher("priority", Kind::Text),
-    matcher("protocol", Kind::Text),
-    matcher("psd", Kind::Text),
-    matcher("random", Kind::Text),
-    matcher("routing-mark", Kind::Text),
-    matcher("src-address", Kind::Text),
-    matcher("src-address-list", Kind::Text),
-    matcher("src-address-type", Kind::Text),
-    matcher("src-mac-address", Kind::Text),
-    matcher("src-port", Kind::Text),
-    matcher("tcp-flags", Kind::Words),
-    matcher("time", Kind::Text),
-    matcher("ttl", Kind::Text),
-];
+// Every matcher a rule can have in 7.12 to 7.24 is listed: one that somebody added to a rule of ours is seen and taken
+// away again, and one on a foreign rule says that the rule is not a general one. *Source:* the schemas' `add` arguments.
+macro_rules! rules {
+    ($path:literal, $family:ident, [$($extra:literal),* $(,)?]) => {
+        rules!(@ $path, $family, [
+            "connection-bytes", "connection-limit", "connection-mark", "connection-rate", "connection-type", "content",
+            "dscp", "dst-address", "dst-address-list", "dst-address-type", "dst-limit", "dst-port", "icmp-options",
+            "in-bridge-port", "in-bridge-port-list", "in-interface", "in-interface-list", "ingress-priority",
+            "ipsec-policy", "limit", "nth", "out-bridge-port", "out-bridge-port-list", "out-interface",
+            "out-interface-list", "packet-mark", "packet-size", "per-connection-classifier", "port", "priority",
+            "protocol", "random", "routing-mark", "src-address", "src-address-list", "src-address-type",
+            "src-mac-address", "src-port", "tcp-mss", "time", "tls-host", "tos", $($extra),*
+        ])
+    };
+    (@ $path:literal, $family:ident, [$($matcher:literal),*]) => {
+        menu($path, Family::$family, true, &[
+            required("chain", Kind::Text),
+            required("action", Kind::Text),
+            required("new-mss", Kind::Text),
+            config("passthrough", Kind::Bool, "true"),
+            DISABLED,
+            required("comment", Kind::Text),
+            DYNAMIC,
+            $(matcher($matcher, Kind::Text)),*
+        ])
+    };
+}
 
 /// IPv4 filter rules.
-pub static FILTER: Menu = menu("/ip/firewall/filter", Family::V4, true, &RULE_FIELDS);
+pub static FILTER: Menu = rules!(
+    "/ip/firewall/filter",
+    V4,
+    [
+        "connection-nat-state",
+        "connection-state",
+        "fragment",
+        "hotspot",
+        "ipv4-options",
+        "layer7-protocol",
+        "p2p",
+        "psd",
+        "realm",
+        "tcp-flags",
+        "ttl",
+    ]
+);
 /// IPv6 filter rules.
-pub static FILTER6: Menu = menu("/ipv6/firewall/filter", Family::V6, true, &RULE_FIELDS);
+pub static FILTER6: Menu = rules!(
+    "/ipv6/firewall/filter",
+    V6,
+    ["connection-nat-state", "connection-state", "headers", "hop-limit", "tcp-flags",]
+);
 /// IPv4 NAT rules.
-pub static NAT: Menu = menu("/ip/firewall/nat", Family::V4, true, &RULE_FIELDS);
+pub static NAT: Menu =
+    rules!("/ip/firewall/nat", V4, ["fragment", "hotspot", "ipv4-options", "layer7-protocol", "psd", "realm", "ttl",]);
 /// IPv6 NAT rules.
-pub static NAT6: Menu = menu("/ipv6/firewall/nat", Family::V6, true, &RULE_FIELDS);
+pub static NAT6: Menu = rules!("/ipv6/firewall/nat", V6, ["connection-state", "headers", "hop-limit", "tcp-flags"]);
 /// IPv4 mangle rules.
-pub static MANGLE: Menu = menu("/ip/firewall/mangle", Family::V4, true, &RULE_FIELDS);
+pub static MANGLE: Menu = rules!(
+    "/ip/firewall/mangle",
+    V4,
+    [
+        "connection-nat-state",
+        "connection-state",
+        "fragment",
+        "hotspot",
+        "ipv4-options",
+        "layer7-protocol",
+        "p2p",
+        "psd",
+        "realm",
+        "tcp-flags",
+        "ttl",
+    ]
+);
 /// IPv6 mangle rules.
-pub static MANGLE6: Menu = menu("/ipv6/firewall/mangle", Family::V6, true, &RULE_FIELDS);
+pub static MANGLE6: Menu = rules!(
+    "/ipv6/firewall/mangle",
+    V6,
+    ["connection-nat-state", "connection-state", "dst-prefix", "headers", "hop-limit", "src-prefix", "tcp-flags",]
+);

@@ -16,9 +16,10 @@ mod rules;
 mod write;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::sync::broadcast;
 
 pub(crate) use clock::Clock;
@@ -170,6 +171,18 @@ impl Device {
             .map(parse_policies)
             .unwrap_or_default();
         Viewer { user: user.to_owned(), policies }
+    }
+
+    /// Tells whether a service is on, and takes connections from an address.
+    pub(crate) fn serves(&self, service: &str, remote: IpAddr) -> bool {
+        let Some(row) = self.table("/ip/service").iter().find(|item| item.fields.is("name", service)) else {
+            return false;
+        };
+        let from = row.fields.text("available-from").or(row.fields.text("address")).unwrap_or_default();
+        let within = |part: &str| {
+            part.parse::<IpNet>().is_ok_and(|net| net.contains(&remote)) || part.parse::<IpAddr>() == Ok(remote)
+        };
+        row.is_enabled() && (from.is_empty() || from.split(',').any(within))
     }
 
     /// The limit that `/ip/service` sets for a service.

@@ -160,7 +160,7 @@ impl Device {
             if type_of(menu, rules.menu, name) == Type::Presence && (raw == b"no" || raw == b"false") {
                 fields.unset(name);
             } else {
-                fields.set(name, finish_value(rules, name, value)?);
+                fields.set(self.stored_name(rules, name), finish_value(rules, name, value)?);
             }
         }
         Ok(())
@@ -178,6 +178,12 @@ impl Device {
             (_, b"") => matches!(kind.inner(), Type::Range | Type::Ports | Type::Flags(_) | Type::Number { .. }),
             _ => false,
         }
+    }
+
+    /// `/ip/service` still takes the old name of a field that is printed by its new one. *Source*: schema of 7.24, which has both.
+    fn stored_name<'a>(&self, rules: &Rules, name: &'a str) -> &'a str {
+        let renamed = self.schema.menu(rules.menu).is_some_and(|menu| menu.writes("available-from"));
+        if rules.menu == "/ip/service" && name == "address" && renamed { "available-from" } else { name }
     }
 
     fn exists(&self, target: Target, name: &str) -> bool {

@@ -27,8 +27,7 @@ mod routing;
 mod wireguard;
 
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -38,7 +37,7 @@ use tokio::time::timeout;
 pub use config::{
     Applied, AppliedInterface, Lan, PeerState, PlaneConfig, PlaneOptions, PlaneRoute, WgInterface, WgPeer,
 };
-pub use firewall::{Action, ConnectionState, Lists, Matcher, Rule};
+pub use firewall::{Action, Lists, Matcher, Rule};
 pub use hub::{HubEnd, HubOptions, HubPeer, HubPeerState};
 pub use lan::SeenEcho;
 pub use ping::{PingReply, PingRequest, PingStatus, PingSummary};

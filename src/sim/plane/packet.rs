@@ -152,7 +152,7 @@ impl IpPacket {
         }
     }
 
-    /// The protocol's number as IANA gives it, ICMPv6 being 58.
+    /// The protocol's number as IANA gives it, `ICMPv6` being 58.
     pub fn protocol(&self) -> u8 {
         self.protocol.0
     }

@@ -33,9 +33,9 @@ impl Routing {
         table
     }
 
-    /// Whether the address is the router's own.
+    /// Whether the address is the router's own; loopback is every router's.
     pub fn is_own(&self, address: IpAddr) -> bool {
-        self.addresses.iter().any(|(own, _)| own.addr() == address)
+        address.is_loopback() || self.addresses.iter().any(|(own, _)| own.addr() == address)
     }
 
     /// The interface towards a destination: the longest prefix wins, then the lowest distance (connected: 0).

@@ -29,8 +29,9 @@ pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
         rest = rest.get(digits..)?;
         let letters = rest.find(|c: char| !c.is_ascii_lowercase()).unwrap_or(rest.len());
         let unit = rest.get(..letters)?;
-        // A bare number means seconds.
-        let unit = if unit.is_empty() && rest.is_empty() { "s" } else { unit };
+        // A number alone means seconds.
+        let alone = digits == text.len();
+        let unit = if alone { "s" } else { unit };
         let (_, nanos) = UNITS.iter().find(|(name, _)| *name == unit)?;
         total = total.checked_add(number.checked_mul(*nanos)?)?;
         rest = rest.get(letters..)?;

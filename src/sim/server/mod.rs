@@ -311,9 +311,12 @@ async fn connection(
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
+    let via = if tls.is_some() { "api-ssl" } else { "api" };
+    if !shared.device().serves(via, remote.ip()) {
+        return tracing::debug!(%remote, via, "the service is off, or not for this address");
+    }
     let mut tasks = JoinSet::new();
     let stream = degrade(socket, shared.link_quality(), &mut tasks);
-    let via = if tls.is_some() { "api-ssl" } else { "api" };
     let stream: Box<dyn Stream> = match tls {
         None => stream,
         Some(acceptor) => match tokio::time::timeout(TLS_DEADLINE, acceptor.accept(stream)).await {

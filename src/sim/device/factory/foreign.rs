@@ -9,7 +9,7 @@ const WINDOWS_1252_COMMENT: &[u8] = b"B\xFCro \x96 Z\xFCrich";
 
 /// The private key of the foreign interface: fixed, so that two starts are alike. No tunnel uses it.
 const FOREIGN_PRIVATE_KEY: &str = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
-const FOREIGN_PEER_KEY: &str = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=";
+const FOREIGN_PEER_KEY: &str = "o0AsvYkJkVMnIHI0yb2Nbm1bQ0T8GAmUQKDUmoBhoW0=";
 
 pub(super) fn fill(device: &mut Device) {
     if device.options.foreign {

@@ -191,7 +191,7 @@ fn prefixes(text: &str) -> Option<Vec<IpNet>> {
     }
 }
 
-/// Reads a protocol's name or number. `icmp` in the IPv6 firewall is ICMPv6 there.
+/// Reads a protocol's name or number. `icmp` in the IPv6 firewall is `ICMPv6` there.
 fn protocol(text: &str) -> Option<Vec<u8>> {
     Some(match text {
         "icmp" => vec![1, 58],

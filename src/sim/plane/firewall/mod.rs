@@ -9,7 +9,7 @@ mod rule;
 
 use std::collections::HashMap;
 
-pub use connections::ConnectionState;
+use connections::ConnectionState;
 pub use matcher::Matcher;
 pub use rule::{Action, Lists, Rule};
 

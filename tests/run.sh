@@ -1,0 +1,193 @@
+#!/usr/bin/env bash
+# Everything that is checked of this repository, in one command.
+#
+#   tests/run.sh                    all stages, for CI: under 25 minutes on two cores from a fresh machine
+#   tests/run.sh STAGE…             only these, in this order
+#   tests/run.sh --fuzz-secs 60     fuzz each target this long (10 s without)
+#   tests/run.sh --no-install       say what is missing instead of installing it
+#
+# Stages: tools fmt clippy deny test test-small doctest doc fuzz demo size
+#
+# A stage that cannot run here says that it was skipped, and why. The last line is a summary; the exit code is
+# that of the checks: 0 if none failed.
+
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+
+ALL=(tools fmt clippy deny test test-small doctest doc fuzz demo size)
+FUZZ_SECS=10
+INSTALL=yes
+STAGES=()
+# Limits of the small build, in bytes and KiB: the budgets of the project.
+MAX_SMALL_BYTES=3145728
+MAX_SMALL_RSS_KIB=6144
+
+while [ $# -gt 0 ]; do
+    case "$1" in
+    --fuzz-secs) FUZZ_SECS="$2"; shift ;;
+    --no-install) INSTALL=no ;;
+    -h | --help) sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -*) echo "unknown flag $1; see $0 --help" >&2; exit 2 ;;
+    *) STAGES+=("$1") ;;
+    esac
+    shift
+done
+[ ${#STAGES[@]} -gt 0 ] || STAGES=("${ALL[@]}")
+
+export CARGO_TERM_COLOR=never CARGO_INCREMENTAL=0 INSTA_UPDATE=no
+# rustc on every path below must be the stable one; cargo-fuzz alone gets nightly's flags from it.
+unset RUSTC_BOOTSTRAP
+LOGS=target/run
+mkdir -p "$LOGS"
+PASSED=()
+FAILED=()
+SKIPPED=()
+
+# --- helpers ---------------------------------------------------------------------------------------------------
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# skip REASON: ends a stage that cannot run here.
+skip() {
+    echo "$*" >"$LOGS/skipped"
+    return 77
+}
+
+# partly REASON: the stage goes on, and the summary says what it left out.
+partly() { echo "$*" >>"$LOGS/partly"; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; elif have sudo && sudo -n true 2>/dev/null; then sudo -n "$@"; else return 1; fi
+}
+
+# cargo_tool NAME: a cargo subcommand from crates.io, built fast rather than to run fast.
+cargo_tool() {
+    have "cargo-$1" && return 0
+    [ "$INSTALL" = yes ] || return 1
+    echo "installing cargo-$1 from crates.io"
+    CARGO_TARGET_DIR="$PWD/target/tools" CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
+        CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo install --locked "cargo-$1" || return 1
+    hash -r
+    PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+    have "cargo-$1"
+}
+
+stage() {
+    local name=$1 began=$SECONDS code
+    rm -f "$LOGS/skipped" "$LOGS/partly"
+    "stage_${name//-/_}" >"$LOGS/$name.log" 2>&1
+    code=$?
+    local took="$((SECONDS - began)) s" said
+    said=$(grep -h '^figure: ' "$LOGS/$name.log" | sed 's/^figure: /, /' | tr -d '\n')
+    [ -f "$LOGS/partly" ] && said+="; left out: $(paste -sd';' "$LOGS/partly")"
+    case $code in
+    0) PASSED+=("$name"); printf '%-11s ok       %7s%s\n' "$name" "$took" "$said" ;;
+    77) SKIPPED+=("$name"); printf '%-11s SKIPPED  %7s  %s\n' "$name" "$took" "$(cat "$LOGS/skipped")" ;;
+    *)
+        FAILED+=("$name")
+        printf '%-11s FAILED   %7s  %s\n' "$name" "$took" "$LOGS/$name.log"
+        tail -n 60 "$LOGS/$name.log" | sed 's/^/    /'
+        ;;
+    esac
+}
+
+# --- stages ----------------------------------------------------------------------------------------------------
+
+stage_tools() {
+    have cargo || { echo "cargo is missing: install Rust 1.95 or later, https://rustup.rs"; return 1; }
+    cargo --version
+    local missing=()
+    have cc || missing+=(gcc)
+    have make || missing+=(make)
+    have perl || missing+=(perl)
+    # libFuzzer is compiled from C++.
+    have c++ || missing+=(g++)
+    [ ${#missing[@]} -eq 0 ] && return 0
+    if [ "$INSTALL" = yes ] && have apt-get; then
+        as_root apt-get update -q && as_root apt-get install -q -y --no-install-recommends "${missing[@]}" && return 0
+    fi
+    echo "missing, and not to be installed from here: ${missing[*]}"
+    return 1
+}
+
+stage_fmt() { cargo fmt --check && cargo fmt --check --manifest-path tests/fuzz/Cargo.toml; }
+
+stage_clippy() {
+    cargo clippy --locked --all-targets -- -D warnings &&
+        cargo clippy --locked --all-targets --no-default-features -- -D warnings
+}
+
+stage_deny() {
+    cargo_tool deny || { skip "cargo-deny is missing and could not be installed"; return; }
+    cargo deny --locked check bans licenses sources || return 1
+    # The advisories are a git repository on GitHub, which not every machine reaches.
+    if cargo deny --locked fetch db; then
+        cargo deny --locked check advisories
+    else
+        partly "advisories (the RustSec database on GitHub cannot be fetched from here)"
+    fi
+}
+
+nextest() {
+    if cargo_tool nextest; then
+        cargo nextest run --locked --profile ci "$@"
+    else
+        partly "cargo-nextest (missing; plain cargo test ran instead)"
+        cargo test --locked "$@"
+    fi
+}
+
+stage_test() { nextest --all-targets; }
+
+stage_test_small() { nextest --no-default-features --lib --tests; }
+
+stage_doctest() { cargo test --locked --doc; }
+
+stage_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items; }
+
+stage_fuzz() {
+    cargo_tool fuzz || { skip "cargo-fuzz is missing and could not be installed"; return; }
+    # Coverage flags are nightly's; RUSTC_BOOTSTRAP lets the stable compiler have them, for this stage only.
+    export RUSTC_BOOTSTRAP=1
+    local target failed=0 runs
+    for target in $(cargo fuzz list --fuzz-dir tests/fuzz); do
+        cargo fuzz run --sanitizer none --fuzz-dir tests/fuzz "$target" -- \
+            -max_total_time="$FUZZ_SECS" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 || failed=1
+    done
+    runs=$(grep -h '^stat::number_of_executed_units' "$LOGS/fuzz.log" | awk '{n += $2} END {print n}')
+    echo "figure: ${runs:-0} runs in $FUZZ_SECS s for each target"
+    unset RUSTC_BOOTSTRAP
+    return $failed
+}
+
+stage_demo() {
+    cargo build --locked --release || return 1
+    local began
+    began=$(date +%s%N)
+    timeout 120 target/release/sitepeer demo --once || return 1
+    echo "figure: demo --once in $((($(date +%s%N) - began) / 1000000)) ms"
+}
+
+# The small build: its size, and its memory while it provisions a simulated router.
+stage_size() {
+    cargo build --locked --no-default-features --profile agent || return 1
+    local small=target/agent/sitepeer bytes
+    bytes=$(wc -c <"$small")
+    echo "figure: small build $bytes bytes"
+    [ "$bytes" -le $MAX_SMALL_BYTES ] || { echo "more than $MAX_SMALL_BYTES bytes"; return 1; }
+    tests/rss.sh "$small" target/release/sitepeer "$MAX_SMALL_RSS_KIB"
+}
+
+# --- main ------------------------------------------------------------------------------------------------------
+
+for name in "${STAGES[@]}"; do
+    declare -F "stage_${name//-/_}" >/dev/null || { echo "no stage is called $name; there are: ${ALL[*]}" >&2; exit 2; }
+done
+for name in "${STAGES[@]}"; do stage "$name"; done
+
+summary="${#PASSED[@]} passed, ${#FAILED[@]} failed, ${#SKIPPED[@]} skipped, $((SECONDS / 60)) min $((SECONDS % 60)) s"
+if [ ${#FAILED[@]} -gt 0 ]; then
+    echo "FAILED: ${FAILED[*]} ($summary)"
+    exit 1
+fi
+echo "OK: $summary"
