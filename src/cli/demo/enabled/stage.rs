@@ -180,7 +180,8 @@ impl Site {
         let mut words = vec![command.to_owned(), "--router".to_owned(), self.url.clone()];
         let mut option = |name: &str, value: &Path| words.extend([name.to_owned(), value.display().to_string()]);
         option("--password-file", &self.password);
-        if command != "status" {
+        // The others find the site by its rows.
+        if ["plan", "provision"].contains(&command) {
             option("--site", &self.config);
         }
         words.extend(["--pin".to_owned(), self.pin.clone()]);
