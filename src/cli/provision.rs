@@ -117,7 +117,7 @@ pub fn pending(plan: &Plan) -> Outcome {
 }
 
 fn proven_by(proof: &Proof) -> Outcome {
-    let rtt = menu::format_duration(proof.rtt);
+    let rtt = show::millis(proof.rtt);
     let age = menu::format_duration(proof.handshake_age);
     let whole = |n: u128| u64::try_from(n).unwrap_or(u64::MAX);
     Outcome::new(Verdict::Converged)

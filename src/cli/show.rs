@@ -1,5 +1,7 @@
 //! What reconcile says, in the reporter's words.
 
+use std::time::Duration;
+
 use super::failure::Failure;
 use super::report::{Action, Change, Event, FieldChange, Reporter, Step, Verdict};
 use crate::reconcile::apply::{ApplyError, BusyHere, LockError};
@@ -153,4 +155,10 @@ pub fn tally(reporter: &Reporter, progress: &Progress) {
         tally.round_trips.write = progress.writing;
         tally.round_trips.verify = progress.verifying;
     });
+}
+
+/// A round-trip time for people.
+#[must_use]
+pub fn millis(duration: Duration) -> String {
+    format!("{:.2} ms", duration.as_secs_f64() * 1000.0)
 }

@@ -204,7 +204,12 @@ fn probe_text(probe: &str, pinged: &Pinged) -> String {
         (Some(words), _) => format!("{probe}: the router would not ping; it said: {words}"),
         (None, None) => format!("{probe}: no answer, {} % lost of {}", loss_percent(pinged), pinged.sent),
         (None, Some((_, mean, _))) => {
-            format!("{probe}: {} round trip, {} % lost of {}", format_duration(mean), loss_percent(pinged), pinged.sent)
+            format!(
+                "{probe}: {} round trip, {} % lost of {}",
+                super::show::millis(mean),
+                loss_percent(pinged),
+                pinged.sent
+            )
         }
     }
 }

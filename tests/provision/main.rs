@@ -7,4 +7,5 @@ mod clean;
 mod removal;
 mod run;
 mod site;
+mod timed_rows;
 mod world;
