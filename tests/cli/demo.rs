@@ -15,7 +15,7 @@ use crate::schema::{assert_output, problems};
 use crate::{Run, sitepeer};
 
 /// The longest silence of a demo that works, on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The demo with an empty folder for everything it might leave behind.
 fn demo(folder: &Path, args: &[&str]) -> Command {

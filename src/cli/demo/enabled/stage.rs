@@ -337,10 +337,10 @@ impl Locks {
 
 impl Drop for Locks {
     fn drop(&mut self) {
-        let folder = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
-        let Ok(entries) = fs::read_dir(folder) else { return };
         let ends: Vec<String> = self.0.drain(..).map(Self::name_end).collect();
-        for entry in entries.flatten() {
+        // Another terminal may have other variables than this one: both places are looked at.
+        let folders = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).into_iter().chain([std::env::temp_dir()]);
+        for entry in folders.filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let ours = name.starts_with("sitepeer-") && ends.iter().any(|end| name.ends_with(end));
             if let Some(Err(error)) = ours.then(|| fs::remove_file(entry.path())) {
