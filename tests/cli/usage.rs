@@ -74,7 +74,7 @@ fn wrong_flags_say_which_and_exit_2() {
     let folder = tempfile::tempdir().expect("a folder");
     let site = site(&folder);
     let router = ["--router", "apis://192.168.88.1"];
-    let cases: [(&[&str], &str); 9] = [
+    let cases: [(&[&str], &str); 8] = [
         (&["provision", "--site", &site, "--yes"], "--router <URL>"),
         (&["plan", router[0], router[1]], "--site <FILE>"),
         (&["plan", router[0], router[1], "--site", "/nowhere"], "/nowhere: no such file or directory"),

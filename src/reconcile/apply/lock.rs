@@ -96,18 +96,16 @@ impl RouterLock {
         written: &mut u64,
     ) -> Result<Self, LockError> {
         let mut lock = Self { site: site.clone(), id: None, taken: Instant::now(), local };
-        match seen {
-            Some(holder) if lock.local.proves_dead(&holder.token) => {
-                if remove(client, &holder.id, written).await? == Removed::Stays {
-                    // Its token is ours too: it protects us as long as it lasts.
-                    lock.id = Some(holder.id);
-                    return Ok(lock);
-                }
-            }
+        let left = match seen {
+            Some(holder) if lock.local.proves_dead(&holder.token) => Some(holder),
             Some(holder) => return Err(LockError::Busy(Some(holder))),
-            None => {}
+            None => None,
+        };
+        match left {
+            // Its token is ours too: it protects us as long as it lasts.
+            Some(holder) if remove(client, &holder.id, written).await? == Removed::Stays => lock.id = Some(holder.id),
+            _ => lock.add(client, written).await?,
         }
-        lock.add(client, written).await?;
         Ok(lock)
     }
 
@@ -165,10 +163,9 @@ impl RouterLock {
     /// # Errors
     /// Any [`CallError`] but a refusal.
     pub async fn release(&mut self, client: &Client, written: &mut u64) -> Result<(), CallError> {
-        if let Some(id) = self.id.take() {
-            if remove(client, &id, written).await? != Removed::Stays {
-                self.local.forget();
-            }
+        match self.id.take() {
+            Some(id) if remove(client, &id, written).await? != Removed::Stays => self.local.forget(),
+            _ => {}
         }
         Ok(())
     }
