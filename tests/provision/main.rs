@@ -4,6 +4,7 @@
 #![expect(clippy::print_stderr, reason = "figures that were measured are shown")]
 
 mod clean;
+mod cuts;
 mod removal;
 mod run;
 mod site;

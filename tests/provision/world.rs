@@ -1,5 +1,6 @@
 //! A hub on loopback and routers around it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use crate::site::SiteText;
 
 /// Long enough for a handshake on a busy machine; short enough to wait for where none is to come.
 pub const SHORT_PROOF: Duration = Duration::from_millis(1500);
+
+pub type Row = BTreeMap<String, Vec<u8>>;
 
 /// A user who may do all that is needed, and not read secrets.
 pub const INSTALLER: &str = "installer";
@@ -92,9 +95,7 @@ impl World {
     /// The id of the only row of a menu whose field begins with a text.
     pub fn id_of(&self, menu: &str, field: &str, begins: &str) -> String {
         let state = self.state_with_ids();
-        let fits = |row: &&std::collections::BTreeMap<String, Vec<u8>>| {
-            row.get(field).is_some_and(|value| value.starts_with(begins.as_bytes()))
-        };
+        let fits = |row: &&Row| row.get(field).is_some_and(|value| value.starts_with(begins.as_bytes()));
         let found: Vec<_> = state.rows(menu).iter().filter(fits).collect();
         assert_eq!(found.len(), 1, "{menu} {field}={begins}: {found:?}");
         String::from_utf8(found[0][".id"].clone()).unwrap()
@@ -142,7 +143,90 @@ pub fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
+/// Menus in which we have rows, or others have some that we could harm.
+const MENUS: [&str; 20] = [
+    "/interface",
+    "/interface/list",
+    "/interface/list/member",
+    "/interface/wireguard/peers",
+    "/ip/address",
+    "/ip/dhcp-client",
+    "/ip/dns",
+    "/ip/firewall/address-list",
+    "/ip/firewall/filter",
+    "/ip/firewall/mangle",
+    "/ip/firewall/nat",
+    "/ip/route",
+    "/ip/service",
+    "/ipv6/address",
+    "/ipv6/firewall/address-list",
+    "/ipv6/firewall/filter",
+    "/ipv6/firewall/mangle",
+    "/ipv6/firewall/nat",
+    "/ipv6/route",
+    "/user",
+];
+
+/// Menus whose order means something.
+const ORDERED: [&str; 6] = [
+    "/ip/firewall/filter",
+    "/ip/firewall/mangle",
+    "/ip/firewall/nat",
+    "/ipv6/firewall/filter",
+    "/ipv6/firewall/mangle",
+    "/ipv6/firewall/nat",
+];
+
+/// Rows by menu, each as text, in order where that means something.
+pub type Rows = BTreeMap<&'static str, Vec<String>>;
+
+fn rows(state: &DeviceState, show: impl Fn(&Row) -> Option<String>) -> Rows {
+    let of_menu = |menu: &'static str| {
+        let mut rows: Vec<String> = state.rows(menu).iter().filter_map(&show).collect();
+        if !ORDERED.contains(&menu) {
+            rows.sort_unstable();
+        }
+        (menu, rows)
+    };
+    MENUS.into_iter().map(of_menu).collect()
+}
+
+fn show(row: &Row, without: &[&str]) -> String {
+    let kept = row.iter().filter(|(name, _)| !without.contains(&name.as_str()));
+    kept.map(|(name, value)| format!("{name}={} ", value.escape_ascii())).collect()
+}
+
+/// All rows, without what differs between any two routers.
+pub fn shape(world: &World) -> Rows {
+    const OF_ITS_OWN: [&str; 5] = ["private-key", "public-key", "endpoint-port", "creation-time", "mac-address"];
+    rows(&world.state(), |row| Some(show(row, &OF_ITS_OWN)))
+}
+
+/// The rows that are not ours, with their ids.
+pub fn foreign(world: &World) -> Rows {
+    let is_ours = |row: &Row| row.get("comment").is_some_and(|comment| comment.starts_with(b"sitepeer:"));
+    rows(&world.state_with_ids(), |row| (!is_ours(row)).then(|| show(row, &[])))
+}
+
+/// States or rows that can be compared.
+pub trait Compare: PartialEq {
+    fn differences(&self, other: &Self) -> Vec<String>;
+}
+
+impl Compare for DeviceState {
+    fn differences(&self, other: &Self) -> Vec<String> {
+        self.difference(other)
+    }
+}
+
+impl Compare for Rows {
+    fn differences(&self, other: &Self) -> Vec<String> {
+        let lines = self.iter().filter(|(menu, rows)| other[*menu] != **rows);
+        lines.map(|(menu, rows)| format!("{menu}\n- {}\n+ {}", rows.join("\n- "), other[menu].join("\n+ "))).collect()
+    }
+}
+
 #[track_caller]
-pub fn assert_same(before: &DeviceState, after: &DeviceState, when: &str) {
-    assert!(before == after, "{when}:\n{}", before.difference(after).join("\n"));
+pub fn assert_same<T: Compare>(before: &T, after: &T, when: &str) {
+    assert!(before == after, "{when}:\n{}", before.differences(after).join("\n"));
 }
