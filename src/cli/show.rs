@@ -130,12 +130,6 @@ pub fn unconverged(error: ConvergeError, reporter: &Reporter) -> anyhow::Error {
             Failure::new(Verdict::Rejected, "write-refused", format!("the router refused the lock; it said: {words}"))
                 .hint("the user needs the policies read, write, test and api")
         }
-        ConvergeError::Release(CallError::Refused(words)) => Failure::new(
-            Verdict::Rejected,
-            "write-refused",
-            format!("all changes are made, but the router refused to take the lock out; it said: {words}"),
-        )
-        .hint("the lock ends by itself within a minute; run this again then"),
         ConvergeError::Apply(ApplyError::Write { op, source }) => {
             return anyhow::Error::new(source).context(format!("in `{op}`: {again}"));
         }
