@@ -1,7 +1,6 @@
 //! What the demo is played on: a hub end, two simulated routers, and the files a user would have.
 
 use std::cell::Cell;
-use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -18,6 +17,7 @@ use zeroize::Zeroizing;
 use crate::cli::failure::Failure;
 use crate::cli::report::Verdict;
 use crate::domain::{PublicKey, RouterOsVersion, Secret};
+use crate::routeros::tls::CertificatePin;
 use crate::sim::plane::keys::{SecretKey, generate_preshared, generate_private};
 use crate::sim::plane::{HubEnd, HubOptions, HubPeer, HubPeerState, PingSummary};
 use crate::sim::{DeviceState, OperatorRow, SimOptions, SimRouter, SimUser, StateOptions};
@@ -161,7 +161,7 @@ impl Site {
         Ok(Self {
             before: router.state(StateOptions::default()),
             url: format!("apis://admin@{address}"),
-            pin: pin(&fingerprint),
+            pin: CertificatePin::from_bytes(fingerprint).to_string(),
             password: files.path("password"),
             name,
             router,
@@ -276,14 +276,6 @@ advertise = [\"{subnet}\"]
 reach = [\"{network}\", \"{other}\"]
 "
     ))
-}
-
-fn pin(fingerprint: &[u8; 32]) -> String {
-    fingerprint.iter().fold("sha256:".to_owned(), |mut text, byte| {
-        // Writing into a String cannot fail.
-        let _infallible = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// What the demo puts on the disk; removed when dropped.
