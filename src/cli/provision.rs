@@ -1,6 +1,6 @@
 //! `sitepeer provision`: plan, confirm, apply, prove.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -38,7 +38,6 @@ pub async fn run(command: Provision, reporter: &Reporter) -> anyhow::Result<Outc
     show::decision(&decision, reporter);
 
     let mut progress = Progress::default();
-    let begun = Instant::now();
     if !decision.plan.is_empty() {
         let Write::Apply(confirm) = write else { return Ok(pending(&decision.plan)) };
         confirm.obtain(reporter, &format!("Change this router ({})?", show::in_short(&decision.plan))).await?;
@@ -54,22 +53,27 @@ pub async fn run(command: Provision, reporter: &Reporter) -> anyhow::Result<Outc
         reporter.event(&Event::Step { step: Step::Verify, detail });
     }
     let public_key = tell_public_key(&site, &observed, reporter);
-    let demand = demand(&progress, begun);
+    let demand = demand(&site, &progress);
     let outcome = proof(&client, &site, &observed, demand, proof_timeout, &facts, reporter).await;
     client.close().await;
     Ok(outcome?.detail("public_key", public_key).detail("changes", progress.changes))
 }
 
 /// What the proof must show, after what was written.
-fn demand(progress: &Progress, begun: Instant) -> Demand {
-    let handshake = if progress.peer_added {
-        Handshake::Any
-    } else if progress.peer_keyed {
-        Handshake::After(begun)
-    } else {
-        Handshake::Recent
+fn demand(site: &Site, progress: &Progress) -> Demand {
+    let handshake = match progress.before.as_ref().filter(|_| progress.peer_keyed) {
+        _ if progress.peer_added => Handshake::Any,
+        Some((observed, read)) => match own_row(site, observed, &Role::Peer).and_then(last_handshake) {
+            Some(age) => Handshake::Another(read.checked_sub(age).unwrap_or(*read)),
+            None => Handshake::Any,
+        },
+        None => Handshake::Recent,
     };
     Demand { handshake, endpoint: progress.endpoint_written }
+}
+
+fn last_handshake(peer: &Entry) -> Option<Duration> {
+    menu::parse_duration(peer.get("last-handshake")?)
 }
 
 /// One of our rows, by its role.

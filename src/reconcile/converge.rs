@@ -1,6 +1,6 @@
 //! Carries a decision out: lock, read again, decide again, apply, read again until nothing is left to do.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::apply::{ApplyError, LocalLock, LockError, RouterLock, apply, holder};
 use super::decide::{Decision, Refused};
@@ -43,6 +43,8 @@ pub struct Progress {
     pub peer_keyed: bool,
     /// Whether the hub's endpoint was written.
     pub endpoint_written: bool,
+    /// The reading that the writes were decided on, and when it was through.
+    pub before: Option<(Observed, Instant)>,
     /// Round trips of reading under the lock.
     pub reading: u64,
     /// Round trips of writing.
@@ -109,7 +111,8 @@ where
     );
     let mut lock = lock?;
     let outcome = match under_lock(&lock, client, &task, read).await {
-        Ok(decision) => {
+        Ok((observed, decision)) => {
+            progress.before = Some((observed, Instant::now()));
             progress.reading = client.round_trips() - begun;
             write(client, &task, &mut lock, decision.plan, progress, &mut done).await
         }
@@ -129,7 +132,7 @@ async fn under_lock<D, S>(
     client: &Client,
     task: &Task<'_, D, S>,
     read: Result<Observed, ReadError>,
-) -> Result<Decision, ConvergeError>
+) -> Result<(Observed, Decision), ConvergeError>
 where
     D: Fn(&Observed) -> Result<Decision, Refused>,
 {
@@ -143,7 +146,7 @@ where
     let decision = (task.decide)(&observed).map_err(ConvergeError::Refused)?;
     match task.agreed {
         Some(agreed) if !agreed.same_as(&decision.plan) => Err(ConvergeError::Changed),
-        _ => Ok(decision),
+        _ => Ok((observed, decision)),
     }
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that unwraps fails with the place")]
 #![expect(clippy::print_stderr, reason = "figures that were measured are shown")]
 
+mod changes;
 mod clean;
 mod cuts;
 mod removal;

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::time::Duration;
 
 use serde_json::Value;
 use sitepeer::cli::args;
@@ -163,7 +162,7 @@ pub fn provision_of(access: Access, site: sitepeer::domain::Site) -> args::Provi
         access,
         site,
         write: args::Write::Apply(Confirm::Given),
-        proof_timeout: Duration::from_secs(20),
+        proof_timeout: crate::world::LONG_PROOF,
         max_removals: 10,
     }
 }

@@ -13,7 +13,10 @@ use sitepeer::sim::{DeviceState, Fault, SimOptions, SimRouter, SimUser, StateOpt
 use crate::run::{self, Run, access, provision_of};
 use crate::site::SiteText;
 
-/// Long enough for a handshake on a busy machine; short enough to wait for where none is to come.
+/// Long enough for a handshake that is tried again three times.
+pub const LONG_PROOF: Duration = Duration::from_secs(20);
+
+/// Long enough for a few looks where no proof is to come.
 pub const SHORT_PROOF: Duration = Duration::from_millis(1500);
 
 pub type Row = BTreeMap<String, Vec<u8>>;
@@ -192,14 +195,26 @@ fn rows(state: &DeviceState, show: impl Fn(&Row) -> Option<String>) -> Rows {
 }
 
 fn show(row: &Row, without: &[&str]) -> String {
-    let kept = row.iter().filter(|(name, _)| !without.contains(&name.as_str()));
+    // A row that was disabled once may say that it is not.
+    let says_nothing = |name: &str, value: &[u8]| name == "disabled" && value == b"false";
+    let kept = row.iter().filter(|(name, value)| !without.contains(&name.as_str()) && !says_nothing(name, value));
     kept.map(|(name, value)| format!("{name}={} ", value.escape_ascii())).collect()
 }
 
 /// All rows, without what differs between any two routers.
 pub fn shape(world: &World) -> Rows {
+    shape_of(&world.state())
+}
+
+/// The same of a router's state.
+pub fn shape_of(state: &DeviceState) -> Rows {
     const OF_ITS_OWN: [&str; 5] = ["private-key", "public-key", "endpoint-port", "creation-time", "mac-address"];
-    rows(&world.state(), |row| Some(show(row, &OF_ITS_OWN)))
+    rows(state, |row| Some(show(row, &OF_ITS_OWN)))
+}
+
+/// All rows of one router with their ids, to be compared with the same router later.
+pub fn with_ids(world: &World) -> Rows {
+    rows(&world.state_with_ids(), |row| Some(show(row, &[])))
 }
 
 /// The rows that are not ours, with their ids.

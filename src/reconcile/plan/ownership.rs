@@ -92,7 +92,7 @@ pub fn own_rows<'a>(
     let mut doubts = duplicates(&rows);
     let interface = interface_name(&rows);
     for row in &rows {
-        doubts.extend(doubt(row, desired, interface));
+        doubts.extend(doubt(row, desired, interface, observed));
     }
     if doubts.is_empty() { Ok(rows) } else { Err(doubts) }
 }
@@ -112,7 +112,7 @@ fn duplicates(rows: &[OwnRow<'_>]) -> Vec<Ambiguity> {
     twice.map(|((path, marker), count)| Ambiguity::Twice { path, marker: marker.clone(), count }).collect()
 }
 
-fn doubt(row: &OwnRow<'_>, desired: &[DesiredRow], interface: Option<&[u8]>) -> Option<Ambiguity> {
+fn doubt(row: &OwnRow<'_>, desired: &[DesiredRow], interface: Option<&[u8]>, observed: &Observed) -> Option<Ambiguity> {
     let (path, marker) = (row.menu.path, row.marker.clone());
     let wanted = desired.iter().find(|wanted| wanted.marker == row.marker && wanted.menu == row.menu);
     if let Role::Unknown(_) = marker.role {
@@ -136,9 +136,9 @@ fn doubt(row: &OwnRow<'_>, desired: &[DesiredRow], interface: Option<&[u8]>) -> 
         let value = wanted.and_then(|w| w.wants(field)).map(|v| v.expose().as_bytes());
         let meant = row.menu.field(field).map(|f| f.canonical(value));
         let have = row.entry.canonical(row.menu, field);
-        // Our interface by its old name, or the dangling id that RouterOS shows once it is gone: drift, to be put back.
-        let was_ours = *field == "interface"
-            && interface.map_or(have.starts_with(b"*") || have.is_empty(), |interface| interface == have);
+        // Our interface by its old name, or what RouterOS shows once that is gone: drift, to be put back.
+        let is_there = |name: &[u8]| observed.rows(&menu::INTERFACE).iter().any(|row| row.get("name") == Some(name));
+        let was_ours = *field == "interface" && (interface == Some(have.as_slice()) || !is_there(&have));
         if meant.as_ref() != Some(&have) && !was_ours {
             return not(field);
         }

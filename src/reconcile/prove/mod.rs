@@ -38,8 +38,8 @@ pub struct Demand {
 pub enum Handshake {
     /// The peer was just made: any handshake it has is newer than that.
     Any,
-    /// The keys of a peer that was there were written: it must have begun after this moment.
-    After(Instant),
+    /// The keys of a peer that was there were written: it must be another than the one before, which was no later than this.
+    Another(Instant),
     /// Nothing that makes a session was written: no older than [`RECENT`].
     Recent,
 }
@@ -66,6 +66,8 @@ pub struct Evidence {
     pub last: Option<Entry>,
     /// Whether the handshake was new enough.
     pub handshake: bool,
+    /// The last handshake was no earlier than this.
+    pub not_before: Option<Instant>,
     /// Whether any probe answered.
     pub answered: bool,
     /// What the router said of a ping it refused.
@@ -124,9 +126,13 @@ async fn look(
     seen: &mut Evidence,
 ) -> Result<Option<(Duration, Duration)>, CallError> {
     let pinged = ping(client, probe, 1, PING_PATIENCE).await?;
+    let asked = Instant::now();
     let row = read_peer(client, peer).await?;
     let age = row.as_ref().and_then(|row| parse_duration(row.get("last-handshake")?));
-    let is_new = age.is_some_and(|age| new_enough(demand.handshake, age));
+    // An age is told in whole seconds: look by look the bound comes nearer to the truth.
+    let bound = age.and_then(|age| asked.checked_sub(age + COUNTED_BY));
+    seen.not_before = seen.not_before.max(bound);
+    let is_new = age.is_some_and(|age| new_enough(demand.handshake, age, seen.not_before));
     let at_endpoint = !demand.endpoint || row.as_ref().is_some_and(|row| speaks_to(row, site.endpoint()));
     let rtt = pinged.rtts.last().copied();
     seen.handshake = is_new && at_endpoint;
@@ -140,11 +146,12 @@ async fn look(
 }
 
 /// The router counts whole seconds: an age of 0 s may be almost one.
-fn new_enough(handshake: Handshake, age: Duration) -> bool {
-    const COUNTED_BY: Duration = Duration::from_secs(1);
+const COUNTED_BY: Duration = Duration::from_secs(1);
+
+fn new_enough(handshake: Handshake, age: Duration, not_before: Option<Instant>) -> bool {
     match handshake {
         Handshake::Any => true,
-        Handshake::After(start) => age + COUNTED_BY <= start.elapsed(),
+        Handshake::Another(before) => not_before.is_some_and(|moment| moment > before),
         Handshake::Recent => age <= RECENT,
     }
 }
