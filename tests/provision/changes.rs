@@ -78,7 +78,7 @@ async fn mtu_port_and_name_are_set_on_the_interface() {
 }
 
 #[tokio::test]
-async fn keepalive_and_preshared_key_are_set_on_the_peer() {
+async fn another_keepalive_is_set_on_the_peer() {
     assert_eq!(
         change(|site| site.keepalive_secs = 20).await,
         ["set /interface/wireguard/peers hub persistent-keepalive"]

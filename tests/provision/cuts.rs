@@ -58,7 +58,7 @@ fn is_ours(rule: &str) -> bool {
     rule.contains("comment=sitepeer:")
 }
 
-async fn until_it_answers(world: &World) {
+pub async fn until_it_answers(world: &World) {
     let deadline = Instant::now() + REBOOT_DEADLINE;
     while TcpStream::connect(world.router.api_addr()).await.is_err() {
         assert!(Instant::now() < deadline, "the device came back");

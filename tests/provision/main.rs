@@ -3,11 +3,16 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that unwraps fails with the place")]
 #![expect(clippy::print_stderr, reason = "figures that were measured are shown")]
 
+mod causes;
 mod changes;
 mod clean;
 mod cuts;
+mod faults;
+mod ownership;
+mod refusals;
 mod removal;
 mod run;
 mod site;
 mod timed_rows;
+mod versions;
 mod world;
