@@ -178,7 +178,7 @@ enum Removed {
     Done,
     /// It was not there any more.
     Gone,
-    /// The router does not let go of a dynamic row before its time: it is not known of every version that it does. [I]
+    /// The router does not let go of a dynamic row before its time: whether every version does is only inferred.
     Stays,
 }
 
