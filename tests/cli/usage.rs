@@ -1,11 +1,9 @@
 //! What is wrong with a command line is said before any work starts.
 
 use std::fs;
-use std::io::Read as _;
-use std::process::Stdio;
 
 use crate::schema::assert_output;
-use crate::{Run, run, sitepeer};
+use crate::{Run, run};
 
 const KEY: &str = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=";
 
@@ -123,8 +121,14 @@ fn a_log_filter_that_is_none_is_refused() {
 #[cfg(feature = "manual")]
 #[test]
 fn a_reader_that_leaves_early_is_no_error() {
-    let mut child =
-        sitepeer(&["completions", "bash"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    use std::io::Read as _;
+    use std::process::Stdio;
+
+    let mut child = crate::sitepeer(&["completions", "bash"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
     drop(child.stdout.take());
     let status = child.wait().expect("it ends");
     let mut stderr = String::new();
