@@ -110,7 +110,7 @@ where
         observe(client, &task.interest)
     );
     let mut lock = lock?;
-    let outcome = match under_lock(&lock, client, &task, read).await {
+    let outcome = match under_lock(&mut lock, client, &task, read).await {
         Ok((observed, decision)) => {
             progress.before = Some((observed, Instant::now()));
             progress.reading = client.round_trips() - begun;
@@ -128,7 +128,7 @@ where
 
 /// Decides anew on a reading that was surely made while the lock was held.
 async fn under_lock<D, S>(
-    lock: &RouterLock,
+    lock: &mut RouterLock,
     client: &Client,
     task: &Task<'_, D, S>,
     read: Result<Observed, ReadError>,

@@ -12,6 +12,8 @@ mod changes;
 mod clean;
 mod cuts;
 mod faults;
+mod hostile;
+mod meddler;
 mod ownership;
 mod refusals;
 mod removal;

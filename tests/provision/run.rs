@@ -148,6 +148,18 @@ async fn carry_out(
     Run { events, result, stderr: gathered(shown) }
 }
 
+/// Runs a command as at a terminal and returns all it shows.
+pub async fn for_people(command: impl AsyncFnOnce(&Reporter) -> anyhow::Result<Outcome>) -> String {
+    let (pieces, shown) = unbounded_channel();
+    let reporter = Reporter::to(Mode::People, Box::new(Pieces(pieces.clone())), Box::new(Pieces(pieces)));
+    match command(&reporter).await {
+        Ok(outcome) => reporter.finish(&outcome),
+        Err(error) => reporter.fail(&Failure::from(error)),
+    }
+    drop(reporter);
+    gathered(shown)
+}
+
 fn gathered(mut pieces: UnboundedReceiver<Vec<u8>>) -> String {
     let mut bytes = Vec::new();
     while let Ok(piece) = pieces.try_recv() {

@@ -115,11 +115,12 @@ impl RouterLock {
         self.id.is_some()
     }
 
-    /// Tells whether a reading shows the lock as ours.
-    #[must_use]
-    pub fn is_shown_by(&self, observed: &Observed) -> bool {
-        holder(observed)
-            .is_some_and(|holder| Some(&holder.id) == self.id.as_ref() && holder.token == self.local.token())
+    /// Tells whether a reading shows the lock as ours, by the token that nobody else has, and takes its id from there.
+    pub fn is_shown_by(&mut self, observed: &Observed) -> bool {
+        let ours = holder(observed).filter(|holder| holder.token == self.local.token());
+        let is_ours = ours.is_some();
+        self.id = ours.map(|holder| holder.id).or(self.id.take());
+        is_ours
     }
 
     async fn add(&mut self, client: &Client, written: &mut u64) -> Result<(), LockError> {

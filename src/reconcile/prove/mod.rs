@@ -23,6 +23,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// How long one ping may take: RouterOS counts an answer that comes after the interval as lost, and a satellite link
 /// takes 700 ms. *Source:* the manual's Ping page.
 const PING_PATIENCE: Duration = Duration::from_secs(1);
+/// A round trip longer than this is not believed.
+const LONGEST_RTT: Duration = Duration::from_secs(60);
 
 /// What the proof must show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +132,7 @@ async fn look(
     let row = read_peer(client, peer).await?;
     let age = row.as_ref().and_then(|row| parse_duration(row.get("last-handshake")?));
     // An age is told in whole seconds: look by look the bound comes nearer to the truth.
-    let bound = age.and_then(|age| asked.checked_sub(age + COUNTED_BY));
+    let bound = age.and_then(|age| asked.checked_sub(age.checked_add(COUNTED_BY)?));
     seen.not_before = seen.not_before.max(bound);
     let is_new = age.is_some_and(|age| new_enough(demand.handshake, age, seen.not_before));
     let at_endpoint = !demand.endpoint || row.as_ref().is_some_and(|row| speaks_to(row, site.endpoint()));
@@ -203,7 +205,10 @@ pub async fn ping(client: &Client, to: impl ToString, count: u32, every: Duratio
         .attr("interval", menu::format_duration(every));
     let mut pinged = Pinged { sent: count, ..Pinged::default() };
     match client.call(&command).await {
-        Ok(reply) => pinged.rtts = reply.rows.iter().filter_map(|row| parse_duration(row.get("time")?)).collect(),
+        Ok(reply) => {
+            let rtts = reply.rows.iter().filter_map(|row| parse_duration(row.get("time")?));
+            pinged.rtts = rtts.filter(|rtt| *rtt <= LONGEST_RTT).collect();
+        }
         Err(error) => match error.refusal() {
             Some(refusal) => pinged.refused = Some(refusal.to_string()),
             None => return Err(error),

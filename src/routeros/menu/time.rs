@@ -85,7 +85,7 @@ pub fn clock_seconds(date: &[u8], time: &[u8], gmt_offset: Option<&[u8]>) -> Opt
         None => 0,
     };
     let midnight = date.midnight().assume_utc().unix_timestamp();
-    Some(midnight + i64::try_from(time.as_secs()).ok()? - offset)
+    midnight.checked_add(i64::try_from(time.as_secs()).ok()?)?.checked_sub(offset)
 }
 
 fn parse_date(text: &str) -> Option<time::Date> {
@@ -109,7 +109,7 @@ fn parse_offset(text: &str) -> Option<i64> {
     };
     let (hours, minutes) = rest.split_once(':')?;
     let (hours, minutes): (i64, i64) = (hours.parse().ok()?, minutes.parse().ok()?);
-    Some(sign * (hours.checked_mul(3600)? + minutes.checked_mul(60)?))
+    hours.checked_mul(3600)?.checked_add(minutes.checked_mul(60)?)?.checked_mul(sign)
 }
 
 #[cfg(test)]
