@@ -168,16 +168,19 @@ fn only_the_command_line_prints() {
 
 #[test]
 fn only_apply_and_the_login_write_to_a_router() {
-    // A command is built from a path that ends in its verb. The simulator answers such commands, and the
-    // templates of scripts have no connection.
+    // A command is built from a path that ends in its verb. The simulator answers such commands, the templates
+    // of scripts have no connection, and the demo plays the person at the console of its own simulated router.
     let words =
         ["/add\"", "/set\"", "/unset\"", "/remove\"", "/move\"", "/enable\"", "/disable\"", "/run\"", "/import\""];
     let may_write = |source: &Source| {
         source.name.starts_with("src/reconcile/apply")
             || source.name.starts_with("src/routeros/login")
+            || source.name.starts_with("src/cli/demo/")
             || ["sim", "render"].contains(&source.layer())
     };
-    let wrong = lines_with(&words, may_write);
+    let mut wrong = lines_with(&words, may_write);
+    // The demo's operator breaks something on a simulated router by hand, past any API.
+    wrong.retain(|place| !place.contains(".operator(\"/"));
     assert!(wrong.is_empty(), "a write outside reconcile::apply and routeros::login:\n{}", wrong.join("\n"));
     // Nor may a verb come out of a variable: whoever else builds a command names a verb that reads.
     let reads = ["/print\"", "/ping\""];

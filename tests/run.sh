@@ -130,7 +130,10 @@ stage_deny() {
 
 nextest() {
     if cargo_tool nextest; then
-        cargo nextest run --locked --profile ci "$@"
+        cargo nextest run --locked --profile ci "$@" 2>&1 | tee "$LOGS/nextest"
+        local code=${PIPESTATUS[0]}
+        echo "figure: $(grep -ho '[0-9]* tests run: .*' "$LOGS/nextest" | tail -n 1)"
+        return "$code"
     else
         partly "cargo-nextest (missing; plain cargo test ran instead)"
         cargo test --locked "$@"
@@ -185,9 +188,13 @@ for name in "${STAGES[@]}"; do
 done
 for name in "${STAGES[@]}"; do stage "$name"; done
 
-summary="${#PASSED[@]} passed, ${#FAILED[@]} failed, ${#SKIPPED[@]} skipped, $((SECONDS / 60)) min $((SECONDS % 60)) s"
+took="$((SECONDS / 60)) min $((SECONDS % 60)) s"
+code=0
 if [ ${#FAILED[@]} -gt 0 ]; then
-    echo "FAILED: ${FAILED[*]} ($summary)"
-    exit 1
+    echo "FAILED in $took: ${FAILED[*]}"
+    code=1
+else
+    echo "OK in $took"
 fi
-echo "OK: $summary"
+echo "stages: ${#PASSED[@]} passed, ${#FAILED[@]} failed, ${#SKIPPED[@]} skipped"
+exit $code

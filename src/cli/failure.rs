@@ -65,7 +65,12 @@ impl Failure {
     }
 
     /// The failure of an error of a lower layer, whose causes are told in the message.
-    fn of(verdict: Verdict, code: &'static str, error: &(dyn Error + 'static), hint: Option<String>) -> Self {
+    pub(super) fn of(
+        verdict: Verdict,
+        code: &'static str,
+        error: &(dyn Error + 'static),
+        hint: Option<String>,
+    ) -> Self {
         Self { verdict, code, message: chain(error), hint }
     }
 }

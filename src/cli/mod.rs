@@ -78,7 +78,7 @@ async fn carry_out(command: Command, reporter: &Reporter) -> Result<Outcome, Fai
         Command::Plan(command) => plan::run(command, reporter).await,
         Command::Status(command) => status::run(command, reporter).await,
         Command::Remove(command) => remove::run(command, reporter).await,
-        Command::Render(command) => render::run(command, reporter).await,
+        Command::Render(command) => render::run(command, reporter),
         Command::Sim(command) => sim::run(command, reporter).await,
         Command::Demo(command) => Box::pin(demo::run(command, reporter)).await,
         Command::Completions(command) => manual::completions(command, reporter),

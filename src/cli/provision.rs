@@ -113,6 +113,7 @@ async fn proof(
 }
 
 /// Changes are needed and were not to be made.
+#[must_use]
 pub fn pending(plan: &Plan) -> Outcome {
     Outcome::new(Verdict::Pending)
         .say(format!("pending  {}; nothing was written", show::in_short(plan)))
@@ -120,7 +121,7 @@ pub fn pending(plan: &Plan) -> Outcome {
 }
 
 fn proven_by(proof: &Proof) -> Outcome {
-    let rtt = menu::format_duration(proof.rtt);
+    let rtt = show::millis(proof.rtt);
     let age = menu::format_duration(proof.handshake_age);
     let whole = |n: u128| u64::try_from(n).unwrap_or(u64::MAX);
     Outcome::new(Verdict::Converged)

@@ -17,7 +17,7 @@ const WRITTEN_FOR: RouterOsVersion = RouterOsVersion::new(7, 12, 0);
 ///
 /// # Errors
 /// An internal error, if a menu or field of ours has a name that RouterOS never uses.
-pub async fn run(command: Render, reporter: &Reporter) -> anyhow::Result<Outcome> {
+pub fn run(command: Render, reporter: &Reporter) -> anyhow::Result<Outcome> {
     let Render { site, show_secrets } = command;
     let clean = Observed::new([]);
     let basis = Basis { site: &site.id, version: &WRITTEN_FOR, may_read_secrets: None };

@@ -71,9 +71,10 @@ async fn resolved(site: &Site) -> Vec<IpAddr> {
     for endpoint in &site.hub.endpoints {
         if let Host::Name(name) = &endpoint.host {
             let looked_up = tokio::net::lookup_host((name.as_str(), endpoint.port));
-            match tokio::time::timeout(RESOLVE_DEADLINE, looked_up).await {
-                Ok(Ok(addresses)) => found.extend(addresses.map(|address| address.ip())),
-                Ok(Err(_)) | Err(_) => tracing::debug!(%name, "the hub's name does not resolve on this host"),
+            if let Ok(Ok(addresses)) = tokio::time::timeout(RESOLVE_DEADLINE, looked_up).await {
+                found.extend(addresses.map(|address| address.ip()));
+            } else {
+                tracing::debug!(%name, "the hub's name does not resolve on this host");
             }
         }
     }

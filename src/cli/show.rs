@@ -1,5 +1,7 @@
 //! What reconcile says, in the reporter's words.
 
+use std::time::Duration;
+
 use super::failure::Failure;
 use super::report::{Action, Change, Event, FieldChange, Reporter, Step, Verdict};
 use crate::reconcile::apply::{ApplyError, BusyHere, LockError};
@@ -25,6 +27,7 @@ pub fn decision(decision: &Decision, reporter: &Reporter) {
 }
 
 /// A plan in a line.
+#[must_use]
 pub fn in_short(plan: &Plan) -> String {
     if plan.is_empty() {
         return "nothing to do".to_owned();
@@ -75,12 +78,16 @@ pub fn refused(refused: Refused, reporter: &Reporter) -> Failure {
         Refused::Preflight(findings) => {
             let (mut refusals, warnings): (Vec<_>, Vec<_>) =
                 findings.into_iter().partition(|finding| finding.weight == Weight::Refuse);
-            warnings.iter().for_each(|finding| warning(finding, reporter));
+            for finding in &warnings {
+                warning(finding, reporter);
+            }
             if refusals.is_empty() {
                 return Failure::internal("a preflight without findings refused");
             }
             let first = refusals.remove(0);
-            refusals.iter().for_each(|finding| warning(finding, reporter));
+            for finding in &refusals {
+                warning(finding, reporter);
+            }
             failure(first.code, first.message, first.hint)
         }
         Refused::Ambiguous(doubts) => {
@@ -123,12 +130,6 @@ pub fn unconverged(error: ConvergeError, reporter: &Reporter) -> anyhow::Error {
             Failure::new(Verdict::Rejected, "write-refused", format!("the router refused the lock; it said: {words}"))
                 .hint("the user needs the policies read, write, test and api")
         }
-        ConvergeError::Release(CallError::Refused(words)) => Failure::new(
-            Verdict::Rejected,
-            "write-refused",
-            format!("all changes are made, but the router refused to take the lock out; it said: {words}"),
-        )
-        .hint("the lock ends by itself within a minute; run this again then"),
         ConvergeError::Apply(ApplyError::Write { op, source }) => {
             return anyhow::Error::new(source).context(format!("in `{op}`: {again}"));
         }
@@ -141,6 +142,7 @@ pub fn unconverged(error: ConvergeError, reporter: &Reporter) -> anyhow::Error {
 }
 
 /// Another run on this host.
+#[must_use]
 pub fn busy_here(error: BusyHere) -> Failure {
     Failure::new(Verdict::Refused, "busy", error.to_string()).hint("wait for it to end, then run this again")
 }
@@ -153,4 +155,10 @@ pub fn tally(reporter: &Reporter, progress: &Progress) {
         tally.round_trips.write = progress.writing;
         tally.round_trips.verify = progress.verifying;
     });
+}
+
+/// A round-trip time for people.
+#[must_use]
+pub fn millis(duration: Duration) -> String {
+    format!("{:.2} ms", duration.as_secs_f64() * 1000.0)
 }

@@ -196,7 +196,7 @@ fn spread(pinged: &Pinged) -> Option<(Duration, Duration, Duration)> {
 
 fn loss_percent(pinged: &Pinged) -> u32 {
     let came = u32::try_from(pinged.rtts.len()).unwrap_or(pinged.sent).min(pinged.sent);
-    if pinged.sent == 0 { 0 } else { (pinged.sent - came) * 100 / pinged.sent }
+    ((pinged.sent - came) * 100).checked_div(pinged.sent).unwrap_or_default()
 }
 
 fn probe_text(probe: &str, pinged: &Pinged) -> String {
@@ -204,7 +204,12 @@ fn probe_text(probe: &str, pinged: &Pinged) -> String {
         (Some(words), _) => format!("{probe}: the router would not ping; it said: {words}"),
         (None, None) => format!("{probe}: no answer, {} % lost of {}", loss_percent(pinged), pinged.sent),
         (None, Some((_, mean, _))) => {
-            format!("{probe}: {} round trip, {} % lost of {}", format_duration(mean), loss_percent(pinged), pinged.sent)
+            format!(
+                "{probe}: {} round trip, {} % lost of {}",
+                super::show::millis(mean),
+                loss_percent(pinged),
+                pinged.sent
+            )
         }
     }
 }

@@ -3,6 +3,7 @@
 use ipnet::IpNet;
 
 use super::firewall::{self, Need, of_family};
+use super::hex;
 use super::names::Names;
 use super::observe::Observed;
 use crate::domain::{Endpoint, Marker, Role, Secret, Site};
@@ -129,7 +130,7 @@ fn notes(site: &Site) -> Vec<Note> {
     let probes: Vec<String> = site.tunnel.probe.iter().map(ToString::to_string).collect();
     let digest = site.hub.preshared_key.as_ref().map(|key| {
         let digest = ring::digest::digest(&ring::digest::SHA256, key.expose_base64().as_bytes());
-        digest.as_ref().iter().take(PSK_DIGEST_BYTES).map(|byte| format!("{byte:02x}")).collect()
+        hex(digest.as_ref().get(..PSK_DIGEST_BYTES).unwrap_or_default())
     });
     vec![Note { name: PROBE_NOTE, value: Some(probes.join(",")) }, Note { name: PSK_NOTE, value: digest }]
 }

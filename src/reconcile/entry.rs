@@ -50,6 +50,7 @@ impl Entry {
     }
 
     /// Returns a value parsed from its text, or `None` if it is absent or malformed.
+    #[must_use]
     pub fn parse<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
         std::str::from_utf8(self.get(name)?).ok()?.parse().ok()
     }

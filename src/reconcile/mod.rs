@@ -14,3 +14,12 @@ pub mod observe;
 pub mod plan;
 pub mod preflight;
 pub mod prove;
+
+/// Writes bytes in lower-case hexadecimal.
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
+}

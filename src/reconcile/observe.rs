@@ -23,7 +23,7 @@ const MAX_KEPT_ROWS: usize = 50_000;
 /// Most rows looked at of one menu: twice the full routing table of the Internet.
 const MAX_SEEN_ROWS: usize = 2_000_000;
 /// Longest time a whole reading may take: a full table over a slow link. One that trickles for ever ends here.
-const READ_DEADLINE: Duration = Duration::from_secs(120);
+const READ_DEADLINE: Duration = Duration::from_mins(2);
 
 /// Why a router could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -239,7 +239,9 @@ pub async fn observe(client: &Client, interest: &Interest) -> Result<Observed, R
     let (tables, secrets) = tokio::time::timeout(READ_DEADLINE, all).await.map_err(|_| ReadError::Deadline)??;
     let mut tables: BTreeMap<&'static str, Table> = tables.into_iter().collect();
     if let Some(Table::Rows(peers)) = tables.get_mut(menu::PEERS.path) {
-        peers.iter_mut().for_each(|peer| add_secret(peer, &secrets));
+        for peer in peers {
+            add_secret(peer, &secrets);
+        }
     }
     Ok(Observed { tables, at })
 }
@@ -315,7 +317,8 @@ impl Kept {
         let id = entry.id();
         // RouterOS takes a list of ids where one is meant: an id must not be one.
         let is_one = !id.is_empty() && !id.iter().any(|b| *b == b',' || b.is_ascii_whitespace());
-        if !is_singleton && !(is_one && self.ids.insert(id.to_vec())) {
+        let is_known_by_id = is_one && self.ids.insert(id.to_vec());
+        if !is_singleton && !is_known_by_id {
             return Err(ReadError::BadId { path, id: shown(id) });
         }
         self.rows.push(entry);

@@ -162,11 +162,11 @@ impl Client {
 
     /// Waits until one more command may be outstanding.
     async fn permit(&self) -> Result<OwnedSemaphorePermit, CallError> {
-        let permits = self.handle.signals.permits.clone();
+        let permits = &self.handle.signals.permits;
         match permits.clone().try_acquire_owned() {
             Ok(permit) => Ok(permit),
             Err(TryAcquireError::Closed) => Err(self.handle.signals.why_ended()),
-            Err(TryAcquireError::NoPermits) => self.within(permits.acquire_owned()).await,
+            Err(TryAcquireError::NoPermits) => self.within(permits.clone().acquire_owned()).await,
         }
     }
 

@@ -41,6 +41,8 @@ pub enum Fault {
     TagLast,
     /// Setting a WireGuard peer's allowed addresses drops its session.
     DropSessionOnSet,
+    /// A row that ends by a timeout cannot be removed before.
+    TimedRowsStay,
     /// So much delay in each direction.
     Latency(Duration),
 }
@@ -55,7 +57,7 @@ pub enum ClockJump {
 }
 
 /// The names that `--fault` takes, with what stands behind `=`.
-pub const FAULT_NAMES: [&str; 18] = [
+pub const FAULT_NAMES: [&str; 19] = [
     "close-after=N",
     "close-before=N",
     "slow=BYTES_PER_SEC",
@@ -73,6 +75,7 @@ pub const FAULT_NAMES: [&str; 18] = [
     "clock-jump=SECS|epoch",
     "tag-last",
     "drop-session-on-set",
+    "timed-rows-stay",
     "latency=MS",
 ];
 
@@ -125,6 +128,7 @@ impl FromStr for Fault {
             "clock-jump" => Self::ClockJump(ClockJump::By(value.parse().map_err(|_| bad_argument(name, value))?)),
             "tag-last" => Self::TagLast,
             "drop-session-on-set" => Self::DropSessionOnSet,
+            "timed-rows-stay" => Self::TimedRowsStay,
             "latency" => Self::Latency(Duration::from_millis(number()?)),
             "list" => return Err(InvalidFault::List),
             _ => return Err(InvalidFault::Unknown(name.to_owned())),
@@ -161,6 +165,7 @@ impl fmt::Display for Fault {
             Self::ClockJump(ClockJump::By(n)) => write!(f, "clock-jump={n}"),
             Self::TagLast => f.write_str("tag-last"),
             Self::DropSessionOnSet => f.write_str("drop-session-on-set"),
+            Self::TimedRowsStay => f.write_str("timed-rows-stay"),
             Self::Latency(d) => write!(f, "latency={}", d.as_millis()),
         }
     }

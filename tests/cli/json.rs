@@ -65,6 +65,12 @@ fn events() -> Vec<Event> {
             api_ssl: Some("127.0.0.1:8729".into()),
             pin: Some(format!("sha256:{}", "0a".repeat(32))),
         },
+        Event::Shown {
+            act: "ping",
+            subject: "ping".into(),
+            detail: "192.168.88.10 -> 192.168.89.10".into(),
+            figures: json!({"sent": 5, "received": 5, "rtt_us": 190}),
+        },
         Event::Warning { code: "clock-behind", message: "the clock is behind".into(), hint: None },
         Event::Warning { code: "clock-behind", message: "the clock is behind".into(), hint: Some("set it".into()) },
     ]

@@ -2,6 +2,8 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says where")]
 
+#[cfg(feature = "sim")]
+mod demo;
 mod help;
 mod json;
 #[cfg(feature = "sim")]

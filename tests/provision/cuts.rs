@@ -133,6 +133,11 @@ async fn a_tunnel_is_proven_after_a_reboot_in_the_last_write() {
 #[tokio::test]
 async fn a_router_that_refuses_any_write_is_quoted_and_completed_by_the_next_run() {
     let is_refused = |n, run: &Run| {
+        if run.exit() == 0 {
+            // The last write, which takes the lock out: all rows are made, and the lock ends by itself.
+            assert_eq!(run.writes(), run.result["changes"].as_u64().unwrap() + 1, "write {n}: {run:?}");
+            return;
+        }
         assert_eq!(run.failed(), (3, "write-refused"), "write {n}: {run:?}");
         let message = run.result["message"].as_str().unwrap();
         assert!(message.contains("it said: failure: simulated"), "write {n}: {message}");

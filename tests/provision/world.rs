@@ -198,7 +198,7 @@ fn show(row: &Row, without: &[&str]) -> String {
     // A row that was disabled once may say that it is not.
     let says_nothing = |name: &str, value: &[u8]| name == "disabled" && value == b"false";
     let kept = row.iter().filter(|(name, value)| !without.contains(&name.as_str()) && !says_nothing(name, value));
-    kept.map(|(name, value)| format!("{name}={} ", value.escape_ascii())).collect()
+    kept.map(|(name, value)| format!("{name}={}", value.escape_ascii())).collect::<Vec<_>>().join(" ")
 }
 
 /// All rows, without what differs between any two routers.

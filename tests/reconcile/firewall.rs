@@ -60,7 +60,7 @@ fn a_rule_moved_behind_the_drop_is_moved_back() {
     let row = rows.remove(from);
     rows.push(row);
     let plan = converge(&site(), &mut router);
-    assert_eq!(plan.ops.iter().map(|op| op.verb()).collect::<Vec<_>>(), ["move"]);
+    assert_eq!(plan.ops.iter().map(sitepeer::reconcile::plan::Op::verb).collect::<Vec<_>>(), ["move"]);
 }
 
 #[test]

@@ -86,7 +86,8 @@ fn an_address_with_another_mask_is_changed_in_place() {
     let mut wider = site();
     wider.tunnel.addresses = vec!["10.99.0.2/16".parse().unwrap()];
     let plan = converge(&wider, &mut router);
-    let of_address: Vec<&str> = plan.ops.iter().filter(|op| op.menu == &menu::IP_ADDRESS).map(|op| op.verb()).collect();
+    let of_address: Vec<&str> =
+        plan.ops.iter().filter(|op| op.menu == &menu::IP_ADDRESS).map(sitepeer::reconcile::plan::Op::verb).collect();
     assert_eq!(of_address, ["set"]);
 }
 
@@ -147,8 +148,9 @@ fn closed_mouthed() -> Router {
     let group = router.tables.get_mut("/user/group").unwrap();
     group[0].retain(|(name, _)| name != "policy");
     group[0].push(("policy".into(), b"read,write,test,api".to_vec()));
-    let peers = router.tables.get_mut("/interface/wireguard/peers").unwrap();
-    peers.iter_mut().for_each(|row| row.retain(|(name, _)| name != "preshared-key"));
+    for row in router.tables.get_mut("/interface/wireguard/peers").unwrap() {
+        row.retain(|(name, _)| name != "preshared-key");
+    }
     router
 }
 
@@ -157,7 +159,7 @@ fn a_secret_that_may_not_be_read_is_never_rewritten_for_that() {
     let mut router = closed_mouthed();
     assert!(decided(&site(), &router).unwrap().plan.is_empty());
     // Without our note nothing is known of it, and that is said.
-    for (name, value) in router.tables.get_mut("/interface/wireguard/peers").unwrap()[0].iter_mut() {
+    for (name, value) in &mut router.tables.get_mut("/interface/wireguard/peers").unwrap()[0] {
         if name == "comment" {
             *value = b"sitepeer:k3f9q2:hub probe=10.99.0.1".to_vec();
         }
@@ -185,7 +187,7 @@ fn another_preshared_key_is_written_even_where_the_old_one_cannot_be_read() {
 fn a_masked_secret_is_not_taken_for_another_one() {
     let mut router = Router::defconf();
     converge(&site(), &mut router);
-    for (name, value) in router.tables.get_mut("/interface/wireguard/peers").unwrap()[0].iter_mut() {
+    for (name, value) in &mut router.tables.get_mut("/interface/wireguard/peers").unwrap()[0] {
         if name == "preshared-key" {
             *value = b"*****".to_vec();
         }

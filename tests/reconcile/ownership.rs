@@ -44,6 +44,7 @@ fn a_route_to_elsewhere_is_not_what_its_marker_says() {
 #[test]
 fn a_peer_of_another_interface_is_not_what_its_marker_says() {
     let mut router = provisioned();
+    router.add(&menu::INTERFACE, &["name=wg-foreign", "running=true", "disabled=false"]);
     let peers = router.tables.get_mut("/interface/wireguard/peers").unwrap();
     peers[0].retain(|(name, _)| name != "interface");
     peers[0].push(("interface".into(), b"wg-foreign".to_vec()));

@@ -157,8 +157,9 @@ fn behind_a_nat_the_routers_view_of_the_session_counts() {
 fn a_row_of_ours_without_its_marker_is_named() {
     let mut router = Router::defconf();
     converge(&site(), &mut router);
-    let routes = router.tables.get_mut("/ip/route").unwrap();
-    routes.iter_mut().for_each(|row| row.retain(|(name, value)| name != "comment" || !value.starts_with(b"sitepeer:")));
+    for row in router.tables.get_mut("/ip/route").unwrap() {
+        row.retain(|(name, value)| name != "comment" || !value.starts_with(b"sitepeer:"));
+    }
     assert_eq!(codes(&site(), &router, &session()), ["marker-lost"]);
 }
 

@@ -70,8 +70,8 @@ impl SubjectArgs {
 /// `--dry-run` and `--yes`.
 #[derive(Debug, Args)]
 pub struct WriteArgs {
-    /// Show what would change and stop; exit 3 if anything would
-    #[arg(long, conflicts_with = "yes")]
+    /// Show what would change and stop, even with --yes; exit 3 if anything would
+    #[arg(long)]
     dry_run: bool,
     /// Do not ask before the first write
     #[arg(long, short)]

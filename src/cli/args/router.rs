@@ -17,7 +17,7 @@ use crate::routeros::tls::{CertificatePin, Trust};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Router")]
 pub struct RouterArgs {
-    /// The router: apis://[user@]host[:port] (TLS), or api:// in a private network
+    /// The router: apis://USER@HOST:PORT (TLS), or api:// in a private network; admin and the usual port if left out
     #[arg(long, value_name = "URL", env = env::ROUTER, hide_env_values = true)]
     router: String,
     /// A file that holds the router's password; not readable by others

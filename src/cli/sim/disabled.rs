@@ -8,7 +8,6 @@ use crate::cli::report::{Outcome, Reporter};
 ///
 /// # Errors
 /// Always: exit 2.
-#[expect(clippy::unused_async, reason = "the signature of the enabled one")]
 pub async fn run(_command: Sim, _reporter: &Reporter) -> anyhow::Result<Outcome> {
     Err(Failure::not_built("sim").into())
 }

@@ -6,12 +6,15 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::super::hex;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 /// Bytes of a token: two runs never have the same by chance.
 const TOKEN_BYTES: usize = 8;
+/// How often the file may be removed under our hands by runs that end just then.
+const OPEN_TRIES: usize = 3;
 
 /// A run's claim on this host.
 #[derive(Debug)]
@@ -32,33 +35,32 @@ impl LocalLock {
     /// [`BusyHere`] if another process has the claim. That no file can be made is no error: then nothing is proven.
     pub fn claim(router: &str) -> Result<Self, BusyHere> {
         let fresh = || Self { file: None, token: new_token() };
-        let Some((mut file, path)) = open(router) else { return Ok(fresh()) };
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(BusyHere),
-            Err(TryLockError::Error(_)) => return Ok(fresh()),
-        }
-        let token = match stored_token(&mut file) {
-            Some(token) => token,
-            None => {
-                let token = new_token();
-                if file.set_len(0).and_then(|()| file.write_all(token.as_bytes())).is_err() {
-                    return Ok(fresh());
-                }
-                token
+        let path = path(router);
+        for _ in 0..OPEN_TRIES {
+            let Some(mut file) = open(&path) else { return Ok(fresh()) };
+            match file.try_lock() {
+                Ok(()) if !is_at(&file, &path) => continue,
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(BusyHere),
+                Err(TryLockError::Error(_)) => return Ok(fresh()),
             }
-        };
-        Ok(Self { file: Some((file, path)), token })
+            let token = match stored_token(&mut file) {
+                Some(token) => token,
+                None => match store_token(&mut file) {
+                    Ok(token) => token,
+                    Err(_) => return Ok(fresh()),
+                },
+            };
+            return Ok(Self { file: Some((file, path)), token });
+        }
+        Ok(fresh())
     }
 
-    /// Forgets the token once its lock is off the router: the next run makes its own, and no file stays behind.
-    ///
-    /// Somebody who has opened the file meanwhile keeps one without a name: his token proves nothing to others, and the
-    /// lock on the router still lets only one of us in.
+    /// Forgets the token once its lock is off the router: the file goes, and the next run makes its own.
     pub(super) fn forget(&self) {
-        let Some((file, path)) = &self.file else { return };
-        if let Err(error) = file.set_len(0).and_then(|()| std::fs::remove_file(path)) {
-            tracing::debug!(%error, "the token's file stays");
+        let removed = self.file.as_ref().map(|(_, path)| std::fs::remove_file(path));
+        if let Some(Err(error)) = removed {
+            tracing::debug!(%error, "the token stays in its file");
         }
     }
 
@@ -75,10 +77,13 @@ impl LocalLock {
     }
 }
 
-fn open(router: &str) -> Option<(File, PathBuf)> {
+fn path(router: &str) -> PathBuf {
     let folder = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
     let safe: String = router.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(80).collect();
-    let path = folder.join(format!("sitepeer-{safe}.lock"));
+    folder.join(format!("sitepeer-{safe}.lock"))
+}
+
+fn open(path: &Path) -> Option<File> {
     // Somebody's link in a shared folder is not followed.
     if path.symlink_metadata().is_ok_and(|meta| !meta.is_file()) {
         return None;
@@ -87,7 +92,28 @@ fn open(router: &str) -> Option<(File, PathBuf)> {
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    Some((options.open(&path).ok()?, path))
+    options.open(path).ok()
+}
+
+/// Whether the file is the one at its path: the run before may have removed it between our opening and locking it.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let (Ok(held), Ok(there)) = (file.metadata(), path.symlink_metadata()) else { return false };
+    (held.dev(), held.ino()) == (there.dev(), there.ino())
+}
+
+/// Whether the file is the one at its path: here an open file cannot be removed.
+#[cfg(not(unix))]
+fn is_at(_: &File, _: &Path) -> bool {
+    true
+}
+
+fn store_token(file: &mut File) -> std::io::Result<String> {
+    let token = new_token();
+    file.set_len(0)?;
+    file.write_all(token.as_bytes())?;
+    Ok(token)
 }
 
 fn stored_token(file: &mut File) -> Option<String> {
@@ -103,7 +129,7 @@ fn new_token() -> String {
     if SystemRandom::new().fill(&mut bytes).is_err() {
         bytes = [0; TOKEN_BYTES];
     }
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&bytes)
 }
 
 #[cfg(test)]
@@ -120,5 +146,9 @@ mod tests {
         let second = LocalLock::claim(&router).unwrap();
         assert!(second.proves_dead(&token));
         assert!(!second.proves_dead("0123456789abcdef"));
+        second.forget();
+        assert!(!path(&router).exists(), "nothing is left behind");
+        assert!(LocalLock::claim(&router).unwrap().token() != token);
+        std::fs::remove_file(path(&router)).unwrap();
     }
 }

@@ -16,8 +16,10 @@ use crate::routeros::menu;
 
 /// How long the router keeps a lock nobody renews: longer than any stage on a slow link, short enough to wait for.
 const LOCK_SECS: u64 = 60;
-/// A lock older than this is renewed before the next stage.
+/// A lock older than this is renewed before the next batch of writes.
 const RENEW_AFTER: Duration = Duration::from_secs(LOCK_SECS / 2);
+/// How long a lock that cannot be renewed is relied on: its time, less what a batch may take.
+const GOOD_FOR: Duration = Duration::from_secs(LOCK_SECS - 15);
 /// One list for all sites: two runs at once would plan on each other's half-made rows.
 const LOCK_LIST: &str = "sitepeer-lock";
 /// What the entry says; an address of the documentation's network, which no rule of anybody matches. RFC 5737.
@@ -93,15 +95,17 @@ impl RouterLock {
         seen: Option<Holder>,
         written: &mut u64,
     ) -> Result<Self, LockError> {
-        match seen {
-            Some(holder) if local.proves_dead(&holder.token) => {
-                remove(client, &holder.id, written).await?;
-            }
-            Some(holder) => return Err(LockError::Busy(Some(holder))),
-            None => {}
-        }
         let mut lock = Self { site: site.clone(), id: None, taken: Instant::now(), local };
-        lock.add(client, written).await?;
+        let left = match seen {
+            Some(holder) if lock.local.proves_dead(&holder.token) => Some(holder),
+            Some(holder) => return Err(LockError::Busy(Some(holder))),
+            None => None,
+        };
+        match left {
+            // Its token is ours too: it protects us as long as it lasts.
+            Some(holder) if remove(client, &holder.id, written).await? == Removed::Stays => lock.id = Some(holder.id),
+            _ => lock.add(client, written).await?,
+        }
         Ok(lock)
     }
 
@@ -144,34 +148,53 @@ impl RouterLock {
         if self.taken.elapsed() < RENEW_AFTER {
             return Ok(());
         }
-        match self.id.take() {
-            Some(id) if remove(client, &id, written).await? => self.add(client, written).await,
-            _ => Err(LockError::Lost),
+        let Some(id) = self.id.take() else { return Err(LockError::Lost) };
+        match remove(client, &id, written).await? {
+            Removed::Done => self.add(client, written).await,
+            Removed::Stays if self.taken.elapsed() < GOOD_FOR => {
+                self.id = Some(id);
+                Ok(())
+            }
+            Removed::Stays | Removed::Gone => Err(LockError::Lost),
         }
     }
 
-    /// Lets go of the lock; one that ended by itself is fine.
+    /// Lets go of the lock; one that ended by itself is fine, and so is one that the router keeps until it does.
     ///
     /// # Errors
-    /// Any [`CallError`] but that there is no such row.
+    /// Any [`CallError`] but a refusal.
     pub async fn release(&mut self, client: &Client, written: &mut u64) -> Result<(), CallError> {
-        if let Some(id) = self.id.take() {
-            remove(client, &id, written).await?;
-            self.local.forget();
+        match self.id.take() {
+            Some(id) if remove(client, &id, written).await? != Removed::Stays => self.local.forget(),
+            _ => {}
         }
         Ok(())
     }
 }
 
-/// Takes a lock out and tells whether it was there.
-async fn remove(client: &Client, id: &[u8], written: &mut u64) -> Result<bool, CallError> {
+/// What became of a lock that was to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Removed {
+    /// It is out.
+    Done,
+    /// It was not there any more.
+    Gone,
+    /// The router does not let go of a dynamic row before its time: whether every version does is only inferred.
+    Stays,
+}
+
+/// Takes a lock out.
+async fn remove(client: &Client, id: &[u8], written: &mut u64) -> Result<Removed, CallError> {
     match client.call(&Command::new("/ip/firewall/address-list/remove").attr(".id", id)).await {
         Ok(_) => {
             *written += 1;
-            Ok(true)
+            Ok(Removed::Done)
         }
-        Err(error) if error.refusal().is_some_and(|refusal| refusal.mentions("no such item")) => Ok(false),
-        Err(error) => Err(error),
+        Err(error) => match error.refusal() {
+            Some(refusal) if refusal.mentions("no such item") => Ok(Removed::Gone),
+            Some(_) => Ok(Removed::Stays),
+            None => Err(error),
+        },
     }
 }
 

@@ -63,7 +63,7 @@ pub async fn apply(
                         done(op);
                     }
                     Err(source) if failure.is_none() => {
-                        failure = Some(ApplyError::Write { op: op.to_string(), source })
+                        failure = Some(ApplyError::Write { op: op.to_string(), source });
                     }
                     Err(_) => {}
                 }

@@ -76,13 +76,11 @@ fn compare(basis: Basis<'_>, wanted: &DesiredRow, entry: &Entry, rename: Rename<
     for (name, value) in &wanted.fields {
         let Some(field) = wanted.menu.field(name) else { continue };
         let Some(wire) = field.name_on(basis.version) else { continue };
-        let differs = match field.access {
-            Access::Secret => secret_differs(basis, wanted, field, value, entry),
-            _ => {
-                let (have, want) =
-                    (field.canonical(entry.value(field)), field.canonical(Some(value.expose().as_bytes())));
-                Some(have != want && !rename.covers(field, &have, &want))
-            }
+        let differs = if field.access == Access::Secret {
+            secret_differs(basis, wanted, field, value, entry)
+        } else {
+            let (have, want) = (field.canonical(entry.value(field)), field.canonical(Some(value.expose().as_bytes())));
+            Some(have != want && !rename.covers(field, &have, &want))
         };
         match differs {
             Some(true) => {

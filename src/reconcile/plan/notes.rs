@@ -6,6 +6,7 @@ use crate::reconcile::desired::{Note, Value};
 use crate::reconcile::entry::Entry;
 
 /// Returns what a row's note says, if it has it.
+#[must_use]
 pub fn note<'a>(comment: &'a str, name: &str) -> Option<&'a str> {
     comment.split_whitespace().skip(1).find_map(|word| word.strip_prefix(name))
 }

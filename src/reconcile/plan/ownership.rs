@@ -98,6 +98,7 @@ pub fn own_rows<'a>(
 }
 
 /// Returns the present name of our interface, whatever it should be.
+#[must_use]
 pub fn interface_name<'a>(rows: &[OwnRow<'a>]) -> Option<&'a [u8]> {
     rows.iter().find(|row| row.marker.role == Role::Interface && row.menu == &menu::WIREGUARD)?.entry.get("name")
 }

@@ -17,7 +17,7 @@ use crate::routeros::error::CallError;
 use crate::routeros::menu::{self, parse_duration};
 
 /// The oldest handshake of a live session: WireGuard makes a new one every two minutes while there is traffic.
-pub const RECENT: Duration = Duration::from_secs(180);
+pub const RECENT: Duration = Duration::from_mins(3);
 /// Between two looks: short beside a person's patience, long beside a router's work.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// How long one ping may take: RouterOS counts an answer that comes after the interval as lost, and a satellite link

@@ -57,20 +57,18 @@ fn parse_colons(text: &str) -> Option<Duration> {
 /// Writes a duration in RouterOS's compact form, such as `1m33s`; milli- and microseconds only where there are any.
 #[must_use]
 pub fn format_duration(duration: Duration) -> String {
-    let mut secs = duration.as_secs();
-    let mut out = String::new();
-    for (unit, size) in [("w", WEEK), ("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", 1)] {
-        if secs >= size {
-            out.push_str(&format!("{}{unit}", secs / size));
-            secs %= size;
-        }
-    }
-    let micros = duration.subsec_micros();
-    for (unit, n) in [("ms", micros / 1000), ("us", micros % 1000)] {
-        if n > 0 {
-            out.push_str(&format!("{n}{unit}"));
-        }
-    }
+    let (secs, micros) = (duration.as_secs(), duration.subsec_micros());
+    let parts = [
+        (secs / WEEK, "w"),
+        (secs % WEEK / DAY, "d"),
+        (secs % DAY / HOUR, "h"),
+        (secs % HOUR / MINUTE, "m"),
+        (secs % MINUTE, "s"),
+        (u64::from(micros / 1000), "ms"),
+        (u64::from(micros % 1000), "us"),
+    ];
+    let shown: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
+    let out = shown.concat();
     if out.is_empty() { "0s".to_owned() } else { out }
 }
 

@@ -26,6 +26,12 @@ pub enum InvalidPin {
 }
 
 impl CertificatePin {
+    /// Takes a SHA-256 that was computed elsewhere.
+    #[must_use]
+    pub fn from_bytes(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+
     /// Computes the pin of a certificate.
     #[must_use]
     pub fn of(certificate: &[u8]) -> Self {

@@ -215,8 +215,12 @@ impl Device {
             }
             return Ok(());
         }
+        let timed_stay = self.options.faults.contains(&crate::sim::faults::Fault::TimedRowsStay);
         for id in &ids {
-            self.changeable(rules, *id)?;
+            let item = self.changeable(rules, *id)?;
+            if timed_stay && item.is_some_and(|item| item.expires.is_some()) {
+                return Err(Refusal::DynamicItem);
+            }
         }
         for id in ids {
             if let Some(item) = self.table_mut(rules.table).remove(id) {

@@ -82,9 +82,8 @@ impl<'a> Account<'a> {
             ("status", "handshake, traffic and round trip of north's tunnel"),
             ("plan", "what is not as it should be; nothing, now"),
             ("remove", "take the tunnel out of north"),
-            ("provision", "put it in again; its new key is entered at the hub within a second"),
+            ("provision", "put it in again; the demo enters its new key at the hub (a router tries every 5 s)"),
         ] {
-            self.line("");
             self.line(&format!("   # {does}"));
             for line in command_lines(&north.words(command)) {
                 self.line(&line);
@@ -106,7 +105,7 @@ fn command_lines(words: &[String]) -> Vec<String> {
     let program = std::env::current_exe().map_or_else(|_| "sitepeer".to_owned(), |path| path.display().to_string());
     let mut lines = vec![format!("   {}", shell_word(&program))];
     for word in words {
-        let breaks = ["--password-file", "--pin"].contains(&word.as_str());
+        let breaks = ["--password-file", "--site", "--pin"].contains(&word.as_str());
         if let (true, Some(last)) = (breaks, lines.last_mut()) {
             last.push_str(" \\");
             lines.push("      ".to_owned() + word);

@@ -1,7 +1,6 @@
 //! What the demo is played on: a hub end, two simulated routers, and the files a user would have.
 
 use std::cell::Cell;
-use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -18,6 +17,7 @@ use zeroize::Zeroizing;
 use crate::cli::failure::Failure;
 use crate::cli::report::Verdict;
 use crate::domain::{PublicKey, RouterOsVersion, Secret};
+use crate::routeros::tls::CertificatePin;
 use crate::sim::plane::keys::{SecretKey, generate_preshared, generate_private};
 use crate::sim::plane::{HubEnd, HubOptions, HubPeer, HubPeerState, PingSummary};
 use crate::sim::{DeviceState, OperatorRow, SimOptions, SimRouter, SimUser, StateOptions};
@@ -161,7 +161,7 @@ impl Site {
         Ok(Self {
             before: router.state(StateOptions::default()),
             url: format!("apis://admin@{address}"),
-            pin: pin(&fingerprint),
+            pin: CertificatePin::from_bytes(fingerprint).to_string(),
             password: files.path("password"),
             name,
             router,
@@ -180,7 +180,8 @@ impl Site {
         let mut words = vec![command.to_owned(), "--router".to_owned(), self.url.clone()];
         let mut option = |name: &str, value: &Path| words.extend([name.to_owned(), value.display().to_string()]);
         option("--password-file", &self.password);
-        if command != "status" {
+        // The others find the site by its rows.
+        if ["plan", "provision"].contains(&command) {
             option("--site", &self.config);
         }
         words.extend(["--pin".to_owned(), self.pin.clone()]);
@@ -277,14 +278,6 @@ reach = [\"{network}\", \"{other}\"]
     ))
 }
 
-fn pin(fingerprint: &[u8; 32]) -> String {
-    fingerprint.iter().fold("sha256:".to_owned(), |mut text, byte| {
-        // Writing into a String cannot fail.
-        let _infallible = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// What the demo puts on the disk; removed when dropped.
 struct Files {
     folder: TempDir,
@@ -336,10 +329,10 @@ impl Locks {
 
 impl Drop for Locks {
     fn drop(&mut self) {
-        let folder = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
-        let Ok(entries) = fs::read_dir(folder) else { return };
         let ends: Vec<String> = self.0.drain(..).map(Self::name_end).collect();
-        for entry in entries.flatten() {
+        // Another terminal may have other variables than this one: both places are looked at.
+        let folders = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).into_iter().chain([std::env::temp_dir()]);
+        for entry in folders.filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let ours = name.starts_with("sitepeer-") && ends.iter().any(|end| name.ends_with(end));
             if let Some(Err(error)) = ours.then(|| fs::remove_file(entry.path())) {
