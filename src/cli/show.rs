@@ -108,6 +108,9 @@ pub fn refused(refused: Refused, reporter: &Reporter) -> Failure {
     }
 }
 
+/// The way out where the lock's row shows no end.
+const STUCK_LOCK: &str = "wait a minute, then run this again; if it stays so, remove the entry of list sitepeer-lock (/ip/firewall/address-list)";
+
 /// What a run that did not converge means for the exit code.
 pub fn unconverged(error: ConvergeError, reporter: &Reporter) -> anyhow::Error {
     let again = "what was written stays; running the same command again completes it";
@@ -115,7 +118,12 @@ pub fn unconverged(error: ConvergeError, reporter: &Reporter) -> anyhow::Error {
         ConvergeError::Refused(why) => refused(why, reporter),
         ConvergeError::Lock(busy @ (LockError::Busy(_) | LockError::Lost))
         | ConvergeError::Apply(ApplyError::Lock(busy @ (LockError::Busy(_) | LockError::Lost))) => {
-            Failure::new(Verdict::Refused, "busy", busy.to_string()).hint("wait for it to end, then run this again")
+            let hint = match busy {
+                // No reading showed a lock with an end: it was taken just now, or it is none that a run made.
+                LockError::Busy(None) => STUCK_LOCK,
+                _ => "wait for it to end, then run this again",
+            };
+            Failure::new(Verdict::Refused, "busy", busy.to_string()).hint(hint)
         }
         ConvergeError::Changed => {
             Failure::new(Verdict::Pending, "changed", error.to_string()).hint("run this again to see the new plan")

@@ -144,3 +144,15 @@ async fn a_lock_left_by_another_host_blocks_until_it_ends_by_itself() {
     world.router.advance(Duration::from_secs(61));
     world.provision(&world.site()).await.assert_result("converged");
 }
+
+#[tokio::test]
+async fn an_entry_in_the_lock_s_place_that_never_ends_is_named_with_its_list() {
+    let world = World::start().await;
+    let entry = [("list", "sitepeer-lock"), ("address", "192.0.2.1")];
+    world.operator("/ip/firewall/address-list/add", &entry).await;
+    let before = with_ids(&world);
+    let run = world.provision(&world.site()).await;
+    assert_eq!((run.failed(), run.writes()), ((5, "busy"), 0), "{run:?}");
+    assert!(run.result["hint"].as_str().unwrap().contains("remove the entry of list sitepeer-lock"), "{run:?}");
+    assert_same(&before, &with_ids(&world), "after a refusal");
+}
