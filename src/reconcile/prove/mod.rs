@@ -24,7 +24,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// takes 700 ms. *Source:* the manual's Ping page.
 const PING_PATIENCE: Duration = Duration::from_secs(1);
 /// A round trip longer than this is not believed.
-const LONGEST_RTT: Duration = Duration::from_secs(60);
+const LONGEST_RTT: Duration = Duration::from_mins(1);
 
 /// What the proof must show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
