@@ -17,7 +17,7 @@ async fn provision_through(meddler: &Meddler, world: &World) -> Run {
             world.hub.set_peer(site.hub_peer(event["public_key"].as_str().unwrap())).await.unwrap();
         }
     });
-    tokio::time::timeout(Duration::from_secs(60), run).await.expect("a run ends")
+    tokio::time::timeout(Duration::from_mins(1), run).await.expect("a run ends")
 }
 
 /// A field of some menu's rows that a router tells otherwise.
@@ -103,9 +103,8 @@ async fn a_router_that_forgets_every_write_does_not_get_past_the_lock() {
     let before = with_ids(&world);
     let meddler = Meddler::start(
         &world.router,
-        |command| match command[0].ends_with(b"/add") {
-            true => Fate::Answer(vec![said(&["!done", "=ret=*FFFF"])]),
-            false => Fate::Pass,
+        |command| {
+            if command[0].ends_with(b"/add") { Fate::Answer(vec![said(&["!done", "=ret=*FFFF"])]) } else { Fate::Pass }
         },
         |_, said| vec![said],
     )
@@ -154,9 +153,12 @@ async fn a_refusal_in_an_odd_place_ends_the_run_with_the_router_s_words() {
         let world = World::start().await;
         let meddler = Meddler::start(
             &world.router,
-            move |command| match command[0] == path.as_bytes() {
-                true => Fate::Answer(vec![said(&["!trap", "=message=the cat sat on it"]), said(&["!done"])]),
-                false => Fate::Pass,
+            move |command| {
+                if command[0] == path.as_bytes() {
+                    Fate::Answer(vec![said(&["!trap", "=message=the cat sat on it"]), said(&["!done"])])
+                } else {
+                    Fate::Pass
+                }
             },
             |_, said| vec![said],
         )
