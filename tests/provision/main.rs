@@ -15,6 +15,7 @@ mod faults;
 mod hostile;
 mod meddler;
 mod ownership;
+mod process;
 mod refusals;
 mod removal;
 mod run;

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use sitepeer::routeros::codec::{SentenceCodec, Words};
 use sitepeer::sim::SimRouter;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::codec::Framed;
 
 /// A sentence, word by word.
@@ -37,15 +38,17 @@ impl Meddler {
     /// is handed on in its place.
     pub async fn start(
         router: &SimRouter,
-        mut on_command: impl FnMut(&Said) -> Fate + Send + 'static,
-        mut on_reply: impl FnMut(&str, Said) -> Vec<Said> + Send + 'static,
+        on_command: impl FnMut(&Said) -> Fate + Send + 'static,
+        on_reply: impl FnMut(&str, Said) -> Vec<Said> + Send + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, to) = (listener.local_addr().unwrap(), router.api_addr());
+        let (on_command, on_reply) = (Arc::new(Mutex::new(on_command)), Arc::new(Mutex::new(on_reply)));
         let task = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 let router = TcpStream::connect(to).await.unwrap();
-                between(client, router, &mut on_command, &mut on_reply).await;
+                connections.spawn(between(client, router, Arc::clone(&on_command), Arc::clone(&on_reply)));
             }
         });
         Self { address, task }
@@ -60,8 +63,8 @@ impl Meddler {
 async fn between(
     client: TcpStream,
     router: TcpStream,
-    on_command: &mut impl FnMut(&Said) -> Fate,
-    on_reply: &mut impl FnMut(&str, Said) -> Vec<Said>,
+    on_command: Arc<Mutex<impl FnMut(&Said) -> Fate>>,
+    on_reply: Arc<Mutex<impl FnMut(&str, Said) -> Vec<Said>>>,
 ) {
     let mut client = Framed::new(client, SentenceCodec::default());
     let mut router = Framed::new(router, SentenceCodec::default());
@@ -73,7 +76,8 @@ async fn between(
                 let said: Said = command.words().map(<[u8]>::to_vec).collect();
                 let tag = command.tag().unwrap_or_default().to_vec();
                 paths.insert(tag.clone(), String::from_utf8_lossy(command.first()).into_owned());
-                match on_command(&said) {
+                let fate = (on_command.lock().unwrap())(&said);
+                match fate {
                     Fate::Pass => if router.send(words(&said)).await.is_err() { return },
                     Fate::Answer(answers) => for mut answer in answers {
                         answer.insert(1, [b".tag=".as_slice(), &tag].concat());
@@ -84,7 +88,8 @@ async fn between(
             reply = router.next() => {
                 let Some(Ok(reply)) = reply else { return };
                 let path = paths.get(reply.tag().unwrap_or_default()).cloned().unwrap_or_default();
-                for said in on_reply(&path, reply.words().map(<[u8]>::to_vec).collect()) {
+                let handed_on = (on_reply.lock().unwrap())(&path, reply.words().map(<[u8]>::to_vec).collect());
+                for said in handed_on {
                     if client.send(words(&said)).await.is_err() { return }
                 }
             }
