@@ -52,7 +52,7 @@ fn signal(child: &Child, name: &str) {
 }
 
 /// Starts a run that stops at its n-th write, which is never answered; `then` ends it there.
-async fn stopped_at_write(bench: &Bench, n: usize, then: fn(&mut Child)) -> (Option<i32>, String) {
+async fn stopped_at_write(bench: &Bench, n: usize, then: impl FnOnce(&mut Child)) -> (Option<i32>, String) {
     let (reached, mut at_write) = tokio::sync::mpsc::channel(1);
     let mut writes = 0;
     let meddler = Meddler::start(
@@ -77,20 +77,17 @@ async fn stopped_at_write(bench: &Bench, n: usize, then: fn(&mut Child)) -> (Opt
     (output.status.code(), String::from_utf8(output.stdout).unwrap())
 }
 
-/// How a run is ended, its exit code then, and what its last line says.
-type Ending = (fn(&mut Child), Option<i32>, &'static str);
-
 #[tokio::test]
 async fn a_run_ended_by_a_signal_between_two_writes_is_completed_by_the_next() {
     let undisturbed = Bench::start().await;
     assert_eq!(undisturbed.provision().await.0, Some(3), "in place; nobody entered the key at the hub");
     let wanted = shape(&undisturbed.world);
-    let signals: [Ending; 3] = [
-        (|child| signal(child, "-INT"), Some(130), "\"result\":\"interrupted\""),
-        (|child| signal(child, "-TERM"), Some(143), "\"result\":\"terminated\""),
-        (|child| signal(child, "-KILL"), None, ""),
-    ];
-    for (then, code, words) in signals {
+    for (name, code, words) in [
+        ("-INT", Some(130), "\"result\":\"interrupted\""),
+        ("-TERM", Some(143), "\"result\":\"terminated\""),
+        ("-KILL", None, ""),
+    ] {
+        let then = |child: &mut Child| signal(child, name);
         for n in [1, 7, 14] {
             let bench = Bench::start().await;
             let (ended, stdout) = stopped_at_write(&bench, n, then).await;
@@ -142,7 +139,7 @@ async fn a_lock_left_by_a_killed_run_is_taken_over_by_the_next_on_this_host_at_o
 
 fn locks(folder: &Path) -> Vec<String> {
     let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| name.contains(".lock")).collect()
+    names.filter(|name| name.starts_with("sitepeer-") && name.contains(".lock")).collect()
 }
 
 #[tokio::test]
@@ -212,4 +209,6 @@ async fn path_locale_and_folders_that_are_not_there_change_nothing() {
         bench.world.remove(sitepeer::cli::args::Subject::Only).await.assert_result("removed");
         assert_same(&before, &with_ids(&bench.world), &format!("{variables:?}"));
     }
+    // A folder for run-time files that is none is no reason to use this one.
+    assert_eq!(locks(Path::new(".")), [""; 0]);
 }

@@ -78,7 +78,9 @@ impl LocalLock {
 }
 
 fn path(router: &str) -> PathBuf {
-    let folder = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    // One that is not absolute is to be taken for none, by its specification.
+    let run_time = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let folder = run_time.unwrap_or_else(std::env::temp_dir);
     let safe: String = router.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(80).collect();
     folder.join(format!("sitepeer-{safe}.lock"))
 }
