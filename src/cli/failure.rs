@@ -185,13 +185,18 @@ fn connect_failure(error: &ConnectError) -> Failure {
 
 /// A call that a command could not do without.
 fn call_failure(error: &CallError) -> Failure {
-    let (verdict, code) = match error {
-        CallError::Refused(_) => (Verdict::Rejected, "router-refused"),
-        CallError::Deadline { .. } => (Verdict::Unreachable, "no-answer"),
-        CallError::Garbage { .. } => (Verdict::Unreachable, "garbage"),
-        _ => (Verdict::Unreachable, "connection-lost"),
+    // The session stood, so the port and the protocol are right: the client's own hints are for those.
+    let again = "run the same command again: what was written stays, and is completed";
+    let (verdict, code, hint) = match error {
+        CallError::Refused(_) => (Verdict::Rejected, "router-refused", error.hint()),
+        CallError::Deadline { .. } => (Verdict::Unreachable, "no-answer", Some(again.to_owned())),
+        CallError::Garbage { .. } => {
+            let hint = format!("something on the way changes the bytes, or the router is at fault; {again}");
+            (Verdict::Unreachable, "garbage", Some(hint))
+        }
+        _ => (Verdict::Unreachable, "connection-lost", Some(again.to_owned())),
     };
-    Failure::of(verdict, code, error, None)
+    Failure::of(verdict, code, error, hint)
 }
 
 #[cfg(test)]

@@ -58,13 +58,13 @@ fn done(site: &Site) -> String {
 fn row(op: &Op, show_secrets: bool) -> Option<ScriptCommand> {
     let Change::Add { fields, comment, .. } = &op.change else { return None };
     let args = fields.iter().filter_map(|(name, value)| match value {
-        Value::Plain(text) => Some(((*name).to_owned(), ScriptValue::Text(text.clone()))),
+        Value::Plain(_) | Value::Bytes(_) => Some(((*name).to_owned(), ScriptValue::Text(value.to_string()))),
         Value::Secret(secret) if show_secrets => Some(((*name).to_owned(), ScriptValue::Secret(secret.clone()))),
         Value::Secret(_) => None,
     });
     let mut args: Vec<(String, ScriptValue)> = args.collect();
     args.push(("comment".to_owned(), ScriptValue::Text(comment.clone())));
-    let chain = fields.iter().find(|(name, _)| *name == "chain").map(|(_, value)| value.expose().to_owned());
+    let chain = fields.iter().find(|(name, _)| *name == "chain").map(|(_, value)| value.to_string());
     // Before whatever stands in the chain: nobody looked which of its rules drop.
     let place_before = chain.filter(|_| op.menu.ordered).map(|chain| PlaceBefore {
         matching: vec![("chain".to_owned(), chain), ("dynamic".to_owned(), "no".to_owned())],

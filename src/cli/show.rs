@@ -49,7 +49,7 @@ pub fn change(op: &Op) -> Change {
     let field = |key: &str, from: Option<&String>, to: Option<&Value>| FieldChange {
         key: key.to_owned(),
         from: from.cloned(),
-        to: to.and_then(|value| if let Value::Plain(text) = value { Some(text.clone()) } else { None }),
+        to: to.filter(|value| !matches!(value, Value::Secret(_))).map(ToString::to_string),
         secret: matches!(to, Some(Value::Secret(_))),
     };
     let (action, fields) = match &op.change {

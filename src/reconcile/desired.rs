@@ -51,6 +51,8 @@ const DEFAULT_MTU: u16 = 1420;
 pub enum Value {
     /// Shown in plans.
     Plain(String),
+    /// What people wrote, in whatever encoding: shown lossily, written as it is.
+    Bytes(Vec<u8>),
     /// Never shown.
     Secret(Secret),
 }
@@ -58,10 +60,11 @@ pub enum Value {
 impl Value {
     /// Returns the bytes to send.
     #[must_use]
-    pub fn expose(&self) -> &str {
+    pub fn as_bytes(&self) -> &[u8] {
         match self {
-            Self::Plain(text) => text,
-            Self::Secret(secret) => secret.expose(),
+            Self::Plain(text) => text.as_bytes(),
+            Self::Bytes(bytes) => bytes,
+            Self::Secret(secret) => secret.expose().as_bytes(),
         }
     }
 }

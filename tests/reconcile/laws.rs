@@ -209,6 +209,32 @@ fn what_people_wrote_behind_a_marker_is_kept() {
     assert!(decided(&site(), &router).unwrap().plan.is_empty());
 }
 
+#[test]
+fn what_people_wrote_survives_our_notes_byte_for_byte() {
+    let mut router = Router::defconf();
+    converge(&site(), &mut router);
+    for (path, theirs) in
+        [("/interface/wireguard/peers", b" caf\xe9: ask Ana".as_slice()), ("/ip/address", b"  caf\xe9".as_slice())]
+    {
+        for (name, value) in router.tables.get_mut(path).unwrap().iter_mut().flatten() {
+            if name == "comment" && value.starts_with(b"sitepeer:") {
+                value.extend_from_slice(theirs);
+            }
+        }
+    }
+    let mut other = site();
+    other.tunnel.probe = vec!["10.99.0.7".parse().unwrap()];
+    other.tunnel.addresses = vec!["10.99.0.2/16".parse().unwrap()];
+    converge(&other, &mut router);
+    let comments = |path: &str| -> Vec<Vec<u8>> {
+        let fields = router.tables[path].iter().flatten().filter(|(name, _)| name == "comment");
+        fields.map(|(_, value)| value.clone()).collect()
+    };
+    let peer = comments("/interface/wireguard/peers").concat();
+    assert!(peer.starts_with(b"sitepeer:k3f9q2:hub probe=10.99.0.7 psk=") && peer.ends_with(b" caf\xe9: ask Ana"));
+    assert_eq!(comments("/ip/address"), [b"sitepeer:k3f9q2:addr:10.99.0.2/16  caf\xe9".to_vec()]);
+}
+
 fn subnets(pool: &'static [&'static str]) -> impl Strategy<Value = SubnetSet> {
     proptest::sample::subsequence(pool.to_vec(), 0..=pool.len()).prop_map(|nets| set(&nets))
 }

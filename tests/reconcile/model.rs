@@ -135,7 +135,7 @@ impl Router {
         let path = op.menu.path;
         match &op.change {
             Change::Add { fields, comment, before } => {
-                let mut row: Fields = fields.iter().map(|(n, v)| ((*n).to_owned(), v.expose().into())).collect();
+                let mut row: Fields = fields.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().into())).collect();
                 row.push(("comment".into(), comment.clone().into_bytes()));
                 if op.menu == &menu::WIREGUARD {
                     row.push(("public-key".into(), b"cm91dGVy".to_vec()));
@@ -146,7 +146,7 @@ impl Router {
                 let row = self.row(path, id);
                 for field in fields {
                     row.retain(|(name, _)| name != field.name);
-                    row.push((field.name.to_owned(), field.to.expose().into()));
+                    row.push((field.name.to_owned(), field.to.as_bytes().into()));
                 }
             }
             Change::Unset { id, field, .. } => self.row(path, id).retain(|(name, _)| name != field),

@@ -80,7 +80,7 @@ pub async fn apply(
 fn command(op: &Op) -> Command {
     let verb = |verb: &str| Command::new(&format!("{}/{verb}", op.menu.path));
     let with = |command: Command, name: &str, value: &Value| match value {
-        Value::Plain(text) => command.attr(name, text),
+        Value::Plain(_) | Value::Bytes(_) => command.attr(name, value.as_bytes()),
         Value::Secret(secret) => command.secret(name, secret.expose()),
     };
     match &op.change {

@@ -14,7 +14,7 @@ pub fn diff(basis: Basis<'_>, desired: &[DesiredRow], observed: &Observed, own: 
     let mut plan = Plan::default();
     let wanted_interface =
         desired.iter().find(|row| row.marker.role == Role::Interface).and_then(|row| row.wants("name"));
-    let rename = Rename { from: interface_name(own), to: wanted_interface.map(|name| name.expose().as_bytes()) };
+    let rename = Rename { from: interface_name(own), to: wanted_interface.map(Value::as_bytes) };
     let is_wanted = |row: &OwnRow<'_>| desired.iter().any(|d| d.marker == row.marker && d.menu == row.menu);
     let mut stale: Vec<&OwnRow<'_>> = own.iter().filter(|row| !is_wanted(row)).collect();
     for wanted in desired {
@@ -44,8 +44,7 @@ pub fn removal(row: &OwnRow<'_>, reason: &str) -> Op {
 fn addition(basis: Basis<'_>, wanted: &DesiredRow) -> Op {
     let fields = wanted.fields.iter().filter_map(|(name, value)| {
         let field = wanted.menu.field(name)?;
-        let is_default =
-            field.default.is_some() && field.canonical(Some(value.expose().as_bytes())) == field.canonical(None);
+        let is_default = field.default.is_some() && field.canonical(Some(value.as_bytes())) == field.canonical(None);
         if is_default { None } else { Some((field.name_on(basis.version)?, value.clone())) }
     });
     Op {
@@ -79,7 +78,7 @@ fn compare(basis: Basis<'_>, wanted: &DesiredRow, entry: &Entry, rename: Rename<
         let differs = if field.access == Access::Secret {
             secret_differs(basis, wanted, field, value, entry)
         } else {
-            let (have, want) = (field.canonical(entry.value(field)), field.canonical(Some(value.expose().as_bytes())));
+            let (have, want) = (field.canonical(entry.value(field)), field.canonical(Some(value.as_bytes())));
             Some(have != want && !rename.covers(field, &have, &want))
         };
         match differs {
@@ -112,16 +111,15 @@ fn compare(basis: Basis<'_>, wanted: &DesiredRow, entry: &Entry, rename: Rename<
 
 /// Whether a secret differs; `None` if that cannot be known.
 fn secret_differs(basis: Basis<'_>, wanted: &DesiredRow, field: &Field, value: &Value, entry: &Entry) -> Option<bool> {
-    let want = value.expose().as_bytes();
+    let want = value.as_bytes();
     // A mask in place of the value tells nothing.
     if let Some(have) = entry.value(field).filter(|have| have.is_empty() || have.iter().any(|b| *b != b'*')) {
         return Some(have != want);
     }
-    let comment = entry.text("comment").unwrap_or_default();
-    let noted = note(&comment, PSK_NOTE);
+    let noted = note(entry.get("comment").unwrap_or_default(), PSK_NOTE);
     let wanted_note = wanted.notes.iter().find(|note| note.name == PSK_NOTE).and_then(|note| note.value.as_deref());
     match (noted, wanted_note) {
-        (Some(noted), wanted_note) => Some(Some(noted) != wanted_note),
+        (Some(noted), wanted_note) => Some(Some(noted) != wanted_note.map(str::as_bytes)),
         (None, None) => Some(false),
         (None, Some(_)) if basis.may_read_secrets == Some(true) => Some(true),
         (None, Some(_)) => None,
@@ -170,7 +168,7 @@ fn readdress(wanted: &DesiredRow, row: &OwnRow<'_>) -> Op {
     let mut fields: Vec<FieldChange> =
         wanted.wants("address").map(|to| change("address", to.clone())).into_iter().collect();
     fields.extend(wanted.wants("network").map(|to| change("network", to.clone())));
-    fields.push(change("comment", Value::Plain(remarked(&wanted.marker, row.entry))));
+    fields.push(change("comment", Value::Bytes(remarked(&wanted.marker, row.entry))));
     Op {
         menu: wanted.menu,
         marker: wanted.marker.clone(),

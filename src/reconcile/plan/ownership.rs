@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::{Marker, Role, SiteId};
-use crate::reconcile::desired::DesiredRow;
+use crate::reconcile::desired::{DesiredRow, Value};
 use crate::reconcile::entry::Entry;
 use crate::reconcile::observe::Observed;
 use crate::routeros::menu::{self, Menu};
@@ -133,7 +133,7 @@ fn doubt(row: &OwnRow<'_>, desired: &[DesiredRow], interface: Option<&[u8]>, obs
         }
     }
     for field in wanted.map_or(&[][..], |wanted| wanted.identity) {
-        let value = wanted.and_then(|w| w.wants(field)).map(|v| v.expose().as_bytes());
+        let value = wanted.and_then(|w| w.wants(field)).map(Value::as_bytes);
         let meant = row.menu.field(field).map(|f| f.canonical(value));
         let have = row.entry.canonical(row.menu, field);
         // Our interface by its old name, or what RouterOS shows once that is gone: drift, to be put back.

@@ -2,7 +2,7 @@
 
 use super::{Finding, is_own, refuse, warn};
 use crate::domain::{Role, Site};
-use crate::reconcile::desired::DesiredRow;
+use crate::reconcile::desired::{DesiredRow, Value};
 use crate::reconcile::entry::Entry;
 use crate::reconcile::names::Names;
 use crate::reconcile::observe::Observed;
@@ -69,7 +69,7 @@ pub(super) fn unmarked(desired: &[DesiredRow], observed: &Observed, own: &[OwnRo
             !row.is_true("dynamic")
                 && row.marker().is_none()
                 && fields.iter().all(|name| {
-                    let meant = wanted.wants(name).map(|value| value.expose().as_bytes());
+                    let meant = wanted.wants(name).map(Value::as_bytes);
                     wanted
                         .menu
                         .field(name)
