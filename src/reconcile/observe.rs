@@ -4,7 +4,7 @@
 //! kept. A print that does not end with `!done` is an error, never a short list. Nothing here writes.
 
 use std::collections::{BTreeMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use ipnet::IpNet;
@@ -123,8 +123,6 @@ impl Interest {
 #[derive(Clone, Debug)]
 pub struct Observed {
     tables: BTreeMap<&'static str, Table>,
-    /// When the reading began; ages the router reported count from here.
-    pub at: Instant,
 }
 
 /// What came of one menu's print.
@@ -150,7 +148,7 @@ impl Observed {
     /// Makes an observation of given rows, for tests and for planning without a router.
     pub fn new(tables: impl IntoIterator<Item = (&'static Menu, Vec<Entry>)>) -> Self {
         let tables = tables.into_iter().map(|(menu, rows)| (menu.path, Table::Rows(rows))).collect();
-        Self { tables, at: Instant::now() }
+        Self { tables }
     }
 
     /// Returns a menu's rows in the router's order; none if the menu is missing or closed.
@@ -231,7 +229,6 @@ impl Observed {
 /// # Cancel safety
 /// Dropping the future cancels its prints on the router; nothing was written.
 pub async fn observe(client: &Client, interest: &Interest) -> Result<Observed, ReadError> {
-    let at = Instant::now();
     let required = REQUIRED.into_iter().map(|menu| (menu, false));
     let optional = OPTIONAL.into_iter().map(|menu| (menu, true));
     let reads = try_join_all(required.chain(optional).map(|(menu, optional)| read(client, menu, optional, interest)));
@@ -243,7 +240,7 @@ pub async fn observe(client: &Client, interest: &Interest) -> Result<Observed, R
             add_secret(peer, &secrets);
         }
     }
-    Ok(Observed { tables, at })
+    Ok(Observed { tables })
 }
 
 async fn read(
