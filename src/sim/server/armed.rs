@@ -56,39 +56,37 @@ impl Armory {
 
     /// Counts a sentence and says what becomes of it.
     pub(super) fn sentence(&mut self) -> Fate {
-        let mut fate = Fate::Execute;
-        for armed in self.0.iter_mut().filter(|armed| !armed.fired) {
-            let (at, then) = match armed.fault {
-                Fault::CloseAfter(n) => (n, Fate::CloseAfter),
-                Fault::CloseBefore(n) => (n, Fate::CloseBefore),
-                Fault::HugeLength(n) => (n, Fate::HugeLength),
-                Fault::Garbage(n) => (n, Fate::Garbage),
-                _ => continue,
-            };
-            armed.seen += 1;
-            if armed.seen == at {
-                armed.fired = true;
-                fate = then;
-            }
-        }
-        fate
+        let struck = self.count(|fault| match fault {
+            Fault::CloseAfter(n) => Some((n, Fate::CloseAfter)),
+            Fault::CloseBefore(n) => Some((n, Fate::CloseBefore)),
+            Fault::HugeLength(n) => Some((n, Fate::HugeLength)),
+            Fault::Garbage(n) => Some((n, Fate::Garbage)),
+            _ => None,
+        });
+        struck.unwrap_or(Fate::Execute)
     }
 
     /// Counts a writing command and says what becomes of it.
     pub(super) fn write(&mut self) -> WriteFate {
-        let mut fate = WriteFate::Execute;
+        let struck = self.count(|fault| match fault {
+            Fault::TrapOnWrite(n) => Some((n, WriteFate::Trap)),
+            Fault::RebootOnWrite(n) => Some((n, WriteFate::Reboot)),
+            _ => None,
+        });
+        struck.unwrap_or(WriteFate::Execute)
+    }
+
+    /// Counts for the faults that wait for a number, and returns what the last one that strikes now does.
+    fn count<F>(&mut self, waits_for: impl Fn(Fault) -> Option<(u64, F)>) -> Option<F> {
+        let mut struck = None;
         for armed in self.0.iter_mut().filter(|armed| !armed.fired) {
-            let (at, then) = match armed.fault {
-                Fault::TrapOnWrite(n) => (n, WriteFate::Trap),
-                Fault::RebootOnWrite(n) => (n, WriteFate::Reboot),
-                _ => continue,
-            };
+            let Some((at, then)) = waits_for(armed.fault) else { continue };
             armed.seen += 1;
             if armed.seen == at {
                 armed.fired = true;
-                fate = then;
+                struck = Some(then);
             }
         }
-        fate
+        struck
     }
 }
