@@ -9,18 +9,35 @@
 //! | [`render`] | quoting and templates of files that others read | `domain` |
 //! | [`routeros`] | the RouterOS API: bytes, sentences, calls, menus' tables | `domain` |
 //! | [`reconcile`] | desired, observe, plan, apply, prove | `domain`, `render`, `routeros` |
-//! | `sim` (feature `sim`) | a simulated RouterOS device with a real tunnel | `domain`, `routeros` |
+//! | [`api`] | what hub, gateway, agent and command line say to each other: JSON shapes, problem codes | `domain` |
+//! | [`uplink`] | the client of the hub's HTTP API | `domain`, `api` |
+//! | `wireguard` (feature `wireguard`) | WireGuard in this process, and its keys | `domain` |
+//! | `sim` (feature `sim`) | a simulated RouterOS device with a real tunnel | `domain`, `routeros`, `wireguard` |
+//! | `hub` (feature `hub`) | control plane: HTTP API, store, enrolment | `domain`, `api`, `render` |
+//! | `gateway` (feature `gateway`) | data plane of the instances in a region | `domain`, `api`, `uplink`, `wireguard` |
 //! | [`cli`] | the commands; the only one that prints | all |
 //!
 //! A site config travels `config::load` → [`domain::Site`] → `reconcile::desired` → rows → `reconcile::plan` against the
 //! rows that `reconcile::observe` read → `reconcile::apply` → the same reading again, which must leave the plan empty →
 //! `reconcile::prove`. Only `reconcile::apply` and `routeros::login` change anything on a router.
+//!
+//! With a hub, the site config is an [`api::AgentDesired`] that [`uplink`] fetched; the router's public key goes back the same way.
+//! The hub tells gateways what to serve ([`api::GatewayDesired`]), gateways tell it what they did and what they see; the hub never
+//! uses `routeros`, and no private key ever travels.
 
+pub mod api;
 pub mod cli;
 pub mod config;
 pub mod domain;
+#[cfg(feature = "gateway")]
+pub mod gateway;
+#[cfg(feature = "hub")]
+pub mod hub;
 pub mod reconcile;
 pub mod render;
 pub mod routeros;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod uplink;
+#[cfg(feature = "wireguard")]
+pub mod wireguard;

@@ -10,6 +10,7 @@ mod name;
 mod secret;
 mod site;
 mod subnet;
+mod text;
 mod version;
 
 pub use endpoint::{Endpoint, Host, InvalidEndpoint};

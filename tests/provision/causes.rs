@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sitepeer::sim::plane::keys;
+use sitepeer::wireguard::keys;
 
 use crate::run::Run;
 use crate::site::SiteText;

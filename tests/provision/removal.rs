@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sitepeer::cli::args::Subject;
-use sitepeer::sim::plane::keys;
+use sitepeer::wireguard::keys;
 
 use crate::site::SiteText;
 use crate::world::{World, assert_same};

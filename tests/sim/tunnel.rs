@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sitepeer::sim::plane::keys::generate_private;
 use sitepeer::sim::plane::{HubEnd, HubOptions, HubPeer};
 use sitepeer::sim::{Fault, SimRouter};
+use sitepeer::wireguard::keys::generate_private;
 use tokio::time::Instant;
 
 use crate::talk::{Fields, Talk, start};

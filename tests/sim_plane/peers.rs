@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use sitepeer::sim::plane::{PlaneOptions, keys};
+use sitepeer::sim::plane::PlaneOptions;
+use sitepeer::wireguard::keys;
 
 use crate::world::{HOST_A, HOST_B, World, ip, nets};
 

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use sitepeer::sim::plane::{PingStatus, Plane, PlaneConfig, PlaneError, PlaneOptions, WgInterface, keys};
+use sitepeer::sim::plane::{PingStatus, Plane, PlaneConfig, PlaneError, PlaneOptions, WgInterface};
+use sitepeer::wireguard::keys;
 use tokio::net::UdpSocket;
 
 use crate::world::{HOST_A, HOST_B, World, ip};

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use sitepeer::sim::plane::keys::{self, SecretKey};
 use sitepeer::sim::plane::{
     Applied, HubEnd, HubOptions, HubPeer, Lan, Lists, PeerState, Plane, PlaneConfig, PlaneOptions, PlaneRoute, Rule,
     WgInterface, WgPeer,
 };
+use sitepeer::wireguard::keys::{self, SecretKey};
 
 /// How long a condition may take before a test fails.
 const DEADLINE: Duration = Duration::from_secs(20);

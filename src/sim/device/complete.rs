@@ -7,8 +7,8 @@ use super::refusal::Refusal;
 use super::rows::Fields;
 use super::rules::{Rules, Target};
 use super::{Device, Request, Viewer};
-use crate::sim::plane::keys::generate_private;
 use crate::sim::schema::BadValue;
+use crate::wireguard::keys::generate_private;
 
 /// The port MikroTik's documentation uses. *Source*: manual, WireGuard. Which one is chosen when it is taken is not known.
 const FIRST_LISTEN_PORT: u16 = 13_231;

@@ -9,8 +9,8 @@ use ipnet::IpNet;
 use super::Device;
 use super::rows::{Fields, Item, Origin, show_id};
 use super::rules::{Rules, Target, target_of, type_of};
-use crate::sim::plane::keys::SecretKey;
 use crate::sim::schema::{Type, print_duration};
+use crate::wireguard::keys::SecretKey;
 
 /// A row that RouterOS makes itself: its table, what it stands for, its fields.
 type Wanted = (&'static str, String, Fields);

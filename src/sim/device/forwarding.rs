@@ -9,9 +9,9 @@ use ipnet::{IpNet, Ipv4Subnets};
 
 use super::Device;
 use super::rows::{Fields, Item};
-use crate::sim::plane::keys::SecretKey;
 use crate::sim::plane::{Lists, PlaneConfig, PlaneRoute, Rule, WgInterface, WgPeer};
 use crate::sim::schema::parse_duration;
+use crate::wireguard::keys::SecretKey;
 
 /// A peer whose session was dropped gets another number at the plane: the count stands above the row's id.
 const RESETS_SHIFT: u32 = 32;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::firewall::Rule;
-use super::keys::SecretKey;
+use crate::wireguard::keys::SecretKey;
 
 /// The state of a device's rows, made anew after every change; the plane applies the difference.
 #[derive(Debug, Clone, Default)]

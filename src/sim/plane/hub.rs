@@ -13,8 +13,8 @@ use tokio::sync::Mutex;
 
 use super::config::{PlaneConfig, PlaneOptions, PlaneRoute, WgInterface, WgPeer};
 use super::firewall::{Action, Matcher, Rule};
-use super::keys::SecretKey;
 use super::{Plane, PlaneError};
+use crate::wireguard::keys::SecretKey;
 
 /// The name of the hub's only interface.
 const INTERFACE: &str = "hub";

@@ -17,7 +17,6 @@
 mod config;
 mod firewall;
 mod hub;
-pub mod keys;
 mod lan;
 mod owner;
 mod packet;

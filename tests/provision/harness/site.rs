@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
 use sitepeer::config;
 use sitepeer::domain::Site;
-use sitepeer::sim::plane::keys::SecretKey;
 use sitepeer::sim::plane::{HubEnd, HubPeer};
+use sitepeer::wireguard::keys::SecretKey;
 
 /// The parts of a site config that tests change.
 #[derive(Clone, Debug)]

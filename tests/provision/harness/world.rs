@@ -7,8 +7,9 @@ use std::time::Duration;
 use sitepeer::cli::args::{self, Subject};
 use sitepeer::domain::Secret;
 use sitepeer::routeros::target::Access;
-use sitepeer::sim::plane::{HubEnd, HubOptions, keys};
+use sitepeer::sim::plane::{HubEnd, HubOptions};
 use sitepeer::sim::{DeviceState, Fault, SimOptions, SimRouter, SimUser, StateOptions};
+use sitepeer::wireguard::keys;
 
 use crate::run::{self, Run, access, provision_of};
 use crate::site::SiteText;

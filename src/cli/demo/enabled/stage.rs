@@ -18,9 +18,9 @@ use crate::cli::failure::Failure;
 use crate::cli::report::Verdict;
 use crate::domain::{PublicKey, RouterOsVersion, Secret};
 use crate::routeros::tls::CertificatePin;
-use crate::sim::plane::keys::{SecretKey, generate_preshared, generate_private};
 use crate::sim::plane::{HubEnd, HubOptions, HubPeer, HubPeerState, PingSummary};
 use crate::sim::{DeviceState, OperatorRow, SimOptions, SimRouter, SimUser, StateOptions};
+use crate::wireguard::keys::{SecretKey, generate_preshared, generate_private};
 
 /// The hub's address in the tunnel, which answers the proof.
 pub(super) const HUB_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);

@@ -1,4 +1,4 @@
-//! WireGuard keys of the simulated devices: made here, never written anywhere.
+//! WireGuard keys that are made on this machine.
 
 use std::fmt;
 
@@ -23,7 +23,7 @@ impl SecretKey {
         PublicKey::from(&self.to_static()).to_bytes()
     }
 
-    pub(super) fn to_static(&self) -> StaticSecret {
+    pub(crate) fn to_static(&self) -> StaticSecret {
         StaticSecret::from(*self.0)
     }
 }

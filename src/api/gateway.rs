@@ -1,0 +1,257 @@
+//! What hub and gateway say to each other.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::peer::optional_secret;
+use super::{GatewayId, InstanceId, PeerId, PeerKind, Policy};
+use crate::domain::{Endpoint, Host, PublicKey, Secret, SubnetSet};
+
+/// How a gateway makes tunnels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "hub", derive(utoipa::ToSchema))]
+pub enum Backend {
+    /// The kernel's WireGuard.
+    Kernel,
+    /// Embedded WireGuard with TUN devices.
+    Userspace,
+    /// Embedded WireGuard and forwarding in the process: no root, no TUN, no way out to the internet.
+    Rootless,
+}
+
+/// A gateway that comes up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "hub", derive(utoipa::ToSchema))]
+pub struct GatewayHello {
+    /// For people; unique.
+    pub name: String,
+    /// The region it serves.
+    pub region: String,
+    /// Where peers reach it from outside: an address or a DNS name.
+    pub public_host: String,
+    /// How it makes tunnels.
+    pub backend: Backend,
+    /// Its version.
+    pub version: String,
+}
+
+/// What a gateway is told when it comes up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "hub", derive(utoipa::ToSchema))]
+pub struct GatewayWelcome {
+    /// Its id.
+    pub id: GatewayId,
+    /// How often it is to report, in seconds.
+    pub report_secs: u32,
+}
+
+/// A gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "hub", derive(utoipa::ToSchema))]
+pub struct Gateway {
+    /// Never changes.
+    pub id: GatewayId,
+    /// For people; unique.
+    pub name: String,
+    /// The region it serves.
+    pub region: String,
+    /// Where peers reach it.
+    pub public_host: String,
+    /// How it makes tunnels.
+    pub backend: Backend,
+    /// Its version.
+    pub version: String,
+    /// Instances it serves.
+    pub instances: u64,
+    /// When it was last heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_at: Option<i64>,
+    /// The revision that is wanted.
+    pub revision: i64,
+    /// The revision that it has.
+    pub applied_revision: i64,
+}
+
+impl Gateway {
+    /// Reads the host where peers reach it.
+    ///
+    /// # Errors
+    /// [`crate::domain::InvalidEndpoint`] if it is neither address nor name.
+    pub fn host(&self) -> Result<Host, crate::domain::InvalidEndpoint> {
+        self.public_host.parse()
+    }
+}
+
+/// What changed for a gateway after a revision: everything, if it asked from 0.
+///
+/// Large changes come in parts: as long as `more` is set, ask again at once from `revision`. A gateway that began at 0 has
+/// everything when `more` is not set, and drops what it was not told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "hub", derive(utoipa::ToSchema))]
+pub struct GatewayDesired {
+    /// What this brings the gateway to. Less than what it asked from: begin again at 0 (the hub was restored from a backup).
+    pub revision: i64,
+    /// The hub no longer knows what was removed since then: begin again at 0.
+    #[serde(default)]
+    pub restart: bool,
+    /// There is more behind `revision`.
+    #[serde(default)]
+    pub more: bool,
+    /// Instances that are new or changed.
+    #[serde(default)]
+    pub instances: Vec<GatewayInstance>,
+    /// Peers that are new or changed. Disabled ones and such without a key are among `removed_peers`.
+    #[serde(default)]
+    pub peers: Vec<GatewayPeer>,
+    /// Instances to take down, with peers, interface, namespace, rules and keys.
+    #[serde(default)]
+    pub removed_instances: Vec<InstanceId>,
+    /// Peers to take out.
+    #[serde(default)]
+    pub removed_peers: Vec<RemovedPeer>,
+}
+
+/// A peer that is not to be served any more.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "hub", derive(utoipa::ToSchema))]
+pub struct RemovedPeer {
+    /// Its instance.
+    pub instance: InstanceId,
+    /// The peer.
+    pub peer: PeerId,
+}
+
+/// An instance as its gateway has to serve it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "hub", derive(utoipa::ToSchema))]
+pub struct GatewayInstance {
+    /// Never changes.
+    pub id: InstanceId,
+    /// For people and logs.
+    pub name: String,
+    /// Switched off: the interface goes down, keys and everything else stay.
+    pub suspended: bool,
+    /// The gateway's addresses in the tunnel, with the length of the tunnel's networks.
+    #[cfg_attr(feature = "hub", schema(value_type = Vec<String>))]
+    pub addresses: Vec<IpNet>,
+    /// UDP port outside.
+    pub listen_port: u16,
+    /// Prefixes that lie beyond the gateway itself: what peers may reach through its host, beside each other.
+    #[cfg_attr(feature = "hub", schema(value_type = Vec<String>))]
+    pub pushed_routes: SubnetSet,
+    /// Who may reach whom.
+    pub policy: Policy,
+    /// Grows with every change, and with `retry`.
+    pub revision: i64,
+}
+
+/// A peer as its gateway has to serve it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "hub", derive(utoipa::ToSchema))]
+pub struct GatewayPeer {
+    /// Never changes.
+    pub id: PeerId,
+    /// Its instance.
+    pub instance: InstanceId,
+    /// What it is: decides the rules.
+    pub kind: PeerKind,
+    /// Its key.
+    #[cfg_attr(feature = "hub", schema(value_type = String))]
+    pub public_key: PublicKey,
+    /// Its preshared key.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_secret")]
+    #[cfg_attr(feature = "hub", schema(value_type = Option<String>))]
+    pub preshared_key: Option<Secret>,
+    /// Its addresses in the tunnel.
+    #[cfg_attr(feature = "hub", schema(value_type = Vec<String>))]
+    pub addresses: Vec<IpAddr>,
+    /// Its subnets.
+    #[cfg_attr(feature = "hub", schema(value_type = Vec<String>))]
+    pub subnets: SubnetSet,
+    /// Its whole traffic goes out through the gateway, masqueraded.
+    pub route_all: bool,
+    /// Where to call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "hub", schema(value_type = Option<String>))]
+    pub endpoint: Option<Endpoint>,
+    /// Seconds; 0 is none.
+    pub keepalive_secs: u16,
+    /// Grows with every change.
+    pub revision: i64,
+}
+
+/// What a gateway did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "hub", derive(utoipa::ToSchema))]
+pub struct GatewayApplied {
+    /// Everything up to this revision is done, or has failed as said below.
+    pub revision: i64,
+    /// What came of the instances that changed.
+    pub instances: Vec<GatewayInstanceApplied>,
+}
+
+/// What came of one instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "hub", derive(utoipa::ToSchema))]
+pub struct GatewayInstanceApplied {
+    /// Which.
+    pub id: InstanceId,
+    /// The instance's revision that was tried.
+    pub revision: i64,
+    /// The public half of the key that the gateway made; missing if it could not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "hub", schema(value_type = Option<String>))]
+    pub public_key: Option<PublicKey>,
+    /// The port outside, as it really is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen_port: Option<u16>,
+    /// Why it could not be served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// A gateway's report, numbered; sent again after a lost reply it is taken once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "hub", derive(utoipa::ToSchema))]
+pub struct GatewayReport {
+    /// Chosen anew whenever the gateway lost its count.
+    pub epoch: String,
+    /// Grows by one with each report.
+    pub number: i64,
+    /// Seconds since 1970 by the gateway's clock.
+    pub at: i64,
+    /// Peers; at most 500, the rest in the next report.
+    pub peers: Vec<PeerTraffic>,
+}
+
+/// What WireGuard knows of a peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "hub", derive(utoipa::ToSchema))]
+pub struct PeerTraffic {
+    /// Which.
+    pub peer: PeerId,
+    /// The peer's revision that the device has.
+    pub revision: i64,
+    /// When the last handshake was, by the gateway's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handshake_at: Option<i64>,
+    /// Since when handshakes follow each other without a gap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connected_since: Option<i64>,
+    /// Where it was last heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "hub", schema(value_type = Option<String>))]
+    pub endpoint: Option<SocketAddr>,
+    /// Bytes received from it, ever: never falls, through restarts and counter resets.
+    pub rx_bytes: u64,
+    /// Bytes sent to it, ever: never falls.
+    pub tx_bytes: u64,
+}

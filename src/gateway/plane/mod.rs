@@ -1,0 +1,85 @@
+//! Data planes: one for each instance, made by one of three backends.
+//!
+//! | backend | WireGuard | forwarding |
+//! |---|---|---|
+//! | kernel | the kernel's, by netlink | the instance's own network namespace, nftables |
+//! | userspace | embedded, on a TUN device | the same |
+//! | rootless | embedded, packets in memory | in this process; no way out |
+//!
+//! Whoever calls decides *what* is to be there; a plane knows *how*, touches only the peer it is told to, and tells what the device
+//! really has. It knows nothing of the hub.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use ipnet::IpNet;
+
+use crate::api::{Backend, GatewayInstance, GatewayPeer, InstanceId, PeerId};
+use crate::domain::PublicKey;
+use crate::wireguard::keys::SecretKey;
+
+/// A peer as the device has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DevicePeer {
+    /// Its key.
+    pub public_key: PublicKey,
+    /// Allowed addresses, in ascending order.
+    pub allowed: Vec<IpNet>,
+    /// Seconds; 0 is none.
+    pub keepalive_secs: u16,
+    /// Where it was last heard, or is to be called.
+    pub endpoint: Option<SocketAddr>,
+    /// The last handshake; `None` if there was none (the kernel says 1970 then).
+    pub handshake: Option<SystemTime>,
+    /// Bytes received from it, since the device knows it.
+    pub rx_bytes: u64,
+    /// Bytes sent to it, since the device knows it.
+    pub tx_bytes: u64,
+}
+
+/// Why a data plane did not do what was asked. Always names instance, interface or file; never a key.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct PlaneError {
+    /// What was tried, on what.
+    pub what: String,
+    /// The system's reason.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// A backend: makes planes, finds those of an earlier run.
+#[async_trait]
+pub trait Planes: Send + Sync + fmt::Debug {
+    /// Which one.
+    fn backend(&self) -> Backend;
+    /// Brings an instance up, or takes over what an earlier run left of it, peers and sessions included (kernel).
+    ///
+    /// # Errors
+    /// [`PlaneError`], such as a port that is taken; nothing of it stays then.
+    async fn raise(&self, instance: &GatewayInstance, key: &SecretKey) -> Result<Arc<dyn Plane>, PlaneError>;
+    /// Instances of which something is on this host, of this gateway only (by the names and marks of its things).
+    async fn found(&self) -> Result<Vec<InstanceId>, PlaneError>;
+    /// Takes an instance down: interface, namespace, routes, rules. Nothing of it stays; it may be down already.
+    async fn remove(&self, instance: &InstanceId) -> Result<(), PlaneError>;
+}
+
+/// One instance's data plane. Dropping it leaves a kernel interface at work; the others end.
+#[async_trait]
+pub trait Plane: Send + Sync + fmt::Debug {
+    /// The port outside, as it really is.
+    fn listen_port(&self) -> u16;
+    /// Changes addresses, port, policy and pushed routes to these; no peer is touched, and what is the same is left alone.
+    async fn configure(&self, instance: &GatewayInstance) -> Result<(), PlaneError>;
+    /// Reads all peers of the device. Fewer than were set is the device's truth and the caller's business; a list that was cut
+    /// short on the way is an error.
+    async fn peers(&self) -> Result<Vec<DevicePeer>, PlaneError>;
+    /// Adds a peer, or changes it in place, with its routes, rules and counters; its session stays, no other peer is touched.
+    /// A peer whose key changed is the old one removed and this one added.
+    async fn set_peer(&self, peer: &GatewayPeer) -> Result<(), PlaneError>;
+    /// Removes a peer of the device, known by its key, with its routes and rules; `peer` is `None` for one nobody knows.
+    async fn remove_peer(&self, public_key: &PublicKey, peer: Option<&PeerId>) -> Result<(), PlaneError>;
+}

@@ -1,0 +1,1 @@
+//! The client of the hub's HTTP API, for agents, gateways and the command line.
