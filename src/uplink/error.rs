@@ -106,7 +106,7 @@ pub enum UplinkError {
     },
     /// The hub refused.
     #[error("the hub refused ({}): {}", .0.problem.code, .0.problem.detail)]
-    Refused(Refusal),
+    Refused(Box<Refusal>),
 }
 
 /// When trying again makes sense.
@@ -127,11 +127,10 @@ impl UplinkError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Lost { .. } => Retry::Now,
-            Self::Unresolvable { .. } | Self::Unreachable { .. } | Self::Timeout { .. } => Retry::Later,
+            // A certificate is renewed, and clocks are set, without the agent being told.
+            Self::Unresolvable { .. } | Self::Unreachable { .. } | Self::Timeout { .. } | Self::Tls(_) => Retry::Later,
             Self::Refused(refusal) => of_status(refusal.status),
             Self::Garbage { status, .. } => of_status(*status),
-            // A certificate is renewed, and clocks are set, without the agent being told.
-            Self::Tls(_) => Retry::Later,
             Self::CaFile { .. } | Self::Credential | Self::Unsendable { .. } | Self::TooLong | Self::Moved { .. } => {
                 Retry::Never
             }

@@ -13,7 +13,7 @@ use super::{Refusal, UplinkError, shown::shown};
 use crate::api::{PROBLEM_TYPE, Problem};
 
 /// The longest `Retry-After` that is believed: an agent looks in at least this often.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 /// An answer with a status of 2xx.
 #[derive(Debug, Clone)]
@@ -72,7 +72,7 @@ pub(super) fn judge(status: u16, headers: &HeaderMap, body: Bytes) -> Result<Rep
             Err(UplinkError::Moved { status, to: shown(to.as_bytes()) })
         }
         _ => Err(match problem(status, &content_type, &body) {
-            Some(problem) => UplinkError::Refused(Refusal { problem, retry_after }),
+            Some(problem) => UplinkError::Refused(Box::new(Refusal { problem, retry_after })),
             None => UplinkError::Garbage { status, said: shown(&body), retry_after },
         }),
     }

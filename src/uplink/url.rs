@@ -106,17 +106,14 @@ fn parse(text: &str) -> Result<HubUrl, InvalidHubUrl> {
     if place.contains(['/', '?', '#', '\\']) {
         return Err(InvalidHubUrl::Path);
     }
-    let (host, port) = match place.strip_prefix('[') {
-        Some(inside) => {
-            let (address, after) = inside.split_once(']').ok_or(InvalidHubUrl::Host)?;
-            let address = address.parse().map_err(|_| InvalidHubUrl::Host)?;
-            let port = if after.is_empty() { None } else { Some(after.strip_prefix(':').ok_or(InvalidHubUrl::Host)?) };
-            (Host::Address(IpAddr::V6(address)), port)
-        }
-        None => {
-            let (host, port) = place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port)));
-            (parse_host(host)?, port)
-        }
+    let (host, port) = if let Some(inside) = place.strip_prefix('[') {
+        let (address, after) = inside.split_once(']').ok_or(InvalidHubUrl::Host)?;
+        let address = address.parse().map_err(|_| InvalidHubUrl::Host)?;
+        let port = if after.is_empty() { None } else { Some(after.strip_prefix(':').ok_or(InvalidHubUrl::Host)?) };
+        (Host::Address(IpAddr::V6(address)), port)
+    } else {
+        let (host, port) = place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port)));
+        (parse_host(host)?, port)
     };
     let port = port.map(parse_port).transpose()?.unwrap_or(if is_tls { 443 } else { 80 });
     Ok(HubUrl { is_tls, may_leave: false, host, port })
