@@ -139,7 +139,9 @@ impl Wakes {
                 topics.iter().filter(|(_, queue)| fits(queue)).map(|(topic, _)| topic.clone()).collect()
             };
             for slice in concerned.chunks(FAN_OUT_SLICE) {
-                slice.iter().for_each(|topic| self.wake(topic));
+                for topic in slice {
+                    self.wake(topic);
+                }
                 tokio::time::sleep(FAN_OUT_PAUSE).await;
             }
         }
