@@ -117,8 +117,12 @@ impl Wakes {
         let mut reach = lock(&self.reach);
         for (topic, queue) in lock(&self.topics).iter() {
             match (&topic, &queue.instance) {
-                (Topic::Peer(_), Some(instance)) => drop(reach.insert(instance.clone())),
-                _ => drop(queue.bell.send_replace(())),
+                (Topic::Peer(_), Some(instance)) => {
+                    reach.insert(instance.clone());
+                }
+                _ => {
+                    queue.bell.send_replace(());
+                }
             }
         }
         self.reach_changed.notify_one();
