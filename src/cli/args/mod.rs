@@ -7,6 +7,7 @@
 
 mod common;
 mod env;
+pub mod hub;
 mod plan;
 mod provision;
 mod remove;
@@ -18,6 +19,7 @@ mod status;
 use clap::{Parser, Subcommand};
 
 pub use common::{Subject, Write};
+pub use hub::Hub;
 pub use plan::Plan;
 pub use provision::Provision;
 pub use remove::Remove;
@@ -99,6 +101,8 @@ enum CommandArgs {
     Remove(remove::RemoveArgs),
     /// Write the plan for a clean router as a RouterOS script (.rsc)
     Render(render::RenderArgs),
+    /// Serve the hub: control plane of the VPN, its gateway beside it if asked; and the daily work at a hub
+    Hub(Box<hub::HubArgs>),
     /// Serve a simulated RouterOS device with a real tunnel
     Sim(side::SimArgs),
     /// Show two simulated sites reach each other through a hub, on this machine, without root
@@ -122,6 +126,8 @@ pub enum Command {
     Remove(Remove),
     /// `render`
     Render(Render),
+    /// `hub`
+    Hub(Hub),
     /// `sim`
     Sim(Sim),
     /// `demo`
@@ -142,6 +148,7 @@ impl Args {
             CommandArgs::Status(args) => args.output.json,
             CommandArgs::Remove(args) => args.output.json,
             CommandArgs::Render(args) => args.output.json,
+            CommandArgs::Hub(args) => args.json(),
             CommandArgs::Sim(args) => args.output.json,
             CommandArgs::Demo(args) => args.output.json,
             CommandArgs::Completions(_) | CommandArgs::Man => false,
@@ -160,6 +167,7 @@ impl Args {
             CommandArgs::Status(args) => Command::Status(args.settle()?),
             CommandArgs::Remove(args) => Command::Remove(args.settle()?),
             CommandArgs::Render(args) => Command::Render(args.settle()?),
+            CommandArgs::Hub(args) => Command::Hub(args.settle()?),
             CommandArgs::Sim(args) => Command::Sim(args.settle()?),
             CommandArgs::Demo(args) => Command::Demo(args.settle()),
             CommandArgs::Completions(args) => Command::Completions(args.settle()),
