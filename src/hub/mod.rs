@@ -1,5 +1,6 @@
 //! The hub: control plane of the VPN. HTTP API, store, enrolment; it never talks to a router.
 
+pub mod config;
 pub mod store;
 pub mod wake;
 
