@@ -32,7 +32,7 @@ impl Limiter {
         let per_minute = per_minute.max(1);
         Self {
             burst: f64::from(per_minute),
-            each: Duration::from_secs(60) / per_minute,
+            each: Duration::from_mins(1) / per_minute,
             buckets: Mutex::new(HashMap::new()),
         }
     }

@@ -24,8 +24,7 @@ impl FromRequestParts<Context> for IfMatch {
 
     async fn from_request_parts(parts: &mut Parts, _context: &Context) -> Result<Self, Refusal> {
         match tags(parts, &header::IF_MATCH)?.as_slice() {
-            [] => Ok(Self(None)),
-            [Tag::Any] => Ok(Self(None)),
+            [] | [Tag::Any] => Ok(Self(None)),
             [Tag::Strong(version)] => Ok(Self(Some(*version))),
             // A weak tag matches nothing here (RFC 9110, 13.1.1).
             [Tag::Weak(_)] => Ok(Self(Some(NO_VERSION))),

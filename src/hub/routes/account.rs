@@ -76,5 +76,5 @@ pub(in crate::hub) async fn delete(
     IfMatch(version): IfMatch,
 ) -> Answer {
     hub.store.delete_account(&by, &id, version).await?;
-    reply::done()
+    Ok(reply::done())
 }

@@ -26,7 +26,7 @@ pub(in crate::hub) async fn desired(
     let waiter = hub.store.wakes().waiter(Topic::Peer(peer.clone()), Some(instance));
     let _counted = hub.metrics.poll("agent");
     let news = until(&hub, waiter, wait, || read(&hub, &peer, has)).await?;
-    news.map_or_else(reply::nothing_new, |desired| reply::ok(&desired))
+    news.map_or_else(|| Ok(reply::nothing_new()), |desired| reply::ok(&desired))
 }
 
 async fn read(hub: &Hub, peer: &crate::api::PeerId, has: i64) -> Result<Option<AgentDesired>, Refusal> {
@@ -44,7 +44,7 @@ pub(in crate::hub) async fn applied(
     Body(applied): Body<AgentApplied>,
 ) -> Answer {
     hub.store.agent_applied(&caller.peer, applied).await.map_err(gone)?;
-    reply::done()
+    Ok(reply::done())
 }
 
 /// Takes reports, each once.

@@ -66,7 +66,7 @@ pub(in crate::hub) async fn revoke(
     Id(id): Id<EnrollmentId>,
 ) -> Answer {
     hub.store.revoke_enrollment(&by, &id).await?;
-    reply::done()
+    Ok(reply::done())
 }
 
 /// Enrols a device with an enrolment token. A site's agent gets its own credential, shown this once.

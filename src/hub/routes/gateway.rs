@@ -52,7 +52,7 @@ pub(in crate::hub) async fn desired(
     let _counted = hub.metrics.poll("gateway");
     let read = || async { Ok(hub.store.gateway_desired(&gateway, since).await?) };
     let news = until(&hub, waiter, wait, read).await?;
-    news.map_or_else(reply::nothing_new, |desired| reply::ok(&desired))
+    news.map_or_else(|| Ok(reply::nothing_new()), |desired| reply::ok(&desired))
 }
 
 /// Tells the hub what a gateway did.
@@ -64,7 +64,7 @@ pub(in crate::hub) async fn applied(
     Body(applied): Body<GatewayApplied>,
 ) -> Answer {
     hub.store.gateway_applied(&gateway, applied).await?;
-    reply::done()
+    Ok(reply::done())
 }
 
 /// Takes a report, once.

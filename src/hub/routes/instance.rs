@@ -94,7 +94,7 @@ pub(in crate::hub) async fn delete(
     IfMatch(version): IfMatch,
 ) -> Answer {
     hub.store.delete_instance(&by, &id, version).await?;
-    reply::done()
+    Ok(reply::done())
 }
 
 /// Lets a gateway try again; name, hostname, settings and keys stay.

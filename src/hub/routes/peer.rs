@@ -171,7 +171,7 @@ pub(in crate::hub) async fn delete(
     IfMatch(version): IfMatch,
 ) -> Answer {
     hub.store.delete_peer(&by, &id, version).await?;
-    reply::done()
+    Ok(reply::done())
 }
 
 /// Switches a peer on.

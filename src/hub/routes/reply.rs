@@ -31,13 +31,13 @@ pub(super) fn created(location: &str, version: Option<i64>, body: &impl Serializ
 }
 
 /// 204.
-pub(super) fn done() -> Answer {
-    Ok(StatusCode::NO_CONTENT.into_response())
+pub(super) fn done() -> Response {
+    StatusCode::NO_CONTENT.into_response()
 }
 
 /// 304.
-pub(super) fn nothing_new() -> Answer {
-    Ok(StatusCode::NOT_MODIFIED.into_response())
+pub(super) fn nothing_new() -> Response {
+    StatusCode::NOT_MODIFIED.into_response()
 }
 
 fn json(status: StatusCode, body: &impl Serialize) -> Result<Response, Refusal> {

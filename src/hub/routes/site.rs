@@ -84,7 +84,7 @@ pub(in crate::hub) async fn delete(
     IfMatch(version): IfMatch,
 ) -> Answer {
     hub.store.delete_site(&by, &id, version).await?;
-    reply::done()
+    Ok(reply::done())
 }
 
 /// What a site could advertise: the networks that its router is directly in.

@@ -35,5 +35,5 @@ pub(in crate::hub) async fn create(Admin(by): Admin, State(hub): State<Context>,
     responses((status = 204, description = "Taken back")))]
 pub(in crate::hub) async fn delete(Admin(by): Admin, State(hub): State<Context>, Id(id): Id<TokenId>) -> Answer {
     hub.store.delete_token(&by, &id).await?;
-    reply::done()
+    Ok(reply::done())
 }

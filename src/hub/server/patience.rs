@@ -101,7 +101,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patience<S> {
         let before = buffer.filled().len();
         match Pin::new(&mut self.inner).poll_read(cx, buffer) {
             Poll::Pending => self.wait_to_read(cx),
-            ready => {
+            ready @ Poll::Ready(_) => {
                 if buffer.filled().len() > before && self.stage.now() == IDLE {
                     // The first bytes of another request: from now on its head has to come.
                     self.stage.0.store(HEAD, Ordering::Relaxed);

@@ -92,7 +92,7 @@ impl Tls {
         let mut seen: Option<Look> = None;
         loop {
             let look = look(&self.files);
-            if seen.is_some_and(|seen| seen != look) || seen.is_none() {
+            if seen.is_none_or(|seen| seen != look) {
                 match load(&self.files) {
                     Ok(config) => {
                         self.current.store(config);
@@ -101,7 +101,7 @@ impl Tls {
                         }
                     }
                     Err(error) => {
-                        tracing::warn!(error = %Chain(&error), "the new certificate cannot be used: the old one serves on")
+                        tracing::warn!(error = %Chain(&error), "the new certificate cannot be used: the old one serves on");
                     }
                 }
                 seen = Some(look);
@@ -146,7 +146,8 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
 fn private(path: &Path) -> Result<(), TlsError> {
     use std::os::unix::fs::PermissionsExt as _;
     let metadata = fs::metadata(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })?;
-    if metadata.permissions().mode() & 0o007 == 0 { Ok(()) } else { Err(TlsError::Open { path: path.to_owned() }) }
+    let world = metadata.permissions().mode() % 0o10;
+    if world == 0 { Ok(()) } else { Err(TlsError::Open { path: path.to_owned() }) }
 }
 
 #[cfg(not(unix))]
