@@ -5,6 +5,7 @@
 //! ask. `settle` leads from one to the other, so that everything that can be wrong with an argument, a file or a
 //! variable is found before work starts.
 
+mod client_key;
 mod common;
 mod env;
 pub mod hub;
@@ -15,9 +16,11 @@ mod render;
 mod router;
 mod side;
 mod status;
+mod uplink;
 
 use clap::{Parser, Subcommand};
 
+pub use client_key::ClientKey;
 pub use common::{Subject, Write};
 pub use hub::Hub;
 pub use plan::Plan;
@@ -26,6 +29,7 @@ pub use remove::Remove;
 pub use render::Render;
 pub use side::{Completions, Demo, DemoEnd, Shell, Sim, SimDevice};
 pub use status::Status;
+pub use uplink::{HubSource, Source};
 
 use super::exit;
 use super::failure::Failure;
@@ -73,6 +77,8 @@ Examples:
     sitepeer provision --router apis://admin@192.168.88.1 --pin sha256:… --site site.toml
   From a script:
     sitepeer provision --router apis://192.168.88.1 --password-file pw --site site.toml --yes --json
+  With a hub: enrol once with a token made there; the second run needs no token:
+    sitepeer provision --router apis://admin@192.168.88.1 --hub https://hub.example.net --token-file token
   How it is doing; take it out:
     sitepeer status --router apis://admin@192.168.88.1
     sitepeer remove --router apis://admin@192.168.88.1 --instance acme
@@ -103,6 +109,8 @@ enum CommandArgs {
     Render(render::RenderArgs),
     /// Serve the hub: control plane of the VPN, its gateway beside it if asked; and the daily work at a hub
     Hub(Box<hub::HubArgs>),
+    /// Make a client's key pair here, enrol it at a hub, and write its profile
+    ClientKey(client_key::ClientKeyArgs),
     /// Serve a simulated RouterOS device with a real tunnel
     Sim(side::SimArgs),
     /// Show two simulated sites reach each other through a hub, on this machine, without root
@@ -128,6 +136,8 @@ pub enum Command {
     Render(Render),
     /// `hub`
     Hub(Hub),
+    /// `client-key`
+    ClientKey(ClientKey),
     /// `sim`
     Sim(Sim),
     /// `demo`
@@ -138,7 +148,27 @@ pub enum Command {
     Man,
 }
 
+impl Command {
+    /// Tells whether this is a server, with work for more than one thread.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        match self {
+            Self::Hub(hub) => hub.serves(),
+            _ => false,
+        }
+    }
+}
+
 impl Args {
+    /// Tells whether a server is asked for: one request that ends in a panic must not end it.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        match &self.command {
+            CommandArgs::Hub(args) => args.serves(),
+            _ => false,
+        }
+    }
+
     /// Who reads the output.
     #[must_use]
     pub fn mode(&self) -> Mode {
@@ -149,6 +179,7 @@ impl Args {
             CommandArgs::Remove(args) => args.output.json,
             CommandArgs::Render(args) => args.output.json,
             CommandArgs::Hub(args) => args.json(),
+            CommandArgs::ClientKey(args) => args.output.json,
             CommandArgs::Sim(args) => args.output.json,
             CommandArgs::Demo(args) => args.output.json,
             CommandArgs::Completions(_) | CommandArgs::Man => false,
@@ -168,6 +199,7 @@ impl Args {
             CommandArgs::Remove(args) => Command::Remove(args.settle()?),
             CommandArgs::Render(args) => Command::Render(args.settle()?),
             CommandArgs::Hub(args) => Command::Hub(args.settle()?),
+            CommandArgs::ClientKey(args) => Command::ClientKey(args.settle()?),
             CommandArgs::Sim(args) => Command::Sim(args.settle()?),
             CommandArgs::Demo(args) => Command::Demo(args.settle()),
             CommandArgs::Completions(args) => Command::Completions(args.settle()),

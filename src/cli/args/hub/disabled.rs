@@ -26,6 +26,10 @@ impl Hub {
 }
 
 impl HubArgs {
+    pub(in crate::cli::args) fn serves(&self) -> bool {
+        false
+    }
+
     pub(in crate::cli::args) fn json(&self) -> bool {
         self.rest.iter().any(|argument| argument == "--json")
     }

@@ -66,12 +66,12 @@ fn token(file: Option<PathBuf>) -> Result<Secret, Failure> {
     }
     match process_env::var(env::HUB_TOKEN) {
         Ok(token) => Ok(Secret::new(token)),
-        Err(VarError::NotPresent) => Err(Failure::usage("no-token", "your token for the hub is missing").hint(format!(
-            "use --hub-token-file, or set {}; a hub's first token is admin.token in its data folder",
-            env::HUB_TOKEN_FILE
-        ))),
-        Err(VarError::NotUnicode(_)) => {
-            Err(Failure::usage("no-token", format!("{} is not UTF-8", env::HUB_TOKEN)))
+        Err(VarError::NotPresent) => {
+            Err(Failure::usage("no-token", "your token for the hub is missing").hint(format!(
+                "use --hub-token-file, or set {}; a hub's first token is admin.token in its data folder",
+                env::HUB_TOKEN_FILE
+            )))
         }
+        Err(VarError::NotUnicode(_)) => Err(Failure::usage("no-token", format!("{} is not UTF-8", env::HUB_TOKEN))),
     }
 }

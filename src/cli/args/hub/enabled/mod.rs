@@ -130,6 +130,10 @@ impl Hub {
 }
 
 impl HubArgs {
+    pub(in crate::cli::args) fn serves(&self) -> bool {
+        self.command.is_none()
+    }
+
     pub(in crate::cli::args) fn json(&self) -> bool {
         match &self.command {
             None => self.serve.output.json,
@@ -171,6 +175,5 @@ impl HubArgs {
 
 /// An edit without a change: a flag was forgotten, or a shell ate it.
 fn nothing_to_change() -> Failure {
-    Failure::usage("nothing-to-change", "nothing was said that is to change")
-        .hint("--help lists what can be changed")
+    Failure::usage("nothing-to-change", "nothing was said that is to change").hint("--help lists what can be changed")
 }

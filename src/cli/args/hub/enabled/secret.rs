@@ -31,10 +31,8 @@ impl SecretArgs {
         match (self.out, self.show_secret) {
             (Some(file), _) => Ok(SecretTo::File(file)),
             (None, true) => Ok(SecretTo::Stdout),
-            (None, false) => {
-                Err(Failure::usage("secret-where", "the token is shown once: where is it to go?")
-                    .hint("--out FILE writes it to a file of mode 0600; --show-secret writes it to stdout"))
-            }
+            (None, false) => Err(Failure::usage("secret-where", "the token is shown once: where is it to go?")
+                .hint("--out FILE writes it to a file of mode 0600; --show-secret writes it to stdout")),
         }
     }
 }
