@@ -3,7 +3,9 @@
 use serde::de::DeserializeOwned;
 
 use super::api::{Api, Asked};
-use crate::api::{Account, Enrollment, Gateway, Instance, InstanceId, Peer, PeerId, Site, SiteId, Token};
+use crate::api::{
+    Account, AccountId, Enrollment, Gateway, Instance, InstanceId, Peer, PeerId, Site, SiteId, Token, WhoAmI,
+};
 use crate::cli::failure::Failure;
 use crate::cli::report::{Verdict, clean};
 use crate::uplink::encode;
@@ -108,6 +110,25 @@ impl Api {
 
     pub(super) async fn account(&self, wanted: &str) -> Asked<Account> {
         self.one_of("/v1/accounts", wanted).await
+    }
+
+    /// Whose a new thing is to be: as it was said, or the only account there is where an administrator said nothing.
+    pub(super) async fn owner(&self, said: Option<String>) -> Asked<Option<AccountId>> {
+        if let Some(said) = said {
+            return Ok(Some(self.account(&said).await?.id));
+        }
+        let me: Option<WhoAmI> = self.find("/v1/whoami").await?;
+        if me.is_none_or(|me| me.account.is_some()) {
+            return Ok(None);
+        }
+        let mut accounts: Vec<Account> = self.some("/v1/accounts", &[], 2).await?;
+        match (accounts.pop(), accounts.is_empty()) {
+            (Some(only), true) => Ok(Some(only.id)),
+            (None, _) => Err(Failure::usage("no-account", "there is no account that this could belong to")
+                .hint("sitepeer hub account create NAME makes one")),
+            (Some(_), false) => Err(Failure::usage("no-account", "which account is this to belong to?")
+                .hint("add --account; sitepeer hub account list shows them")),
+        }
     }
 
     async fn by_id_or_search<T: Named + DeserializeOwned>(

@@ -17,11 +17,9 @@ use crate::uplink::encode;
 pub(super) async fn run(api: &Api, action: InstanceAction, reporter: &Reporter) -> Asked<Outcome> {
     match action {
         InstanceAction::Create { mut new, account, wait } => {
-            if let Some(account) = account {
-                new.account = Some(api.account(&account).await?.id);
-            }
+            new.account = api.owner(account).await?;
             let made: Instance = api.create("/v1/instances", &new).await?;
-            reporter.note(&format!("made instance {} ({})", made.name, made.id));
+            reporter.note_for_people(&format!("made instance {} ({})", made.name, made.id));
             settled(api, made, wait, reporter).await
         }
         InstanceAction::List { search, status, account } => list(api, search, status, account, reporter).await,
@@ -43,13 +41,13 @@ pub(super) async fn run(api: &Api, action: InstanceAction, reporter: &Reporter) 
         InstanceAction::Retry(instance, wait) => {
             let found = api.instance(&instance).await?;
             let tried: Instance = api.act(&format!("{}/retry", path(&found))).await?;
-            reporter.note(&format!("instance {} ({}) is tried again", tried.name, tried.id));
+            reporter.note_for_people(&format!("instance {} ({}) is tried again", tried.name, tried.id));
             settled(api, tried, wait, reporter).await
         }
         InstanceAction::Resume(instance, wait) => {
             let found = api.instance(&instance).await?;
             let resumed: Instance = api.act(&format!("{}/resume", path(&found))).await?;
-            reporter.note(&format!("instance {} ({}) is switched on", resumed.name, resumed.id));
+            reporter.note_for_people(&format!("instance {} ({}) is switched on", resumed.name, resumed.id));
             settled(api, resumed, wait, reporter).await
         }
         InstanceAction::Suspend(instance, confirm) => suspend(api, &instance, confirm, reporter).await,

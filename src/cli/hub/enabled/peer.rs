@@ -174,7 +174,7 @@ async fn show_rate(api: &Api, peer: &str, reporter: &Reporter) -> Asked<Outcome>
         return Err(Failure::new(Verdict::Pending, "no-report", format!("no gateway reports peer {}", called(&first)))
             .hint(format!("sitepeer hub instance show {} tells whether it is served", first.instance)));
     };
-    reporter.note("waiting for the gateway's next report");
+    reporter.note_for_people("waiting for the gateway's next report");
     let second: Peer =
         api.until(&path(&first), RATE_PATIENCE, |peer: &Peer| peer.link.reported_at > Some(began)).await?;
     let outcome = shown(&second, reporter);

@@ -23,7 +23,7 @@ pub(super) async fn run(api: &Api, peer: &Peer, shape: ProfileAs, reporter: &Rep
             hint: Some("sitepeer client-key makes key and finished profile on the client's machine".to_owned()),
         });
     }
-    let outcome = Outcome::new(Verdict::Done).detail("peer", peer.id.as_str());
+    let outcome = Outcome::new(Verdict::Done).detail("of", peer.id.as_str());
     match shape {
         ProfileAs::Stdout => {
             reporter.data(&profile);

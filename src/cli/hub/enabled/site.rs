@@ -12,10 +12,7 @@ use crate::uplink::encode;
 pub(super) async fn run(api: &Api, action: SiteAction, reporter: &Reporter) -> Asked<Outcome> {
     match action {
         SiteAction::Create { name, account } => {
-            let account = match account {
-                Some(account) => Some(api.account(&account).await?.id),
-                None => None,
-            };
+            let account = api.owner(account).await?;
             let made: Site = api.create("/v1/sites", &NewSite { name, account }).await?;
             Ok(shown(&made, reporter).say(format!("made site {} ({})", made.name, made.id)))
         }

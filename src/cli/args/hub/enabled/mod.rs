@@ -46,6 +46,7 @@ Examples:
     sitepeer hub --data-dir ./hub --gateway --backend rootless --public-host 127.0.0.1
   The daily work, from anywhere:
     export SITEPEER_HUB=http://127.0.0.1:8443 SITEPEER_HUB_TOKEN_FILE=./hub/admin.token
+    sitepeer hub account create ops
     sitepeer hub instance create acme --wait
     sitepeer hub site create branch-12
     sitepeer hub peer add site acme branch-12 --subnets 192.168.88.0/24
