@@ -56,6 +56,7 @@ pub(crate) struct PeerOnDevice {
     /// Ascending.
     pub allowed: Vec<IpNet>,
     pub keepalive_secs: Option<u16>,
+    pub preshared_key: Option<SecretKey>,
     /// Missing after 180 s too: gotatun forgets a handshake with its session.
     pub handshake_age: Option<Duration>,
     pub rx: u64,
@@ -194,6 +195,7 @@ impl From<PeerStats> for PeerOnDevice {
             endpoint: found.peer.endpoint,
             allowed,
             keepalive_secs: found.peer.keepalive,
+            preshared_key: found.peer.preshared_key.map(SecretKey::from),
             handshake_age: found.stats.last_handshake,
             rx: bytes(found.stats.rx_bytes),
             tx: bytes(found.stats.tx_bytes),

@@ -104,3 +104,12 @@ pub fn allowed(peer: &GatewayPeer) -> Vec<IpNet> {
     nets.dedup();
     nets
 }
+
+/// What stands for a preshared key in a [`DevicePeer`].
+#[must_use]
+pub fn preshared_digest(key: &[u8; 32]) -> [u8; 8] {
+    let mut first = [0; 8];
+    let digest = ring::digest::digest(&ring::digest::SHA256, key);
+    first.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+    first
+}

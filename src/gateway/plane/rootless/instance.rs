@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::api::{GatewayInstance, GatewayPeer, InstanceId, PeerId, PeerKind, Policy};
 use crate::domain::{Endpoint, Host, PresharedKey, PublicKey};
-use crate::gateway::plane::{DevicePeer, Plane, PlaneError, allowed};
+use crate::gateway::plane::{DevicePeer, Plane, PlaneError, allowed, preshared_digest};
 use crate::wireguard::device::{DeviceSettings, Error, PeerSettings};
 use crate::wireguard::exchange::{Exchange, Member, MemberState, Rules, Side};
 use crate::wireguard::keys::SecretKey;
@@ -186,6 +186,7 @@ fn device_peer(instance: &InstanceId, member: MemberState) -> Result<DevicePeer,
         keepalive_secs: on.keepalive_secs.unwrap_or(0),
         endpoint: on.endpoint,
         handshake: member.handshake,
+        preshared_key: on.preshared_key.map(|key| preshared_digest(key.expose())),
         rx_bytes: on.rx,
         tx_bytes: on.tx,
     })
