@@ -93,7 +93,8 @@ impl Exchange {
         });
         let device = device.await?;
         device.resume(true).await?;
-        let members = Members { device, port: settings.port, members: HashMap::new() };
+        let port = device.socket().map_or(settings.port, |socket| socket.port());
+        let members = Members { device, port, members: HashMap::new() };
         let inside = Arc::new(Inside { table, device: Mutex::new(members) });
         let mut task = JoinSet::new();
         task.spawn(look_after(Arc::clone(&inside)));
