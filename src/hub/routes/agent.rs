@@ -1,0 +1,70 @@
+//! `/v1/agent/…`: what a site peer's agent says and is told.
+
+use axum::extract::State;
+
+use super::poll::{PollParams, until};
+use super::reply;
+use crate::api::{AgentApplied, AgentDesired, AgentReports, ReportsTaken};
+use crate::hub::auth::AgentCaller;
+use crate::hub::problem::{Answer, Refusal};
+use crate::hub::request::{Body, Params};
+use crate::hub::state::{Context, State as Hub};
+use crate::hub::store::StoreError;
+use crate::hub::wake::Topic;
+
+/// What is to be on the router. Waits until it is another revision than the one named.
+#[utoipa::path(get, path = "/v1/agent/desired", tag = "agent", params(PollParams),
+    responses((status = 200, description = "Another revision", body = AgentDesired),
+        (status = 304, description = "Nothing new")))]
+pub(in crate::hub) async fn desired(
+    caller: AgentCaller,
+    State(hub): State<Context>,
+    Params(params): Params<PollParams>,
+) -> Answer {
+    let (has, wait) = params.checked()?;
+    let AgentCaller { peer, instance } = caller;
+    let waiter = hub.store.wakes().waiter(Topic::Peer(peer.clone()), Some(instance));
+    let _counted = hub.metrics.poll("agent");
+    let news = until(&hub, waiter, wait, || read(&hub, &peer, has)).await?;
+    news.map_or_else(|| Ok(reply::nothing_new()), |desired| reply::ok(&desired))
+}
+
+async fn read(hub: &Hub, peer: &crate::api::PeerId, has: i64) -> Result<Option<AgentDesired>, Refusal> {
+    let desired = hub.store.agent_desired(peer).await.map_err(gone)?;
+    // Less than the agent has is news too: the hub was restored from a backup.
+    Ok(Some(desired).filter(|desired| desired.revision != has))
+}
+
+/// Tells the hub what is on the router now, with the public key that the router made.
+#[utoipa::path(post, path = "/v1/agent/applied", tag = "agent", request_body = AgentApplied,
+    responses((status = 204, description = "Taken")))]
+pub(in crate::hub) async fn applied(
+    caller: AgentCaller,
+    State(hub): State<Context>,
+    Body(applied): Body<AgentApplied>,
+) -> Answer {
+    hub.store.agent_applied(&caller.peer, applied).await.map_err(gone)?;
+    Ok(reply::done())
+}
+
+/// Takes reports, each once.
+#[utoipa::path(post, path = "/v1/agent/reports", tag = "agent", request_body = AgentReports,
+    responses((status = 200, description = "What the hub has", body = ReportsTaken)))]
+pub(in crate::hub) async fn reports(
+    caller: AgentCaller,
+    State(hub): State<Context>,
+    Body(reports): Body<AgentReports>,
+) -> Answer {
+    for report in &reports.reports {
+        hub.metrics.report("agent", report.at);
+    }
+    reply::ok(&hub.store.agent_reports(&caller.peer, reports).await.map_err(gone)?)
+}
+
+/// An agent whose peer is gone has no credential any more; it was only quicker than the revocation.
+fn gone(error: StoreError) -> Refusal {
+    match error {
+        StoreError::NotFound { what: "peer", .. } => Refusal::revoked(),
+        other => other.into(),
+    }
+}
