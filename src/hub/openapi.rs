@@ -21,11 +21,11 @@ use crate::api::{IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, PROBLEM_TYPE, Problem};
         instance::list, instance::create, instance::one, instance::edit, instance::delete,
         instance::retry, instance::suspend, instance::resume, instance::usage,
         peer::list, peer::list_of_instance, peer::create, peer::one, peer::edit, peer::delete,
-        peer::enable, peer::disable, peer::usage, peer::profile,
+        peer::enable, peer::disable, peer::revoke, peer::usage, peer::profile,
         site::list, site::create, site::one, site::edit, site::delete, site::subnets,
         enrollment::list, enrollment::create, enrollment::revoke, enrollment::enroll,
         agent::desired, agent::applied, agent::reports,
-        gateway::list, gateway::hello, gateway::desired, gateway::applied, gateway::report,
+        gateway::list, gateway::delete, gateway::hello, gateway::desired, gateway::applied, gateway::report,
         service::health, service::ready, service::metrics, service::openapi,
     ),
     components(schemas(Problem)),
@@ -150,7 +150,7 @@ mod tests {
         let document = build();
         let paths = document["paths"].as_object().unwrap();
         let count: usize = paths.values().map(|item| item.as_object().unwrap().len()).sum();
-        assert_eq!(count, 51, "{:?}", paths.keys().collect::<Vec<_>>());
+        assert_eq!(count, 53, "{:?}", paths.keys().collect::<Vec<_>>());
         assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
         for (path, item) in paths {
             for (method, operation) in item.as_object().unwrap() {

@@ -73,6 +73,12 @@ impl Refusal {
             .hint("ask an administrator for a new one")
     }
 
+    /// The agent's peer was deleted.
+    pub(super) fn removed() -> Self {
+        Self::new(StatusCode::GONE, code::REMOVED, "this agent's peer was deleted")
+            .hint("nothing is to be on the router any more: `sitepeer remove` takes out what is")
+    }
+
     /// The role is too small.
     pub(super) fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, code::FORBIDDEN, detail)

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::auth::{Doorman, Limiter};
 use super::config::HubConfig;
 use super::metrics::Metrics;
+use super::routes::Seats;
 use super::store::Store;
 
 /// The hub, as handlers see it.
@@ -17,6 +18,7 @@ pub(super) struct State {
     pub(super) doorman: Doorman,
     pub(super) enrolments: Limiter,
     pub(super) metrics: Metrics,
+    pub(super) seats: Seats,
     /// The hub is about to end: long-polls answer at once.
     pub(super) stopping: CancellationToken,
 }
@@ -32,6 +34,7 @@ impl State {
             doorman: Doorman::default(),
             enrolments: Limiter::per_minute(config.enroll_per_minute),
             metrics: Metrics::new(),
+            seats: Seats::default(),
             stopping: CancellationToken::new(),
             config,
         })

@@ -6,5 +6,8 @@
 
 #[path = "../common/netns.rs"]
 mod netns;
+mod changes;
+mod outside;
+mod remains;
 mod sites;
 mod stage;

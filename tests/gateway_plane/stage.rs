@@ -8,7 +8,7 @@ use sitepeer::gateway::plane::{Plane, Planes, Rooted};
 use sitepeer::wireguard::keys::{SecretKey, generate_private};
 use tokio::runtime::Runtime;
 
-use crate::netns::{Net, Wireguard, World, unique};
+use crate::netns::{Net, Wireguard, World, unique, until};
 
 /// The host of the internet that everybody may reach who reaches the internet.
 pub const OUTSIDE: &str = "198.51.100.80";
@@ -181,6 +181,26 @@ impl Stage {
     pub fn set(&self, raised: &Raised, peer: &GatewayPeer) {
         let (plane, peer) = (Arc::clone(&raised.plane), peer.clone());
         self.run(async move { plane.set_peer(&peer).await }).unwrap();
+    }
+
+    /// Gives what is there to a gateway of another name: as if the process were another one.
+    pub fn rename_owner(&self, instance: &InstanceId, name: &str) {
+        let owner = format!("sitepeer gateway {name}");
+        let inside = Net::named(&format!("sitepeer-{instance}"));
+        inside.run("ip", &["link", "set", "lo", "alias", &owner]);
+        self.host.run("ip", &["link", "set", &format!("sp-{instance}"), "alias", &owner]);
+    }
+
+    /// Raises an instance whose port a device of before may still hold for a moment.
+    pub fn raise_until_free(&self, instance: &GatewayInstance, key: SecretKey) -> Raised {
+        let public_key = PublicKey::from_bytes(key.public()).unwrap().to_string();
+        let mut plane = None;
+        until("the port is free", || {
+            let (planes, wanted, private) = (Arc::clone(&self.planes), instance.clone(), key.clone());
+            plane = self.run(async move { planes.raise(&wanted, &private).await }).ok();
+            plane.is_some()
+        });
+        Raised { instance: instance.clone(), plane: plane.unwrap(), public_key, key }
     }
 
     pub fn remove_peer(&self, raised: &Raised, peer: &GatewayPeer) {

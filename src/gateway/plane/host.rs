@@ -31,6 +31,8 @@ const LINKS: u32 = 1 << 16;
 const UPLINK_METRIC: u32 = 4096;
 /// Pushed routes stand before it.
 const PUSHED_METRIC: u32 = 100;
+/// The switch of IPv4 forwarding.
+const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 /// Keeps gateways on one host from choosing the same numbers, or from removing the table that another one just filled.
 const LOCK: &str = "/run/sitepeer.lock";
 /// How long to wait for the lock: whoever has it needs some milliseconds.
@@ -221,9 +223,14 @@ pub(super) async fn disconnect(instance: &InstanceId, owner: &str) -> Result<(),
     Ok(())
 }
 
+/// Whether the host forwards IPv4.
+pub(super) fn is_forwarding() -> Result<bool, PlaneError> {
+    is_on(FORWARD)
+}
+
 /// Makes sure that the host forwards between links and the outside.
 pub(super) fn forward(v6: bool) -> Result<(), PlaneError> {
-    switch_on("/proc/sys/net/ipv4/ip_forward")?;
+    switch_on(FORWARD)?;
     if !v6 {
         return Ok(());
     }

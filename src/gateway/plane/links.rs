@@ -138,6 +138,12 @@ impl Links {
         self.need(name).await
     }
 
+    /// Makes a veth pair, both ends here: to see whether it can be done.
+    pub async fn try_veth(&self) -> Result<(), PlaneError> {
+        let message = LinkVeth::new("probe0", "probe1").build();
+        asked(|| "make a pair of links".to_owned(), self.0.link().add(message).execute()).await
+    }
+
     /// Makes a WireGuard link. Its UDP socket stays in this namespace, wherever the link is moved.
     pub async fn add_wireguard(&self, name: &str) -> Result<Link, PlaneError> {
         let message = LinkWireguard::new(name).build();

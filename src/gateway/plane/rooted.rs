@@ -85,7 +85,7 @@ impl Rooted {
         links.set_mtu(link, MTU).await?;
         links.up(link).await?;
         let known = tunnel.peers().await?.into_iter().map(|peer| (peer.public_key, Applied::found(peer))).collect();
-        let state = State { peers: known, running: true };
+        let state = State { peers: known, networks: Vec::new(), running: true };
         let namespace = namespace.clone();
         let plane =
             RootedPlane { id: instance.id.clone(), namespace, links, link, uplink, v6, tunnel, state: state.into() };
@@ -224,7 +224,17 @@ struct RootedPlane {
 #[derive(Debug)]
 struct State {
     peers: HashMap<PublicKey, Applied>,
+    /// The tunnel's own networks: the kernel routes them by the addresses.
+    networks: Vec<IpNet>,
     running: bool,
+}
+
+impl State {
+    /// What of a peer's prefixes needs a route.
+    fn routed(&self, allowed: &[IpNet]) -> Vec<IpNet> {
+        let covered = |net: &IpNet| self.networks.iter().any(|network| network.contains(net));
+        allowed.iter().filter(|net| !covered(net)).copied().collect()
+    }
 }
 
 /// What a peer was last told to be.
@@ -235,18 +245,18 @@ struct Applied {
     client: bool,
     /// Where it is to be called, and what that name stood for.
     endpoint: Option<(Endpoint, SocketAddr)>,
-    /// As the gateway was told; `None` for one that an earlier run left.
-    whole: Option<GatewayPeer>,
+    /// Whose key it is; `None` for one that an earlier run left.
+    peer: Option<PeerId>,
 }
 
 impl Applied {
     fn found(peer: DevicePeer) -> Self {
-        Self { allowed: peer.allowed, client: true, endpoint: None, whole: None }
+        Self { allowed: peer.allowed, client: true, endpoint: None, peer: None }
     }
 }
 
 impl RootedPlane {
-    async fn make_routes(&self, nets: impl Iterator<Item = IpNet>) -> Result<(), PlaneError> {
+    async fn make_routes(&self, nets: impl IntoIterator<Item = IpNet>) -> Result<(), PlaneError> {
         for net in nets {
             self.links.set_route(Route { net, link: self.link, via: None, metric: PEER_METRIC }).await?;
         }
@@ -254,7 +264,7 @@ impl RootedPlane {
     }
 
     /// Removes the routes among `nets` that no peer has any more.
-    async fn drop_routes(&self, state: &State, nets: impl Iterator<Item = IpNet>) -> Result<(), PlaneError> {
+    async fn drop_routes(&self, state: &State, nets: impl IntoIterator<Item = IpNet>) -> Result<(), PlaneError> {
         for net in nets {
             if !state.peers.values().any(|peer| peer.allowed.contains(&net)) {
                 self.links.remove_route(Route { net, link: self.link, via: None, metric: PEER_METRIC }).await?;
@@ -270,8 +280,8 @@ impl RootedPlane {
         self.tunnel.set_running(running).await?;
         if running {
             // A link that was off lost its routes.
-            let nets: BTreeSet<IpNet> = state.peers.values().flat_map(|peer| peer.allowed.iter().copied()).collect();
-            self.make_routes(nets.into_iter()).await?;
+            let nets: BTreeSet<IpNet> = state.peers.values().flat_map(|peer| state.routed(&peer.allowed)).collect();
+            self.make_routes(nets).await?;
         }
         state.running = running;
         Ok(())
@@ -302,6 +312,7 @@ impl Plane for RootedPlane {
                 self.tunnel.set_listen_port(instance.listen_port).await?;
             }
             self.links.set_addresses(self.link, &instance.addresses.iter().copied().collect()).await?;
+            state.networks = instance.addresses.iter().map(IpNet::trunc).collect();
             firewall::instance_script(instance).inside(&self.namespace).await?;
             let pushed: Vec<IpNet> = instance.pushed_routes.iter().collect();
             if !pushed.is_empty() {
@@ -325,55 +336,64 @@ impl Plane for RootedPlane {
 
     async fn remove_peer(&self, public_key: &PublicKey, _peer: Option<&PeerId>) -> Result<(), PlaneError> {
         let mut state = self.state.lock().await;
-        let work = async {
-            self.tunnel.remove_peer(public_key).await?;
-            let Some(gone) = state.peers.remove(public_key) else {
-                return Ok(());
-            };
-            self.drop_routes(&state, gone.allowed.iter().copied()).await?;
-            let addresses = firewall::host_addresses(&gone.allowed);
-            let known = Known { addresses: &addresses, client: gone.client };
-            firewall::removal_script(&known).inside(&self.namespace).await
-        };
-        work.await.map_err(|error| in_instance(&self.id, error))
+        let removed = self.remove_peer_in(&mut state, public_key).await;
+        removed.map_err(|error| in_instance(&self.id, error))
     }
 }
 
 impl RootedPlane {
+    /// WireGuard first: afterwards nothing of the peer's passes any more.
+    async fn remove_peer_in(&self, state: &mut State, public_key: &PublicKey) -> Result<(), PlaneError> {
+        self.tunnel.remove_peer(public_key).await?;
+        let Some(gone) = state.peers.remove(public_key) else {
+            return Ok(());
+        };
+        self.drop_routes(state, state.routed(&gone.allowed)).await?;
+        let addresses = firewall::host_addresses(&gone.allowed);
+        let known = Known { addresses: &addresses, client: gone.client };
+        firewall::removal_script(&known).inside(&self.namespace).await
+    }
+
     /// Rules first, then WireGuard, then routes: a peer never passes before its rules stand.
     async fn set_peer_in(&self, state: &mut State, peer: &GatewayPeer) -> Result<(), PlaneError> {
-        let before = state.peers.get(&peer.public_key);
-        let endpoint = self.endpoint(peer, before).await;
-        let old: Vec<IpNet> = before.map(|before| before.allowed.clone()).unwrap_or_default();
-        let old_endpoint = before.and_then(|before| before.endpoint.clone());
-        let addresses = firewall::host_addresses(&old);
-        let was_client = before.is_some_and(|before| before.client);
-        let allowed = tunnel::allowed(peer);
+        let is_old = |key: &&PublicKey, known: &Applied| **key != peer.public_key && known.peer.as_ref() == Some(&peer.id);
+        let old_key = state.peers.iter().find(|(key, known)| is_old(key, known)).map(|(key, _)| *key);
+        if let Some(key) = old_key {
+            self.remove_peer_in(state, &key).await?;
+        }
         if peer.kind == PeerKind::Client && peer.route_all {
             host::forward(self.v6)?;
         }
-        let known = Known { addresses: &addresses, client: was_client };
+        let before = state.peers.get(&peer.public_key);
+        let endpoint = self.endpoint(peer, before).await;
+        let news = endpoint.as_ref().filter(|_| before.is_none_or(|before| before.endpoint != endpoint));
+        let old = before.map(|before| before.allowed.clone()).unwrap_or_default();
+        let known = Known { addresses: &firewall::host_addresses(&old), client: before.is_some_and(|before| before.client) };
         firewall::peer_script(peer, &known).inside(&self.namespace).await?;
-        let news = endpoint.clone().filter(|_| endpoint != old_endpoint);
-        self.tunnel
-            .set_peer(&TunnelPeer {
-                public_key: peer.public_key,
-                preshared_key: tunnel::preshared_key(peer)?,
-                allowed: allowed.clone(),
-                endpoint: news.map(|(_, address)| address),
-                keepalive_secs: peer.keepalive_secs,
-            })
-            .await?;
-        let applied = Applied {
+        let allowed = tunnel::allowed(peer);
+        let client = peer.kind == PeerKind::Client;
+        let wanted = TunnelPeer {
+            public_key: peer.public_key,
+            preshared_key: tunnel::preshared_key(peer)?,
             allowed: allowed.clone(),
-            client: peer.kind == PeerKind::Client,
-            endpoint,
-            whole: Some(peer.clone()),
+            endpoint: news.map(|(_, address)| *address),
+            keepalive_secs: peer.keepalive_secs,
         };
-        state.peers.insert(peer.public_key, applied);
+        // Should the rest fail, the next attempt finds all that may be there.
+        let either = Applied {
+            allowed: old.iter().chain(&allowed).copied().collect::<BTreeSet<_>>().into_iter().collect(),
+            client: client || known.client,
+            endpoint: None,
+            peer: Some(peer.id.clone()),
+        };
+        state.peers.insert(peer.public_key, either);
+        self.tunnel.set_peer(&wanted).await?;
         if state.running {
-            self.make_routes(allowed.iter().filter(|net| !old.contains(net)).copied()).await?;
+            self.make_routes(state.routed(&allowed)).await?;
         }
-        self.drop_routes(state, old.into_iter().filter(|net| !allowed.contains(net))).await
+        let applied = Applied { allowed: allowed.clone(), client, endpoint, peer: Some(peer.id.clone()) };
+        state.peers.insert(peer.public_key, applied);
+        let gone: Vec<IpNet> = old.into_iter().filter(|net| !allowed.contains(net)).collect();
+        self.drop_routes(state, state.routed(&gone)).await
     }
 }

@@ -12,7 +12,7 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 
 use super::problem::Refusal;
-use super::state::Context;
+use super::state::{Context, State};
 use super::store::{Actor, Principal, Scope, StoreError};
 use crate::api::{GatewayId, InstanceId, PeerId, Role, TokenId};
 use crate::domain::Secret;
@@ -52,10 +52,20 @@ pub(super) struct GatewayToken {
     pub(super) token: TokenId,
     /// The gateway, once it said hello.
     pub(super) gateway: Option<GatewayId>,
+    /// What it came with.
+    pass: Pass,
 }
 
 /// A gateway that said hello.
-pub(super) struct GatewayCaller(pub(super) GatewayId);
+pub(super) struct GatewayCaller {
+    /// The gateway.
+    pub(super) gateway: GatewayId,
+    /// What it came with.
+    pub(super) pass: Pass,
+}
+
+/// A credential that was good, to be looked at again after a wait.
+pub(super) struct Pass(Secret);
 
 /// An agent.
 pub(super) struct AgentCaller {
@@ -63,6 +73,8 @@ pub(super) struct AgentCaller {
     pub(super) peer: PeerId,
     /// The peer's instance.
     pub(super) instance: InstanceId,
+    /// What it came with.
+    pub(super) pass: Pass,
 }
 
 /// Any credential at all.
@@ -121,7 +133,30 @@ fn bearer(parts: &Parts) -> Result<Secret, Refusal> {
     }
 }
 
+impl Pass {
+    /// Looks whether the credential is still good.
+    pub(super) async fn again(&self, context: &State) -> Result<(), Refusal> {
+        match context.store.authenticate(&self.0).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(Refusal::revoked()),
+            Err(error) => Err(refused(error)),
+        }
+    }
+}
+
+/// What the store's answer to a credential means to the client.
+fn refused(error: StoreError) -> Refusal {
+    match error {
+        StoreError::NotFound { .. } => Refusal::removed(),
+        other => other.into(),
+    }
+}
+
 async fn principal(parts: &Parts, context: &Context) -> Result<Principal, Refusal> {
+    identify(parts, context).await.map(|(principal, _)| principal)
+}
+
+async fn identify(parts: &Parts, context: &Context) -> Result<(Principal, Pass), Refusal> {
     let now = Instant::now();
     let remote = parts.extensions.get::<Remote>().copied().unwrap_or(Remote::Embedded);
     let address = client(remote, &parts.headers, &context.config.trusted_proxies);
@@ -137,10 +172,10 @@ async fn principal(parts: &Parts, context: &Context) -> Result<Principal, Refusa
     let refusal = match context.store.authenticate(&credential).await {
         Ok(Some(principal)) => {
             doorman.remember(digest, now);
-            return Ok(principal);
+            return Ok((principal, Pass(credential)));
         }
         Ok(None) => Refusal::unauthenticated("this credential is not known"),
-        Err(StoreError::Revoked) => Refusal::revoked(),
+        Err(error @ (StoreError::Revoked | StoreError::NotFound { .. })) => refused(error),
         // The store's trouble is not the client's failure.
         Err(error) => return Err(error.into()),
     };
@@ -166,7 +201,7 @@ fn viewer(principal: Principal) -> Result<Viewer, Refusal> {
             return Err(Refusal::forbidden("this token belongs to no account"));
         }
     };
-    let actor = Actor { who: format!("token {id} ({name})"), token: Some(id), scope };
+    let actor = Actor { who: format!("token {id} ({name})"), token: Some(id), role: Some(role), scope };
     Ok(Viewer { actor, role })
 }
 
@@ -215,8 +250,8 @@ impl FromRequestParts<Context> for GatewayToken {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, Refusal> {
-        match principal(parts, context).await? {
-            Principal::Gateway { token, gateway } => Ok(Self { token, gateway }),
+        match identify(parts, context).await? {
+            (Principal::Gateway { token, gateway }, pass) => Ok(Self { token, gateway, pass }),
             _ => Err(Refusal::forbidden("this is for gateways")),
         }
     }
@@ -226,8 +261,8 @@ impl FromRequestParts<Context> for GatewayCaller {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, Refusal> {
-        let caller = GatewayToken::from_request_parts(parts, context).await?;
-        caller.gateway.map(Self).ok_or_else(|| {
+        let GatewayToken { gateway, pass, .. } = GatewayToken::from_request_parts(parts, context).await?;
+        gateway.map(|gateway| Self { gateway, pass }).ok_or_else(|| {
             let detail = "this token's gateway has not said hello".to_owned();
             Refusal::from(StoreError::State { detail }).hint("POST /v1/gateway/hello first")
         })
@@ -238,8 +273,8 @@ impl FromRequestParts<Context> for AgentCaller {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, Refusal> {
-        match principal(parts, context).await? {
-            Principal::Agent { peer, instance, account: _ } => Ok(Self { peer, instance }),
+        match identify(parts, context).await? {
+            (Principal::Agent { peer, instance, account: _ }, pass) => Ok(Self { peer, instance, pass }),
             _ => Err(Refusal::forbidden("this is for the agents of site peers")),
         }
     }

@@ -80,6 +80,10 @@ fn is_json(headers: &HeaderMap) -> Result<(), Refusal> {
 
 /// Parses JSON and tells field, line and column of what is wrong.
 pub(in crate::hub) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    if let Some(offset) = nul(body) {
+        let detail = format!("a text with the character NUL (at offset {offset}) is not taken");
+        return Err(Refusal::malformed(detail));
+    }
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let field = error.path().to_string();
@@ -100,6 +104,20 @@ fn wrong(error: &serde_json::Error) -> Refusal {
         }
     }
     Refusal::malformed(text)
+}
+
+/// Finds the escape of NUL: no text here needs it, and databases differ in what they make of it.
+fn nul(json: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(found) = memchr::memchr(b'\\', json.get(at..)?) {
+        let escape = at + found;
+        if json[escape..].starts_with(b"\\u0000") {
+            return Some(escape);
+        }
+        // The escaped character is no escape itself.
+        at = escape + 2;
+    }
+    None
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
@@ -127,12 +145,31 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_body_is_told_with_its_place() {
         let text = told::<NewAccount>("{\"name\": \"a\",\n \"max_instances\": -1}");
-        assert!(text.contains("line 2 column 19") && text.contains("field: Some(\"max_instances\")"), "{text}");
+        assert!(text.contains("line 2 column 20") && text.contains("field: Some(\"max_instances\")"), "{text}");
         let text = told::<NewAccount>("{\"name\": \"a\", \"colour\": 1}");
         assert!(text.contains("unknown field `colour`"), "{text}");
         assert!(told::<NewAccount>("{\"name\": \"a\"} x").contains("trailing characters at line 1 column 15"));
         assert!(told::<NewAccount>("").contains("EOF while parsing"));
         assert!(told::<NewPeer>("{\"kind\":\"site\"}").contains("missing field `site`"));
+    }
+
+    #[test]
+    fn nul_is_found_however_it_is_written() {
+        let name = |text: &str| parse::<NewAccount>(format!("{{\"name\":\"{text}\"}}").as_bytes()).map(|new| new.name);
+        assert!(name("a\\u0000").is_err() && name("\\\\\\u0000").is_err() && name("\0").is_err());
+        assert_eq!(name("\\\\u0000").unwrap(), "\\u0000");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_that_is_taken_holds_nul(text in "[a\\\\u0\\x00\"]{0,20}") {
+            let written = serde_json::to_vec(&serde_json::json!({ "name": text })).unwrap();
+            assert_eq!(parse::<NewAccount>(&written).is_ok(), !text.contains('\0'), "{text:?}");
+            let raw = format!("{{\"name\":\"{text}\"}}");
+            if let Ok(new) = parse::<NewAccount>(raw.as_bytes()) {
+                assert!(!new.name.contains('\0'));
+            }
+        }
     }
 
     #[test]

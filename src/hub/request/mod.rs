@@ -57,10 +57,14 @@ pub(super) fn paging(cursor: Option<String>, limit: Option<usize>) -> Result<Pag
     if !(1..=MAX_PAGE).contains(&limit) {
         return Err(Refusal::invalid("limit", format!("a page has from 1 to {MAX_PAGE} items")));
     }
-    if cursor.as_ref().is_some_and(|cursor| cursor.is_empty() || cursor.len() > MAX_CURSOR || !cursor.is_ascii()) {
+    if cursor.as_ref().is_some_and(|cursor| cursor.is_empty() || cursor.len() > MAX_CURSOR || !is_cursor(cursor)) {
         return Err(Refusal::invalid("cursor", "this is no `next` of a page").hint("leave it out to begin at the top"));
     }
     Ok(Paging { cursor, limit })
+}
+
+fn is_cursor(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// Reads a text to search for; an empty one is none.

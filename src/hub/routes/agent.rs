@@ -2,13 +2,14 @@
 
 use axum::extract::State;
 
-use super::poll::{PollParams, until};
+use super::limits;
+use super::poll::{PollParams, Wait};
 use super::reply;
 use crate::api::{AgentApplied, AgentDesired, AgentReports, ReportsTaken};
 use crate::hub::auth::AgentCaller;
 use crate::hub::problem::{Answer, Refusal};
 use crate::hub::request::{Body, Params};
-use crate::hub::state::{Context, State as Hub};
+use crate::hub::state::Context;
 use crate::hub::store::StoreError;
 use crate::hub::wake::Topic;
 
@@ -21,18 +22,12 @@ pub(in crate::hub) async fn desired(
     State(hub): State<Context>,
     Params(params): Params<PollParams>,
 ) -> Answer {
-    let (has, wait) = params.checked()?;
-    let AgentCaller { peer, instance } = caller;
-    let waiter = hub.store.wakes().waiter(Topic::Peer(peer.clone()), Some(instance));
-    let _counted = hub.metrics.poll("agent");
-    let news = until(&hub, waiter, wait, || read(&hub, &peer, has)).await?;
+    let (since, time) = params.checked()?;
+    let AgentCaller { peer, instance, pass } = caller;
+    let topic = Topic::Peer(peer.clone());
+    let wait = Wait { hub: &hub, topic, instance: Some(instance), pass: &pass, time };
+    let news = wait.until(|| async { hub.store.agent_desired(&peer, since).await.map_err(gone) }).await?;
     news.map_or_else(|| Ok(reply::nothing_new()), |desired| reply::ok(&desired))
-}
-
-async fn read(hub: &Hub, peer: &crate::api::PeerId, has: i64) -> Result<Option<AgentDesired>, Refusal> {
-    let desired = hub.store.agent_desired(peer).await.map_err(gone)?;
-    // Less than the agent has is news too: the hub was restored from a backup.
-    Ok(Some(desired).filter(|desired| desired.revision != has))
 }
 
 /// Tells the hub what is on the router now, with the public key that the router made.
@@ -41,8 +36,9 @@ async fn read(hub: &Hub, peer: &crate::api::PeerId, has: i64) -> Result<Option<A
 pub(in crate::hub) async fn applied(
     caller: AgentCaller,
     State(hub): State<Context>,
-    Body(applied): Body<AgentApplied>,
+    Body(mut applied): Body<AgentApplied>,
 ) -> Answer {
+    limits::device(&mut applied.device, "device")?;
     hub.store.agent_applied(&caller.peer, applied).await.map_err(gone)?;
     Ok(reply::done())
 }
@@ -55,16 +51,17 @@ pub(in crate::hub) async fn reports(
     State(hub): State<Context>,
     Body(reports): Body<AgentReports>,
 ) -> Answer {
+    limits::agent_reports(&reports)?;
     for report in &reports.reports {
         hub.metrics.report("agent", report.at);
     }
     reply::ok(&hub.store.agent_reports(&caller.peer, reports).await.map_err(gone)?)
 }
 
-/// An agent whose peer is gone has no credential any more; it was only quicker than the revocation.
+/// An agent's own peer is not there any more.
 fn gone(error: StoreError) -> Refusal {
     match error {
-        StoreError::NotFound { what: "peer", .. } => Refusal::revoked(),
+        StoreError::NotFound { .. } => Refusal::removed(),
         other => other.into(),
     }
 }

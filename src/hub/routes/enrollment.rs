@@ -6,7 +6,7 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 
 use super::account::ListParams;
-use super::reply;
+use super::{limits, reply};
 use crate::api::{
     EnrollReply, EnrollRequest, Enrollment, EnrollmentId, EnrollmentKind, EnrollmentMade, NewEnrollment, Page,
 };
@@ -75,8 +75,9 @@ pub(in crate::hub) async fn revoke(
 pub(in crate::hub) async fn enroll(
     _: Stranger,
     State(hub): State<Context>,
-    Body(request): Body<EnrollRequest>,
+    Body(mut request): Body<EnrollRequest>,
 ) -> Answer {
+    limits::enroll(&mut request)?;
     let mut enrolled = hub.store.enroll(request).await?;
     if enrolled.kind == EnrollmentKind::Client {
         enrolled.profile = client_profile(&hub, &enrolled).await?;
@@ -86,7 +87,7 @@ pub(in crate::hub) async fn enroll(
 
 /// The profile of a client that just enrolled; none as long as its instance has no gateway.
 async fn client_profile(hub: &Context, enrolled: &EnrollReply) -> Result<Option<String>, Refusal> {
-    let by = Actor { who: "hub".to_owned(), token: None, scope: Scope::All };
+    let by = Actor { who: "hub".to_owned(), token: None, role: None, scope: Scope::All };
     let peer = hub.store.peer(&by, &enrolled.peer).await?;
     let instance = hub.store.instance(&by, &enrolled.instance).await?;
     Ok(profile::conf(&peer, &instance).ok())

@@ -3,14 +3,15 @@
 use axum::extract::State;
 
 use super::account::ListParams;
-use super::poll::{PollParams, until};
+use super::limits;
+use super::poll::{PollParams, Wait};
 use super::reply;
 use crate::api::{
-    Gateway, GatewayApplied, GatewayDesired, GatewayHello, GatewayReport, GatewayWelcome, Page, ReportsTaken,
+    Gateway, GatewayApplied, GatewayDesired, GatewayHello, GatewayId, GatewayReport, GatewayWelcome, Page, ReportsTaken,
 };
 use crate::hub::auth::{Admin, GatewayCaller, GatewayToken};
 use crate::hub::problem::Answer;
-use crate::hub::request::{Body, Params, paging};
+use crate::hub::request::{Body, Id, Params, paging};
 use crate::hub::state::Context;
 use crate::hub::wake::Topic;
 
@@ -26,6 +27,14 @@ pub(in crate::hub) async fn list(
     reply::ok(&page)
 }
 
+/// Forgets a gateway that is gone for good: its token is revoked, its instances go to another one and get new keys. For administrators.
+#[utoipa::path(delete, path = "/v1/gateways/{id}", tag = "gateways", params(("id" = GatewayId, Path, description = "Which")),
+    responses((status = 204, description = "Forgotten")))]
+pub(in crate::hub) async fn delete(Admin(by): Admin, State(hub): State<Context>, Id(id): Id<GatewayId>) -> Answer {
+    hub.store.delete_gateway(&by, &id).await?;
+    Ok(reply::done())
+}
+
 /// Registers a gateway, or finds it again by its token.
 #[utoipa::path(post, path = "/v1/gateway/hello", tag = "gateway", request_body = GatewayHello,
     responses((status = 200, description = "Welcome", body = GatewayWelcome)))]
@@ -34,6 +43,7 @@ pub(in crate::hub) async fn hello(
     State(hub): State<Context>,
     Body(hello): Body<GatewayHello>,
 ) -> Answer {
+    limits::hello(&hello)?;
     let welcome = hub.store.gateway_hello(&caller.token, hello).await?;
     reply::ok(&GatewayWelcome { report_secs: hub.config.report_secs, ..welcome })
 }
@@ -43,15 +53,15 @@ pub(in crate::hub) async fn hello(
     responses((status = 200, description = "What changed", body = GatewayDesired),
         (status = 304, description = "Nothing new")))]
 pub(in crate::hub) async fn desired(
-    GatewayCaller(gateway): GatewayCaller,
+    caller: GatewayCaller,
     State(hub): State<Context>,
     Params(params): Params<PollParams>,
 ) -> Answer {
-    let (since, wait) = params.checked()?;
-    let waiter = hub.store.wakes().waiter(Topic::Gateway(gateway.clone()), None);
-    let _counted = hub.metrics.poll("gateway");
-    let read = || async { Ok(hub.store.gateway_desired(&gateway, since).await?) };
-    let news = until(&hub, waiter, wait, read).await?;
+    let (since, time) = params.checked()?;
+    let GatewayCaller { gateway, pass } = caller;
+    let wait = Wait { hub: &hub, topic: Topic::Gateway(gateway.clone()), instance: None, pass: &pass, time };
+    let since = since.unwrap_or(0);
+    let news = wait.until(|| async { Ok(hub.store.gateway_desired(&gateway, since).await?) }).await?;
     news.map_or_else(|| Ok(reply::nothing_new()), |desired| reply::ok(&desired))
 }
 
@@ -59,11 +69,12 @@ pub(in crate::hub) async fn desired(
 #[utoipa::path(post, path = "/v1/gateway/applied", tag = "gateway", request_body = GatewayApplied,
     responses((status = 204, description = "Taken")))]
 pub(in crate::hub) async fn applied(
-    GatewayCaller(gateway): GatewayCaller,
+    caller: GatewayCaller,
     State(hub): State<Context>,
-    Body(applied): Body<GatewayApplied>,
+    Body(mut applied): Body<GatewayApplied>,
 ) -> Answer {
-    hub.store.gateway_applied(&gateway, applied).await?;
+    limits::applied(&mut applied)?;
+    hub.store.gateway_applied(&caller.gateway, applied).await?;
     Ok(reply::done())
 }
 
@@ -71,10 +82,11 @@ pub(in crate::hub) async fn applied(
 #[utoipa::path(post, path = "/v1/gateway/reports", tag = "gateway", request_body = GatewayReport,
     responses((status = 200, description = "What the hub has", body = ReportsTaken)))]
 pub(in crate::hub) async fn report(
-    GatewayCaller(gateway): GatewayCaller,
+    caller: GatewayCaller,
     State(hub): State<Context>,
     Body(report): Body<GatewayReport>,
 ) -> Answer {
+    limits::report(&report)?;
     hub.metrics.report("gateway", report.at);
-    reply::ok(&hub.store.gateway_report(&gateway, report).await?)
+    reply::ok(&hub.store.gateway_report(&caller.gateway, report).await?)
 }

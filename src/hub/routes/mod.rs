@@ -9,7 +9,7 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::problem::Refusal;
@@ -22,12 +22,15 @@ pub(super) mod audit;
 pub(super) mod enrollment;
 pub(super) mod gateway;
 pub(super) mod instance;
+mod limits;
 pub(super) mod peer;
 mod poll;
 mod reply;
 pub(super) mod service;
 pub(super) mod site;
 pub(super) mod token;
+
+pub(super) use poll::Seats;
 
 /// Everything the hub answers.
 pub(super) fn router(context: Context) -> Router {
@@ -57,8 +60,9 @@ fn people() -> Router<Context> {
         .route("/v1/whoami", get(audit::whoami))
         .route("/v1/audit", get(audit::list))
         .route("/v1/gateways", get(gateway::list))
+        .route("/v1/gateways/{id}", delete(gateway::delete))
         .route("/v1/tokens", get(token::list).post(token::create))
-        .route("/v1/tokens/{id}", axum::routing::delete(token::delete))
+        .route("/v1/tokens/{id}", delete(token::delete))
         .route("/v1/accounts", get(account::list).post(account::create))
         .route("/v1/accounts/{id}", get(account::one).patch(account::edit).delete(account::delete))
         .route("/v1/instances", get(instance::list).post(instance::create))
@@ -72,13 +76,14 @@ fn people() -> Router<Context> {
         .route("/v1/peers/{id}", get(peer::one).patch(peer::edit).delete(peer::delete))
         .route("/v1/peers/{id}/enable", post(peer::enable))
         .route("/v1/peers/{id}/disable", post(peer::disable))
+        .route("/v1/peers/{id}/credential", delete(peer::revoke))
         .route("/v1/peers/{id}/usage", get(peer::usage))
         .route("/v1/peers/{id}/profile", get(peer::profile))
         .route("/v1/sites", get(site::list).post(site::create))
         .route("/v1/sites/{id}", get(site::one).patch(site::edit).delete(site::delete))
         .route("/v1/sites/{id}/subnets", get(site::subnets))
         .route("/v1/enrollments", get(enrollment::list).post(enrollment::create))
-        .route("/v1/enrollments/{id}", axum::routing::delete(enrollment::revoke))
+        .route("/v1/enrollments/{id}", delete(enrollment::revoke))
 }
 
 /// What devices, agents and gateways use.

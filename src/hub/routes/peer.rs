@@ -174,6 +174,14 @@ pub(in crate::hub) async fn delete(
     Ok(reply::done())
 }
 
+/// Takes the credential of a site peer's agent back. The peer stays, and can be enrolled again.
+#[utoipa::path(delete, path = "/v1/peers/{id}/credential", tag = "peers",
+    params(("id" = PeerId, Path, description = "Whose")), responses((status = 204, description = "Taken back")))]
+pub(in crate::hub) async fn revoke(Operator(by): Operator, State(hub): State<Context>, Id(id): Id<PeerId>) -> Answer {
+    hub.store.revoke_agent(&by, &id).await?;
+    Ok(reply::done())
+}
+
 /// Switches a peer on.
 #[utoipa::path(post, path = "/v1/peers/{id}/enable", tag = "peers", params(("id" = PeerId, Path, description = "Which")),
     responses((status = 200, description = "As it is now", body = Peer)))]

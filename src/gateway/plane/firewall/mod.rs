@@ -26,7 +26,7 @@ pub(super) const HOST: &str = include_str!("host.nft");
 /// The name of our tables; no other is touched.
 const TABLE: &str = "inet sitepeer";
 /// How long `nft` may take: some milliseconds, more on a host that is busy.
-const DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 /// Where `nft` is: a service's path often lacks the last two.
 const PROGRAMS: [&str; 3] = ["nft", "/usr/sbin/nft", "/sbin/nft"];
 
@@ -208,4 +208,39 @@ pub(super) async fn finish(mut child: Child, script: String) -> std::io::Result<
         }
     }
     child.wait_with_output().await
+}
+
+/// The tables of others, among the chains that `nft list chains` shows, that drop forwarded packets by policy.
+pub(super) fn dropping(chains: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut table = "";
+    for line in chains.lines().map(str::trim) {
+        if let Some(name) = line.strip_prefix("table ") {
+            table = name.trim_end_matches('{').trim();
+        } else if line.contains("hook forward") && line.contains("policy drop") && table != TABLE {
+            found.push(table.to_owned());
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_removal_works_whether_the_element_is_there_or_not() {
+        let mut script = Script::default();
+        script.remove("full4", "10.99.0.7");
+        let text = "add element inet sitepeer full4 { 10.99.0.7 }\ndelete element inet sitepeer full4 { 10.99.0.7 }\n";
+        assert_eq!(script.0, text);
+    }
+
+    #[test]
+    fn policies_of_others_that_drop_are_found_and_ours_is_not() {
+        let chains = "table ip filter {\n\tchain FORWARD {\n\t\ttype filter hook forward priority filter; policy drop;\n\t}\n}\n\
+                      table inet sitepeer {\n\tchain forward {\n\t\ttype filter hook forward priority filter; policy drop;\n\t}\n}\n\
+                      table inet other {\n\tchain x {\n\t\ttype filter hook forward priority filter; policy accept;\n\t}\n}";
+        assert_eq!(dropping(chains), ["ip filter"]);
+    }
 }
