@@ -117,7 +117,7 @@ impl Write for Pieces {
 }
 
 /// Runs a command up to its end, and lets `heard` know of every event as it comes.
-async fn carry_out(
+pub async fn carry_out(
     command: impl AsyncFnOnce(&Reporter) -> anyhow::Result<Outcome>,
     mut heard: impl AsyncFnMut(&Value),
 ) -> Run {
