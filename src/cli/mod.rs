@@ -8,6 +8,7 @@ pub mod client_key;
 pub mod demo;
 pub mod exit;
 pub mod failure;
+pub mod gateway;
 pub mod hub;
 pub mod manual;
 pub mod plan;
@@ -68,12 +69,13 @@ fn run(args: Args, reporter: &Reporter) -> Result<Outcome, Failure> {
     process::start_log(&args.log)?;
     let command = args.settle()?;
     let runtime = process::runtime(command.serves())?;
-    let ended = match &command {
-        // To be stopped is how these end: they put everything in order first.
-        Command::Demo(_) => runtime.block_on(carry_out(command, reporter)),
-        Command::Hub(hub) if hub.serves() => runtime.block_on(carry_out(command, reporter)),
-        Command::Hub(_) => runtime.block_on(process::until_stopped(carry_out(command, reporter), AT_THE_HUB)),
-        _ => runtime.block_on(process::until_stopped(carry_out(command, reporter), ON_THE_ROUTER)),
+    // To be stopped is how these end: they put everything in order first.
+    let ends_itself = matches!(command, Command::Demo(_) | Command::Gateway(_)) || command.serves();
+    let words = if matches!(command, Command::Hub(_)) { AT_THE_HUB } else { ON_THE_ROUTER };
+    let ended = if ends_itself {
+        runtime.block_on(carry_out(command, reporter))
+    } else {
+        runtime.block_on(process::until_stopped(carry_out(command, reporter), words))
     };
     // A thread that still waits for an answer on stdin must not hold the process.
     runtime.shutdown_background();
@@ -88,6 +90,7 @@ async fn carry_out(command: Command, reporter: &Reporter) -> Result<Outcome, Fai
         Command::Remove(command) => remove::run(command, reporter).await,
         Command::Render(command) => render::run(command, reporter),
         Command::ClientKey(command) => client_key::run(command, reporter).await,
+        Command::Gateway(command) => Box::pin(gateway::run(command, reporter)).await,
         Command::Hub(command) => Box::pin(hub::run(command, reporter)).await,
         Command::Sim(command) => sim::run(command, reporter).await,
         Command::Demo(command) => Box::pin(demo::run(command, reporter)).await,

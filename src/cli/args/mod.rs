@@ -8,6 +8,7 @@
 mod client_key;
 mod common;
 mod env;
+mod gateway;
 pub mod hub;
 mod plan;
 mod provision;
@@ -22,6 +23,7 @@ use clap::{Parser, Subcommand};
 
 pub use client_key::ClientKey;
 pub use common::{Subject, Write};
+pub use gateway::{Gateway, GatewayServe};
 pub use hub::Hub;
 pub use plan::Plan;
 pub use provision::Provision;
@@ -111,6 +113,8 @@ enum CommandArgs {
     Hub(Box<hub::HubArgs>),
     /// Make a client's key pair here, enrol it at a hub, and write its profile
     ClientKey(client_key::ClientKeyArgs),
+    /// Serve the VPN instances of a region for a hub
+    Gateway(Box<gateway::GatewayArgs>),
     /// Serve a simulated RouterOS device with a real tunnel
     Sim(side::SimArgs),
     /// Show two simulated sites reach each other through a hub, on this machine, without root
@@ -138,6 +142,8 @@ pub enum Command {
     Hub(Hub),
     /// `client-key`
     ClientKey(ClientKey),
+    /// `gateway`
+    Gateway(Gateway),
     /// `sim`
     Sim(Sim),
     /// `demo`
@@ -154,6 +160,7 @@ impl Command {
     pub fn serves(&self) -> bool {
         match self {
             Self::Hub(hub) => hub.serves(),
+            Self::Gateway(gateway) => matches!(gateway, Gateway::Serve(_)),
             _ => false,
         }
     }
@@ -165,6 +172,7 @@ impl Args {
     pub fn serves(&self) -> bool {
         match &self.command {
             CommandArgs::Hub(args) => args.serves(),
+            CommandArgs::Gateway(args) => args.serves(),
             _ => false,
         }
     }
@@ -180,6 +188,7 @@ impl Args {
             CommandArgs::Render(args) => args.output.json,
             CommandArgs::Hub(args) => args.json(),
             CommandArgs::ClientKey(args) => args.output.json,
+            CommandArgs::Gateway(args) => args.json(),
             CommandArgs::Sim(args) => args.output.json,
             CommandArgs::Demo(args) => args.output.json,
             CommandArgs::Completions(_) | CommandArgs::Man => false,
@@ -200,6 +209,7 @@ impl Args {
             CommandArgs::Render(args) => Command::Render(args.settle()?),
             CommandArgs::Hub(args) => Command::Hub(args.settle()?),
             CommandArgs::ClientKey(args) => Command::ClientKey(args.settle()?),
+            CommandArgs::Gateway(args) => Command::Gateway(args.settle()?),
             CommandArgs::Sim(args) => Command::Sim(args.settle()?),
             CommandArgs::Demo(args) => Command::Demo(args.settle()),
             CommandArgs::Completions(args) => Command::Completions(args.settle()),
