@@ -20,12 +20,11 @@ mod firewall;
 mod hub;
 mod lan;
 mod owner;
-mod packet;
 mod ping;
 mod router;
 mod routing;
 mod tun;
-mod wireguard;
+mod tunnel;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,9 +44,10 @@ pub use ping::{PingReply, PingRequest, PingStatus, PingSummary};
 pub use tun::{InvalidLanTun, LanTun};
 
 use owner::{Owner, Request};
-use packet::IpPacket;
 use router::SharedRouter;
-use wireguard::Network;
+
+use crate::wireguard::packet::IpPacket;
+use crate::wireguard::wire::Network;
 
 /// Requests that may wait for the owner task; each asker waits for his answer, so few do.
 const REQUEST_QUEUE: usize = 16;
