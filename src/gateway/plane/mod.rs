@@ -47,6 +47,8 @@ pub struct DevicePeer {
     pub endpoint: Option<SocketAddr>,
     /// The last handshake; `None` if there was none (the kernel says 1970 then).
     pub handshake: Option<SystemTime>,
+    /// The first eight bytes of the SHA-256 of its preshared key, if it has one.
+    pub preshared_key: Option<[u8; 8]>,
     /// Bytes received from it, since the device knows it.
     pub rx_bytes: u64,
     /// Bytes sent to it, since the device knows it.
@@ -80,7 +82,12 @@ pub trait Planes: Send + Sync + fmt::Debug {
     async fn remove(&self, instance: &InstanceId) -> Result<(), PlaneError>;
 }
 
-/// One instance's data plane. Dropping it leaves a kernel interface at work; the others end.
+/// One instance's data plane.
+///
+/// What peers may reach beyond the instance is decided on this host, not by the hub: `Planes` is made with a list of prefixes that
+/// are allowed beside the public internet; private, link-local, loopback, multicast and shared networks and every address of the
+/// host itself are denied otherwise, in both families.
+/// Dropping it leaves a kernel interface at work; the others end.
 #[async_trait]
 pub trait Plane: Send + Sync + fmt::Debug {
     /// The port outside, as it really is.
@@ -91,7 +98,9 @@ pub trait Plane: Send + Sync + fmt::Debug {
     /// short on the way is an error.
     async fn peers(&self) -> Result<Vec<DevicePeer>, PlaneError>;
     /// Adds a peer, or changes it in place, with its routes, rules and counters; its session stays, no other peer is touched.
-    /// A peer whose key changed is the old one removed and this one added.
+    /// A peer whose key changed is the old one removed and this one added. What it gives up (prefixes, a preshared key, a keepalive) is
+    /// really cleared; the endpoint is set only if the wanted one changed, for a peer may roam. What belongs to another peer by now
+    /// is that peer's.
     async fn set_peer(&self, peer: &GatewayPeer) -> Result<(), PlaneError>;
     /// Removes a peer of the device, known by its key, with its routes and rules; `peer` is `None` for one nobody knows.
     async fn remove_peer(&self, public_key: &PublicKey, peer: Option<&PeerId>) -> Result<(), PlaneError>;
