@@ -34,16 +34,27 @@ pub struct Net {
     name: String,
 }
 
-/// What a program needs that is not there.
+/// What a world needs that is not there.
 fn lacking(programs: &[&str]) -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
         return Some("not root".to_owned());
     }
-    if !Path::new("/dev/net/tun").exists() {
-        return Some("no /dev/net/tun".to_owned());
+    if let Some(missing) = programs.iter().find(|program| !has(program)) {
+        return Some(format!("no `{missing}`"));
     }
-    let missing = programs.iter().find(|program| !has(program))?;
-    Some(format!("no `{missing}`"))
+    let clients = if kernel_clients() { kernel_wireguard() } else { Path::new("/dev/net/tun").exists() };
+    (!clients).then(|| "neither wireguard-go with /dev/net/tun nor the kernel's WireGuard".to_owned())
+}
+
+/// Whether this kernel has WireGuard: tried in a namespace of its own.
+pub fn kernel_wireguard() -> bool {
+    thread::spawn(|| {
+        nix::sched::unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        let output = Command::new("ip").args(["link", "add", "probe", "type", "wireguard"]).output();
+        output.unwrap().status.success()
+    })
+    .join()
+    .unwrap()
 }
 
 /// Whether a program is there.
@@ -75,18 +86,23 @@ impl World {
         net
     }
 
+    #[expect(clippy::unused_self, reason = "cables belong to a world")]
     /// Lays a cable between two hosts: `(host, interface, address/length)`. An empty address gives none.
     pub fn cable(&self, a: (&Net, &str, &str), b: (&Net, &str, &str)) {
         let one = format!("link add {} type veth peer name {} netns {}", a.1, b.1, b.0.name);
         a.0.ip(&one);
         for (net, interface, address) in [a, b] {
             if !address.is_empty() {
-                net.ip(&format!("addr add {address} dev {interface} {}", if address.contains(':') { "nodad" } else { "" }));
+                net.ip(&format!(
+                    "addr add {address} dev {interface} {}",
+                    if address.contains(':') { "nodad" } else { "" }
+                ));
             }
             net.ip(&format!("link set {interface} up"));
         }
     }
 
+    #[expect(clippy::unused_self, reason = "switches belong to a world")]
     /// Makes a switch of a host, with an address of the host itself on it.
     pub fn switch(&self, net: &Net, name: &str, addresses: &[&str]) {
         net.ip(&format!("link add {name} type bridge"));
@@ -329,14 +345,22 @@ impl Wireguard {
             net.ip(&format!("link add {} type wireguard", made.interface));
         } else {
             let mut command = net.command("wireguard-go");
-            command.args(["-f", &made.interface]).env("LOG_LEVEL", "silent").stdout(Stdio::null()).stderr(Stdio::null());
+            command
+                .args(["-f", &made.interface])
+                .env("LOG_LEVEL", "silent")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
             made.process = Some(command.spawn().unwrap());
             let name = made.interface.clone();
             until("wireguard-go is there", || net.output("wg", &["show", &name]).status.success());
         }
         made.set(&format!("[Interface]\nPrivateKey = {}", made.private_key));
         for address in addresses {
-            net.ip(&format!("addr add {address} dev {} {}", made.interface, if address.contains(':') { "nodad" } else { "" }));
+            net.ip(&format!(
+                "addr add {address} dev {} {}",
+                made.interface,
+                if address.contains(':') { "nodad" } else { "" }
+            ));
         }
         net.ip(&format!("link set {} mtu 1420 up", made.interface));
         made

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sitepeer::api::{GatewayPeer, PeerKind};
-use sitepeer::domain::PublicKey;
+use sitepeer::domain::{PublicKey, SubnetSet};
 use sitepeer::gateway::plane::DevicePeer;
 use sitepeer::wireguard::keys::generate_private;
 
@@ -58,7 +58,10 @@ fn two_hundred_changes_of_one_peer_cost_another_no_packet() {
     assert_eq!(sent, back);
     assert!(sent > 100, "only {sent} pings: the changes were over before anything was measured");
     stage.set(&raised, &b.peer);
-    assert_eq!(found(&stage, &raised, &a.peer).allowed, ["10.99.0.2/32", "192.168.11.0/24"].map(|net| net.parse().unwrap()));
+    assert_eq!(
+        found(&stage, &raised, &a.peer).allowed,
+        ["10.99.0.2/32", "192.168.11.0/24"].map(|net| net.parse().unwrap())
+    );
 }
 
 #[test]
@@ -72,7 +75,8 @@ fn a_peers_session_survives_the_edit_of_its_subnets() {
     let before = found(&stage, &raised, &b.peer);
     let ping = c.net.ping("10.99.0.3");
     for n in 0..50 {
-        b.peer.subnets = ["192.168.12.0/24".to_owned(), format!("172.20.{n}.0/24")].iter().map(|net| net.parse().unwrap()).collect();
+        b.peer.subnets =
+            ["192.168.12.0/24".to_owned(), format!("172.20.{n}.0/24")].iter().map(|net| net.parse().unwrap()).collect();
         stage.set(&raised, &b.peer);
     }
     let (sent, back) = ping.stop();
@@ -93,17 +97,17 @@ fn a_thousand_peers_come_back_all_of_them() {
     let peer = |n: u32| GatewayPeer {
         id: format!("p{}", unique()).parse().unwrap(),
         instance: raised.instance.id.clone(),
-        kind: if n % 2 == 0 { PeerKind::Client } else { PeerKind::Site },
+        kind: if n.is_multiple_of(2) { PeerKind::Client } else { PeerKind::Site },
         public_key: PublicKey::from_bytes(generate_private().unwrap().public()).unwrap(),
         preshared_key: None,
         addresses: vec![std::net::Ipv4Addr::from(0x0a63_0000 + 2 + n).into()],
-        subnets: if n % 2 == 0 {
-            Default::default()
+        subnets: if n.is_multiple_of(2) {
+            SubnetSet::default()
         } else {
             let first = std::net::Ipv4Addr::from(0xac10_0000 + n * 256);
             [format!("{first}/24").parse().unwrap()].into_iter().collect()
         },
-        route_all: n % 4 == 0,
+        route_all: n.is_multiple_of(4),
         endpoint: None,
         keepalive_secs: 25,
         revision: 1,

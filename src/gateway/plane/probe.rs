@@ -112,29 +112,29 @@ pub async fn probe() -> Findings {
 /// A part before it was tried.
 struct Part {
     code: &'static str,
-    part: &'static str,
+    name: &'static str,
     hint: &'static str,
 }
 
 const NAMESPACES: Part = Part {
     code: "namespaces",
-    part: "network namespaces",
+    name: "network namespaces",
     hint: "run as root, or with CAP_SYS_ADMIN and CAP_NET_ADMIN, and with /run/netns writable",
 };
-const VETH: Part = Part { code: "veth", part: "links between namespaces", hint: "load the kernel module veth" };
+const VETH: Part = Part { code: "veth", name: "links between namespaces", hint: "load the kernel module veth" };
 const NFTABLES: Part = Part {
     code: "nftables",
-    part: "firewall rules",
+    name: "firewall rules",
     hint: "install nftables; the kernel needs nf_tables with nat, fib and reject",
 };
 const KERNEL: Part = Part {
     code: "kernel-wireguard",
-    part: "WireGuard of the kernel",
+    name: "WireGuard of the kernel",
     hint: "load the kernel module wireguard, or use the userspace backend",
 };
 const TUN: Part = Part {
     code: "tun",
-    part: "TUN devices",
+    name: "TUN devices",
     hint: "load the kernel module tun, and let the service open /dev/net/tun",
 };
 
@@ -148,7 +148,7 @@ async fn tried(may: bool, part: Part, work: impl Future<Output = Result<String, 
         (PartState::NotTried, "needs a network namespace".to_owned())
     };
     let hint = (state == PartState::Lacking).then_some(part.hint);
-    Finding { code: part.code, part: part.part, state, detail, hint }
+    Finding { code: part.code, part: part.name, state, detail, hint }
 }
 
 /// An error with its reasons in a line.
@@ -270,7 +270,8 @@ mod tests {
         assert_eq!(with(Works, Works).choose(None).unwrap(), Backend::Kernel);
         assert_eq!(with(Lacking, Works).choose(None).unwrap(), Backend::Userspace);
         assert_eq!(with(Lacking, Lacking).choose(None).unwrap(), Backend::Rootless);
-        let nothing = findings(&[("namespaces", Lacking), ("veth", NotTried), ("nftables", NotTried), ("tun", NotTried)]);
+        let nothing =
+            findings(&[("namespaces", Lacking), ("veth", NotTried), ("nftables", NotTried), ("tun", NotTried)]);
         assert_eq!(nothing.choose(None).unwrap(), Backend::Rootless);
         assert_eq!(nothing.choose(Some(Backend::Rootless)).unwrap(), Backend::Rootless);
     }

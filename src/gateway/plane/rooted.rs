@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use ipnet::IpNet;
 use tokio::sync::Mutex;
 
-use super::firewall::{self, Known};
+use super::firewall::{self, Elements};
 use super::host::{self, MTU, Uplink};
 use super::kernel::{self, Kernel};
 use super::links::{Link, Links, Route};
@@ -75,17 +75,20 @@ impl Rooted {
         firewall::load(Some(namespace), firewall::INSTANCE.to_owned()).await?;
         let v6 = instance.addresses.iter().any(|net| net.addr().is_ipv6());
         let uplink = host::connect(&instance.id, namespace, &links, &self.owner, v6).await?;
+        let swept = self.backend != Backend::Kernel || links.find(NAME).await?.is_none();
+        if swept {
+            firewall::no_peers_script().inside(namespace).await?;
+        }
         let tunnel: Box<dyn Tunnel> = if self.backend == Backend::Kernel {
             Box::new(Kernel::new(&instance.id, namespace, key, instance.listen_port).await?)
         } else {
-            firewall::no_peers_script().inside(namespace).await?;
             Box::new(Userspace::new(namespace, key, instance.listen_port).await?)
         };
         let link = links.need(NAME).await?;
         links.set_mtu(link, MTU).await?;
         links.up(link).await?;
         let known = tunnel.peers().await?.into_iter().map(|peer| (peer.public_key, Applied::found(peer))).collect();
-        let state = State { peers: known, networks: Vec::new(), running: true };
+        let state = State { peers: known, networks: Vec::new(), swept, running: true };
         let namespace = namespace.clone();
         let plane =
             RootedPlane { id: instance.id.clone(), namespace, links, link, uplink, v6, tunnel, state: state.into() };
@@ -226,6 +229,8 @@ struct State {
     peers: HashMap<PublicKey, Applied>,
     /// The tunnel's own networks: the kernel routes them by the addresses.
     networks: Vec<IpNet>,
+    /// The sets of peers were empty when the device was made.
+    swept: bool,
     running: bool,
 }
 
@@ -241,8 +246,8 @@ impl State {
 #[derive(Debug)]
 struct Applied {
     allowed: Vec<IpNet>,
-    /// It is a client, or may be one: the device does not say.
-    client: bool,
+    /// What stands in the sets of peers, or may stand there.
+    elements: Elements,
     /// Where it is to be called, and what that name stood for.
     endpoint: Option<(Endpoint, SocketAddr)>,
     /// Whose key it is; `None` for one that an earlier run left.
@@ -251,7 +256,9 @@ struct Applied {
 
 impl Applied {
     fn found(peer: DevicePeer) -> Self {
-        Self { allowed: peer.allowed, client: true, endpoint: None, peer: None }
+        // The device does not say whether it is a client.
+        let elements = Elements::any(&firewall::host_addresses(&peer.allowed));
+        Self { allowed: peer.allowed, elements, endpoint: None, peer: None }
     }
 }
 
@@ -349,14 +356,13 @@ impl RootedPlane {
             return Ok(());
         };
         self.drop_routes(state, state.routed(&gone.allowed)).await?;
-        let addresses = firewall::host_addresses(&gone.allowed);
-        let known = Known { addresses: &addresses, client: gone.client };
-        firewall::removal_script(&known).inside(&self.namespace).await
+        firewall::removal_script(&gone.elements).inside(&self.namespace).await
     }
 
     /// Rules first, then WireGuard, then routes: a peer never passes before its rules stand.
     async fn set_peer_in(&self, state: &mut State, peer: &GatewayPeer) -> Result<(), PlaneError> {
-        let is_old = |key: &&PublicKey, known: &Applied| **key != peer.public_key && known.peer.as_ref() == Some(&peer.id);
+        let is_old =
+            |key: &&PublicKey, known: &Applied| **key != peer.public_key && known.peer.as_ref() == Some(&peer.id);
         let old_key = state.peers.iter().find(|(key, known)| is_old(key, known)).map(|(key, _)| *key);
         if let Some(key) = old_key {
             self.remove_peer_in(state, &key).await?;
@@ -368,10 +374,14 @@ impl RootedPlane {
         let endpoint = self.endpoint(peer, before).await;
         let news = endpoint.as_ref().filter(|_| before.is_none_or(|before| before.endpoint != endpoint));
         let old = before.map(|before| before.allowed.clone()).unwrap_or_default();
-        let known = Known { addresses: &firewall::host_addresses(&old), client: before.is_some_and(|before| before.client) };
-        firewall::peer_script(peer, &known).inside(&self.namespace).await?;
+        let there = match before {
+            Some(before) => before.elements.clone(),
+            None if state.swept => Elements::default(),
+            // A run that was stopped half way may have left something.
+            None => Elements::any(&peer.addresses),
+        };
+        firewall::peer_script(peer, &there).inside(&self.namespace).await?;
         let allowed = tunnel::allowed(peer);
-        let client = peer.kind == PeerKind::Client;
         let wanted = TunnelPeer {
             public_key: peer.public_key,
             preshared_key: tunnel::preshared_key(peer)?,
@@ -382,7 +392,7 @@ impl RootedPlane {
         // Should the rest fail, the next attempt finds all that may be there.
         let either = Applied {
             allowed: old.iter().chain(&allowed).copied().collect::<BTreeSet<_>>().into_iter().collect(),
-            client: client || known.client,
+            elements: there.and(&Elements::of(peer)),
             endpoint: None,
             peer: Some(peer.id.clone()),
         };
@@ -391,7 +401,8 @@ impl RootedPlane {
         if state.running {
             self.make_routes(state.routed(&allowed)).await?;
         }
-        let applied = Applied { allowed: allowed.clone(), client, endpoint, peer: Some(peer.id.clone()) };
+        let applied =
+            Applied { allowed: allowed.clone(), elements: Elements::of(peer), endpoint, peer: Some(peer.id.clone()) };
         state.peers.insert(peer.public_key, applied);
         let gone: Vec<IpNet> = old.into_iter().filter(|net| !allowed.contains(net)).collect();
         self.drop_routes(state, state.routed(&gone)).await

@@ -4,7 +4,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{Ipv6Addr, UdpSocket};
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
@@ -65,6 +66,11 @@ impl Drop for Userspace {
 impl Userspace {
     /// Makes the device, without peers.
     pub async fn new(namespace: &Namespace, key: &SecretKey, port: u16) -> Result<Self, PlaneError> {
+        let links = namespace.links().await?;
+        if let Some(left) = links.find(NAME).await? {
+            // Of a device that broke down, or of a process that is just ending: it would hold the name.
+            links.remove(left).await?;
+        }
         let tun = namespace.run(|| TunDevice::from_name(NAME).doing(|| "open a TUN device".to_owned())).await?;
         let device = DeviceBuilder::new()
             .with_default_udp()
@@ -149,7 +155,7 @@ impl Tunnel for Userspace {
             return Ok(());
         }
         // gotatun closes the old socket before it opens the new one: a port that is taken is better found out before.
-        drop(UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)).doing(|| format!("listen on UDP port {port}"))?);
+        free(port).doing(|| format!("listen on UDP port {port}"))?;
         let device = self.shared.device.lock().await;
         let device = device.as_ref().ok_or_else(stopped)?;
         if let Err(error) = device.set_listen_port(port).await {
@@ -206,6 +212,16 @@ impl Tunnel for Userspace {
     }
 }
 
+/// Whether a port can be had, for both families where the host has both.
+fn free(port: u16) -> io::Result<()> {
+    match UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)) {
+        Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::AddrNotAvailable) => {
+            UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).map(drop)
+        }
+        bound => bound.map(drop),
+    }
+}
+
 fn stopped() -> PlaneError {
     PlaneError::new("the instance was taken down")
 }
@@ -239,7 +255,8 @@ fn networks(allowed: &[IpNet]) -> Vec<IpNetwork> {
 }
 
 fn device_peer(found: PeerStats, handshakes: &HashMap<PublicKey, SystemTime>) -> Result<DevicePeer, PlaneError> {
-    let public_key = PublicKey::from_bytes(found.peer.public_key.to_bytes()).doing(|| "read a peer's key".to_owned())?;
+    let public_key =
+        PublicKey::from_bytes(found.peer.public_key.to_bytes()).doing(|| "read a peer's key".to_owned())?;
     let allowed = found.peer.allowed_ips.iter().map(|net| IpNet::new(net.network(), net.prefix()));
     let allowed: Vec<IpNet> = allowed.collect::<Result<_, _>>().doing(|| "read a peer's prefixes".to_owned())?;
     Ok(DevicePeer {
