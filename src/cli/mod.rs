@@ -4,6 +4,7 @@
 //! [`report::Outcome`] or an error; this module does everything around it: logs, signals, panics, last words.
 
 pub mod args;
+pub mod client_key;
 pub mod demo;
 pub mod exit;
 pub mod failure;
@@ -17,6 +18,7 @@ pub mod session;
 pub mod show;
 pub mod sim;
 pub mod status;
+pub mod uplink;
 
 mod process;
 
@@ -79,6 +81,7 @@ async fn carry_out(command: Command, reporter: &Reporter) -> Result<Outcome, Fai
         Command::Status(command) => status::run(command, reporter).await,
         Command::Remove(command) => remove::run(command, reporter).await,
         Command::Render(command) => render::run(command, reporter),
+        Command::ClientKey(command) => client_key::run(command, reporter).await,
         Command::Sim(command) => sim::run(command, reporter).await,
         Command::Demo(command) => Box::pin(demo::run(command, reporter)).await,
         Command::Completions(command) => manual::completions(command, reporter),

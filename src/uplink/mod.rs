@@ -12,6 +12,7 @@ mod exchange;
 mod link;
 mod reply;
 mod shown;
+mod site;
 mod tls;
 mod url;
 
@@ -25,6 +26,7 @@ pub use deadline::{Deadlines, Step};
 pub use error::{Refusal, Retry, UplinkError};
 pub use hyper::Method;
 pub use reply::Reply;
+pub use site::{UnfitSite, site};
 pub use tls::{MAX_CA_FILE_BYTES, Trust};
 pub use url::{HubUrl, InvalidHubUrl, encode};
 

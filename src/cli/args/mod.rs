@@ -5,6 +5,7 @@
 //! ask. `settle` leads from one to the other, so that everything that can be wrong with an argument, a file or a
 //! variable is found before work starts.
 
+mod client_key;
 mod common;
 mod env;
 mod plan;
@@ -14,9 +15,11 @@ mod render;
 mod router;
 mod side;
 mod status;
+mod uplink;
 
 use clap::{Parser, Subcommand};
 
+pub use client_key::ClientKey;
 pub use common::{Subject, Write};
 pub use plan::Plan;
 pub use provision::Provision;
@@ -24,6 +27,7 @@ pub use remove::Remove;
 pub use render::Render;
 pub use side::{Completions, Demo, DemoEnd, Shell, Sim, SimDevice};
 pub use status::Status;
+pub use uplink::{HubSource, Source};
 
 use super::exit;
 use super::failure::Failure;
@@ -71,6 +75,8 @@ Examples:
     sitepeer provision --router apis://admin@192.168.88.1 --pin sha256:… --site site.toml
   From a script:
     sitepeer provision --router apis://192.168.88.1 --password-file pw --site site.toml --yes --json
+  With a hub: enrol once with a token made there; the second run needs no token:
+    sitepeer provision --router apis://admin@192.168.88.1 --hub https://hub.example.net --token-file token
   How it is doing; take it out:
     sitepeer status --router apis://admin@192.168.88.1
     sitepeer remove --router apis://admin@192.168.88.1 --instance acme
@@ -99,6 +105,8 @@ enum CommandArgs {
     Remove(remove::RemoveArgs),
     /// Write the plan for a clean router as a RouterOS script (.rsc)
     Render(render::RenderArgs),
+    /// Make a client's key pair here, enrol it at a hub, and write its profile
+    ClientKey(client_key::ClientKeyArgs),
     /// Serve a simulated RouterOS device with a real tunnel
     Sim(side::SimArgs),
     /// Show two simulated sites reach each other through a hub, on this machine, without root
@@ -122,6 +130,8 @@ pub enum Command {
     Remove(Remove),
     /// `render`
     Render(Render),
+    /// `client-key`
+    ClientKey(ClientKey),
     /// `sim`
     Sim(Sim),
     /// `demo`
@@ -142,6 +152,7 @@ impl Args {
             CommandArgs::Status(args) => args.output.json,
             CommandArgs::Remove(args) => args.output.json,
             CommandArgs::Render(args) => args.output.json,
+            CommandArgs::ClientKey(args) => args.output.json,
             CommandArgs::Sim(args) => args.output.json,
             CommandArgs::Demo(args) => args.output.json,
             CommandArgs::Completions(_) | CommandArgs::Man => false,
@@ -160,6 +171,7 @@ impl Args {
             CommandArgs::Status(args) => Command::Status(args.settle()?),
             CommandArgs::Remove(args) => Command::Remove(args.settle()?),
             CommandArgs::Render(args) => Command::Render(args.settle()?),
+            CommandArgs::ClientKey(args) => Command::ClientKey(args.settle()?),
             CommandArgs::Sim(args) => Command::Sim(args.settle()?),
             CommandArgs::Demo(args) => Command::Demo(args.settle()),
             CommandArgs::Completions(args) => Command::Completions(args.settle()),

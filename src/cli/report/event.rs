@@ -67,6 +67,8 @@ pub enum Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
+    /// Enrolling at the hub, waiting for its site config, telling it what was done.
+    Hub,
     /// TCP, TLS and login.
     Connect,
     /// Reading the router.
@@ -162,6 +164,7 @@ fn listening(version: &str, api: &str, api_ssl: Option<&str>, pin: Option<&str>)
 impl Step {
     fn word(self) -> &'static str {
         match self {
+            Self::Hub => "hub",
             Self::Connect => "connect",
             Self::Read => "read",
             Self::Check => "check",

@@ -9,6 +9,17 @@
 //! Whoever calls decides *what* is to be there; a plane knows *how*, touches only the peer it is told to, and tells what the device
 //! really has. It knows nothing of the hub.
 
+mod firewall;
+mod host;
+mod kernel;
+mod links;
+mod namespace;
+pub mod probe;
+mod rooted;
+mod trouble;
+mod tunnel;
+mod userspace;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,6 +31,8 @@ use ipnet::IpNet;
 use crate::api::{Backend, GatewayInstance, GatewayPeer, InstanceId, PeerId};
 use crate::domain::PublicKey;
 use crate::wireguard::keys::SecretKey;
+
+pub use self::rooted::Rooted;
 
 /// A peer as the device has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
