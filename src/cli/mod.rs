@@ -8,6 +8,7 @@ pub mod client_key;
 pub mod demo;
 pub mod exit;
 pub mod failure;
+pub mod gateway;
 pub mod manual;
 pub mod plan;
 pub mod provision;
@@ -66,7 +67,7 @@ fn run(args: Args, reporter: &Reporter) -> Result<Outcome, Failure> {
         .map_err(|error| Failure::internal(format!("cannot start the runtime: {error}")))?;
     let ended = match command {
         // To be stopped is how the demo ends: it takes everything out first.
-        Command::Demo(_) => runtime.block_on(carry_out(command, reporter)),
+        Command::Demo(_) | Command::Gateway(_) => runtime.block_on(carry_out(command, reporter)),
         _ => runtime.block_on(process::until_stopped(carry_out(command, reporter))),
     };
     // A thread that still waits for an answer on stdin must not hold the process.
@@ -82,6 +83,7 @@ async fn carry_out(command: Command, reporter: &Reporter) -> Result<Outcome, Fai
         Command::Remove(command) => remove::run(command, reporter).await,
         Command::Render(command) => render::run(command, reporter),
         Command::ClientKey(command) => client_key::run(command, reporter).await,
+        Command::Gateway(command) => Box::pin(gateway::run(command, reporter)).await,
         Command::Sim(command) => sim::run(command, reporter).await,
         Command::Demo(command) => Box::pin(demo::run(command, reporter)).await,
         Command::Completions(command) => manual::completions(command, reporter),

@@ -8,6 +8,7 @@
 mod client_key;
 mod common;
 mod env;
+mod gateway;
 mod plan;
 mod provision;
 mod remove;
@@ -21,6 +22,7 @@ use clap::{Parser, Subcommand};
 
 pub use client_key::ClientKey;
 pub use common::{Subject, Write};
+pub use gateway::{Gateway, GatewayServe};
 pub use plan::Plan;
 pub use provision::Provision;
 pub use remove::Remove;
@@ -107,6 +109,8 @@ enum CommandArgs {
     Render(render::RenderArgs),
     /// Make a client's key pair here, enrol it at a hub, and write its profile
     ClientKey(client_key::ClientKeyArgs),
+    /// Serve the VPN instances of a region for a hub
+    Gateway(Box<gateway::GatewayArgs>),
     /// Serve a simulated RouterOS device with a real tunnel
     Sim(side::SimArgs),
     /// Show two simulated sites reach each other through a hub, on this machine, without root
@@ -132,6 +136,8 @@ pub enum Command {
     Render(Render),
     /// `client-key`
     ClientKey(ClientKey),
+    /// `gateway`
+    Gateway(Gateway),
     /// `sim`
     Sim(Sim),
     /// `demo`
@@ -153,6 +159,7 @@ impl Args {
             CommandArgs::Remove(args) => args.output.json,
             CommandArgs::Render(args) => args.output.json,
             CommandArgs::ClientKey(args) => args.output.json,
+            CommandArgs::Gateway(args) => args.json(),
             CommandArgs::Sim(args) => args.output.json,
             CommandArgs::Demo(args) => args.output.json,
             CommandArgs::Completions(_) | CommandArgs::Man => false,
@@ -172,6 +179,7 @@ impl Args {
             CommandArgs::Remove(args) => Command::Remove(args.settle()?),
             CommandArgs::Render(args) => Command::Render(args.settle()?),
             CommandArgs::ClientKey(args) => Command::ClientKey(args.settle()?),
+            CommandArgs::Gateway(args) => Command::Gateway(args.settle()?),
             CommandArgs::Sim(args) => Command::Sim(args.settle()?),
             CommandArgs::Demo(args) => Command::Demo(args.settle()),
             CommandArgs::Completions(args) => Command::Completions(args.settle()),
