@@ -5,12 +5,12 @@ use std::fs::File;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
+use super::PlaneError;
 use super::firewall;
 use super::host;
 use super::links::Links;
 use super::namespace;
 use super::trouble::Doing;
-use super::{PlaneError, Rooted};
 use crate::api::Backend;
 
 /// A part that was looked at.
@@ -83,14 +83,6 @@ impl Findings {
         }
         Err(PlaneError::new(format!("this host cannot serve the wanted backend: {}", lacking.join("; "))))
     }
-}
-
-/// Makes the planes of a rooted backend; `gateway` is what tells this gateway's things from another one's on the same host.
-///
-/// # Errors
-/// [`PlaneError`] for the rootless backend, which is made elsewhere.
-pub fn rooted(backend: Backend, gateway: &str) -> Result<Rooted, PlaneError> {
-    Rooted::new(backend, gateway)
 }
 
 /// Looks at everything.

@@ -24,7 +24,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::namespace::Namespace;
 use super::trouble::Doing;
 use super::tunnel::{NAME, Tunnel, TunnelPeer, ascending, canonical};
-use super::{DevicePeer, PlaneError};
+use super::{DevicePeer, PlaneError, preshared_digest};
 use crate::domain::PublicKey;
 use crate::wireguard::keys::SecretKey;
 
@@ -264,6 +264,7 @@ fn device_peer(found: PeerStats, handshakes: &HashMap<PublicKey, SystemTime>) ->
         allowed: ascending(allowed),
         keepalive_secs: found.peer.keepalive.unwrap_or_default(),
         endpoint: found.peer.endpoint.map(canonical),
+        preshared_key: found.peer.preshared_key.as_ref().map(preshared_digest),
         handshake: handshakes.get(&public_key).copied(),
         rx_bytes: found.stats.rx_bytes as u64,
         tx_bytes: found.stats.tx_bytes as u64,

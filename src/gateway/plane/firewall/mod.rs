@@ -19,6 +19,7 @@ use super::PlaneError;
 use super::namespace::Namespace;
 use super::trouble::Doing;
 use crate::api::{GatewayInstance, GatewayPeer, PeerKind};
+use crate::domain::SubnetSet;
 
 /// The rules inside an instance's namespace.
 pub(super) const INSTANCE: &str = include_str!("instance.nft");
@@ -99,18 +100,22 @@ pub(super) fn instance_script(instance: &GatewayInstance) -> Script {
     script
 }
 
-/// What depends on a peer; `before` is what may be there of it.
-///
-/// Sites need nothing: who comes out of the tunnel and is no client is one.
-pub(super) fn peer_script(peer: &GatewayPeer, before: &Elements) -> Script {
-    let wanted = Elements::of(peer);
+/// What may be reached beyond the host, beside the public internet.
+pub(super) fn beyond_script(beyond: &SubnetSet) -> Script {
     let mut script = Script::default();
-    for address in before.clients.difference(&wanted.clients) {
-        script.remove(&set_of("clients", *address), address);
+    script.flush("beyond4");
+    script.flush("beyond6");
+    for net in beyond.iter() {
+        script.add(&set_of("beyond", net.addr()), net);
     }
-    for address in before.full.difference(&wanted.full) {
-        script.remove(&set_of("full", *address), address);
-    }
+    script
+}
+
+/// Makes a peer's elements what is wanted; `there` are those that may be there.
+///
+/// Sites need none: who comes out of the tunnel and is no client is one.
+pub(super) fn peer_script(wanted: &Elements, there: &Elements) -> Script {
+    let mut script = removal_script(&there.without(wanted));
     for address in &wanted.clients {
         script.add(&set_of("clients", *address), address);
     }
@@ -160,6 +165,17 @@ impl Elements {
     pub fn and(&self, other: &Self) -> Self {
         let union = |a: &BTreeSet<IpAddr>, b: &BTreeSet<IpAddr>| a.union(b).copied().collect();
         Self { clients: union(&self.clients, &other.clients), full: union(&self.full, &other.full) }
+    }
+
+    /// Those that are not among the others.
+    pub fn without(&self, others: &Self) -> Self {
+        let rest = |a: &BTreeSet<IpAddr>, b: &BTreeSet<IpAddr>| a.difference(b).copied().collect();
+        Self { clients: rest(&self.clients, &others.clients), full: rest(&self.full, &others.full) }
+    }
+
+    /// Whether something goes out here.
+    pub fn any_full(&self) -> bool {
+        !self.full.is_empty()
     }
 }
 
