@@ -81,7 +81,10 @@ impl World {
         a.0.ip(&one);
         for (net, interface, address) in [a, b] {
             if !address.is_empty() {
-                net.ip(&format!("addr add {address} dev {interface} {}", if address.contains(':') { "nodad" } else { "" }));
+                net.ip(&format!(
+                    "addr add {address} dev {interface} {}",
+                    if address.contains(':') { "nodad" } else { "" }
+                ));
             }
             net.ip(&format!("link set {interface} up"));
         }
@@ -329,14 +332,22 @@ impl Wireguard {
             net.ip(&format!("link add {} type wireguard", made.interface));
         } else {
             let mut command = net.command("wireguard-go");
-            command.args(["-f", &made.interface]).env("LOG_LEVEL", "silent").stdout(Stdio::null()).stderr(Stdio::null());
+            command
+                .args(["-f", &made.interface])
+                .env("LOG_LEVEL", "silent")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
             made.process = Some(command.spawn().unwrap());
             let name = made.interface.clone();
             until("wireguard-go is there", || net.output("wg", &["show", &name]).status.success());
         }
         made.set(&format!("[Interface]\nPrivateKey = {}", made.private_key));
         for address in addresses {
-            net.ip(&format!("addr add {address} dev {} {}", made.interface, if address.contains(':') { "nodad" } else { "" }));
+            net.ip(&format!(
+                "addr add {address} dev {} {}",
+                made.interface,
+                if address.contains(':') { "nodad" } else { "" }
+            ));
         }
         net.ip(&format!("link set {} mtu 1420 up", made.interface));
         made

@@ -58,7 +58,10 @@ fn two_hundred_changes_of_one_peer_cost_another_no_packet() {
     assert_eq!(sent, back);
     assert!(sent > 100, "only {sent} pings: the changes were over before anything was measured");
     stage.set(&raised, &b.peer);
-    assert_eq!(found(&stage, &raised, &a.peer).allowed, ["10.99.0.2/32", "192.168.11.0/24"].map(|net| net.parse().unwrap()));
+    assert_eq!(
+        found(&stage, &raised, &a.peer).allowed,
+        ["10.99.0.2/32", "192.168.11.0/24"].map(|net| net.parse().unwrap())
+    );
 }
 
 #[test]
@@ -72,7 +75,8 @@ fn a_peers_session_survives_the_edit_of_its_subnets() {
     let before = found(&stage, &raised, &b.peer);
     let ping = c.net.ping("10.99.0.3");
     for n in 0..50 {
-        b.peer.subnets = ["192.168.12.0/24".to_owned(), format!("172.20.{n}.0/24")].iter().map(|net| net.parse().unwrap()).collect();
+        b.peer.subnets =
+            ["192.168.12.0/24".to_owned(), format!("172.20.{n}.0/24")].iter().map(|net| net.parse().unwrap()).collect();
         stage.set(&raised, &b.peer);
     }
     let (sent, back) = ping.stop();

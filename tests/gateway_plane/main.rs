@@ -4,9 +4,9 @@
 #![expect(dead_code, reason = "the world's helpers serve other tests too")]
 #![expect(clippy::print_stderr, reason = "a test that cannot run says why")]
 
+mod changes;
 #[path = "../common/netns.rs"]
 mod netns;
-mod changes;
 mod outside;
 mod remains;
 mod sites;

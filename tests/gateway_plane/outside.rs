@@ -63,7 +63,8 @@ fn services_of_the_host_are_not_there_for_peers() {
     instance.pushed_routes = ["203.0.113.0/24", "198.18.0.0/15"].iter().map(|net| net.parse().unwrap()).collect();
     let raised = stage.raise(&instance);
     // Its own endpoint has to stay outside its tunnel.
-    let client = stage.client(&raised, 5, true, &["203.0.113.254/32", "198.18.0.0/15", "10.99.0.0/24", "198.51.100.0/24"]);
+    let client =
+        stage.client(&raised, 5, true, &["203.0.113.254/32", "198.18.0.0/15", "10.99.0.0/24", "198.51.100.0/24"]);
     client.net.pings_in_the_end(OUTSIDE);
     let service = stage.host.enter(|| TcpListener::bind(("0.0.0.0", 8443)).unwrap());
     stage.host.ip("addr add 198.51.100.7/32 dev lo");
@@ -92,7 +93,8 @@ fn two_instances_with_the_same_subnets_reach_only_their_own() {
     for instance in &instances {
         let raised = stage.raise(instance);
         let site = stage.site(&raised, 2, 11);
-        let client = stage.client(&raised, 5, true, &["10.99.0.0/24", "192.168.0.0/16", "198.51.100.0/24", "198.18.0.0/15"]);
+        let client =
+            stage.client(&raised, 5, true, &["10.99.0.0/24", "192.168.0.0/16", "198.51.100.0/24", "198.18.0.0/15"]);
         client.net.pings_in_the_end("192.168.11.10");
         client.net.pings_in_the_end(OUTSIDE);
         ends.push((site, client, raised));

@@ -77,7 +77,8 @@ fn a_restarted_gateway_takes_over_what_is_there() {
     let handshake = client.wireguard.handshake();
     // As after a crash: everything in this process is gone.
     let name = format!("test {}", unique());
-    let restart = |stage: &mut crate::stage::Stage, name: &str| stage.planes = Arc::new(Rooted::new(backend(), name).unwrap());
+    let restart =
+        |stage: &mut crate::stage::Stage, name: &str| stage.planes = Arc::new(Rooted::new(backend(), name).unwrap());
     let key = raised.key.clone();
     stage.rename_owner(&instance.id, &name);
     drop(raised);
@@ -148,7 +149,10 @@ fn the_probe_says_what_this_host_has() {
     for part in ["namespaces", "veth", "nftables", "tun"] {
         assert!(findings.works(part), "{part}");
     }
-    let kernel = run("sh", &["-c", "ip link add spprobe type wireguard 2>/dev/null && ip link del spprobe && echo yes || echo no"]);
+    let kernel = run(
+        "sh",
+        &["-c", "ip link add spprobe type wireguard 2>/dev/null && ip link del spprobe && echo yes || echo no"],
+    );
     assert_eq!(findings.works("kernel-wireguard"), kernel.trim() == "yes");
     let off = findings.0.iter().find(|finding| finding.code == "forwarding").unwrap();
     assert_eq!(off.state, PartState::Look, "the stage's host does not forward yet");

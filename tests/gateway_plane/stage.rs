@@ -85,9 +85,8 @@ impl Stage {
             }
             host.ip("link del probe");
         }
-        let runtime = host.enter(|| {
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
-        });
+        let runtime =
+            host.enter(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
         let planes = Arc::new(Rooted::new(backend(), &format!("test {}", unique())).unwrap());
         Ok(Self { world, internet, host, planes, runtime: Some(runtime), instances: Vec::new(), next: 10 })
     }
@@ -132,7 +131,8 @@ impl Stage {
         let end = self.end(raised, PeerKind::Site, number, &[&subnet], &["10.99.0.0/24", "192.168.0.0/16"]);
         let behind = self.world.host(&format!("lan{}", unique()));
         let router = format!("192.168.{lan}.1");
-        self.world.cable((&behind, "eth0", &format!("192.168.{lan}.10/24")), (&end.net, "lan0", &format!("{router}/24")));
+        self.world
+            .cable((&behind, "eth0", &format!("192.168.{lan}.10/24")), (&end.net, "lan0", &format!("{router}/24")));
         behind.ip(&format!("route add default via {router}"));
         end.net.forward();
         End { lan: Some(behind), ..end }

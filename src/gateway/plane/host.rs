@@ -170,9 +170,10 @@ fn number(net: &IpNet) -> Option<u32> {
 }
 
 fn is_free(n: u32, taken: &BTreeSet<IpNet>) -> bool {
-    [false, true].into_iter().map(|v6| pair(ends(n, v6).0)).all(|pair| {
-        !taken.iter().any(|net| net.contains(&pair.addr()) || pair.trunc().contains(&net.addr()))
-    })
+    [false, true]
+        .into_iter()
+        .map(|v6| pair(ends(n, v6).0))
+        .all(|pair| !taken.iter().any(|net| net.contains(&pair.addr()) || pair.trunc().contains(&net.addr())))
 }
 
 impl Uplink {

@@ -59,8 +59,7 @@ async fn gone(
 impl Links {
     /// Opens a connection in the namespace of the calling thread, which must have entered a runtime.
     pub fn here() -> Result<Self, PlaneError> {
-        let (connection, handle, _) =
-            rtnetlink::new_connection().doing(|| "open a netlink connection".to_owned())?;
+        let (connection, handle, _) = rtnetlink::new_connection().doing(|| "open a netlink connection".to_owned())?;
         // Ends when the last handle is dropped.
         tokio::spawn(connection);
         Ok(Self(handle))

@@ -270,7 +270,8 @@ mod tests {
         assert_eq!(with(Works, Works).choose(None).unwrap(), Backend::Kernel);
         assert_eq!(with(Lacking, Works).choose(None).unwrap(), Backend::Userspace);
         assert_eq!(with(Lacking, Lacking).choose(None).unwrap(), Backend::Rootless);
-        let nothing = findings(&[("namespaces", Lacking), ("veth", NotTried), ("nftables", NotTried), ("tun", NotTried)]);
+        let nothing =
+            findings(&[("namespaces", Lacking), ("veth", NotTried), ("nftables", NotTried), ("tun", NotTried)]);
         assert_eq!(nothing.choose(None).unwrap(), Backend::Rootless);
         assert_eq!(nothing.choose(Some(Backend::Rootless)).unwrap(), Backend::Rootless);
     }

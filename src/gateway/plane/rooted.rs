@@ -356,7 +356,8 @@ impl RootedPlane {
 
     /// Rules first, then WireGuard, then routes: a peer never passes before its rules stand.
     async fn set_peer_in(&self, state: &mut State, peer: &GatewayPeer) -> Result<(), PlaneError> {
-        let is_old = |key: &&PublicKey, known: &Applied| **key != peer.public_key && known.peer.as_ref() == Some(&peer.id);
+        let is_old =
+            |key: &&PublicKey, known: &Applied| **key != peer.public_key && known.peer.as_ref() == Some(&peer.id);
         let old_key = state.peers.iter().find(|(key, known)| is_old(key, known)).map(|(key, _)| *key);
         if let Some(key) = old_key {
             self.remove_peer_in(state, &key).await?;
@@ -368,7 +369,8 @@ impl RootedPlane {
         let endpoint = self.endpoint(peer, before).await;
         let news = endpoint.as_ref().filter(|_| before.is_none_or(|before| before.endpoint != endpoint));
         let old = before.map(|before| before.allowed.clone()).unwrap_or_default();
-        let known = Known { addresses: &firewall::host_addresses(&old), client: before.is_some_and(|before| before.client) };
+        let known =
+            Known { addresses: &firewall::host_addresses(&old), client: before.is_some_and(|before| before.client) };
         firewall::peer_script(peer, &known).inside(&self.namespace).await?;
         let allowed = tunnel::allowed(peer);
         let client = peer.kind == PeerKind::Client;

@@ -239,7 +239,8 @@ fn networks(allowed: &[IpNet]) -> Vec<IpNetwork> {
 }
 
 fn device_peer(found: PeerStats, handshakes: &HashMap<PublicKey, SystemTime>) -> Result<DevicePeer, PlaneError> {
-    let public_key = PublicKey::from_bytes(found.peer.public_key.to_bytes()).doing(|| "read a peer's key".to_owned())?;
+    let public_key =
+        PublicKey::from_bytes(found.peer.public_key.to_bytes()).doing(|| "read a peer's key".to_owned())?;
     let allowed = found.peer.allowed_ips.iter().map(|net| IpNet::new(net.network(), net.prefix()));
     let allowed: Vec<IpNet> = allowed.collect::<Result<_, _>>().doing(|| "read a peer's prefixes".to_owned())?;
     Ok(DevicePeer {

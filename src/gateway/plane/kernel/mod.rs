@@ -69,13 +69,7 @@ impl Kernel {
             Some(link) => link,
             None => Self::make(instance, namespace, &links).await?,
         };
-        let device = Self {
-            namespace: namespace.clone(),
-            links,
-            link,
-            listen_port: 0.into(),
-            known: Mutex::default(),
-        };
+        let device = Self { namespace: namespace.clone(), links, link, listen_port: 0.into(), known: Mutex::default() };
         let before = device.read().await?;
         device.known().extend(before.peers.keys());
         if before.public_key != Some(key.public()) {
