@@ -1,17 +1,12 @@
 //! A store that holds nothing, knows a credential of each kind, and misbehaves on purpose.
 
-use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use sitepeer::api::*;
 use sitepeer::domain::Secret;
-use sitepeer::hub::config::HubConfig;
-use sitepeer::hub::server::{Connector, Server};
 use sitepeer::hub::store::*;
 use sitepeer::hub::wake::{Signal, Topic, Wakes};
-use tokio::sync::oneshot;
 
 pub const ADMIN: &str = "sp_tok_admin123_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 pub const OPERATOR: &str = "sp_tok_operator_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -155,38 +150,4 @@ fake! {
     fn delete_gateway(this, by: &Actor, id: &GatewayId) -> () { nothing("gateway") }
     fn gateways(this, by: &Actor, paging: &Paging) -> Page<Gateway> { page() }
     fn audit(this, by: &Actor, paging: &Paging) -> Page<AuditEntry> { page() }
-}
-
-/// A server that runs; dropping it ends it at once.
-pub struct Running {
-    pub address: SocketAddr,
-    pub connector: Connector,
-    pub task: tokio::task::JoinHandle<()>,
-    stop: Option<oneshot::Sender<()>>,
-}
-
-impl Running {
-    /// Starts a server on a free loopback port; `settings` is TOML.
-    pub async fn start(settings: &str, store: Arc<dyn Store>) -> Self {
-        let text = format!("listen = \"127.0.0.1:0\"\n{settings}");
-        let config = HubConfig::parse(&text, Path::new("test.toml")).unwrap();
-        let server = Server::bind(config, store).await.unwrap();
-        let (address, connector) = (server.local_addr(), server.connector());
-        let (stop, stopped) = oneshot::channel::<()>();
-        let task = tokio::spawn(server.run(async {
-            let _told = stopped.await;
-        }));
-        Self { address, connector, task, stop: Some(stop) }
-    }
-
-    /// Says that it has to stop.
-    pub fn stop(&mut self) {
-        self.stop.take().unwrap().send(()).unwrap();
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }

@@ -4,6 +4,12 @@
 
 mod client;
 mod fake;
+mod hub;
+mod polls;
+mod profile;
+mod refusals;
+mod running;
 mod server;
+mod story;
 #[cfg(feature = "sim")]
 mod tls;

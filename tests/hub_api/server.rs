@@ -9,7 +9,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::client::{Client, PATIENCE, exchange, read};
-use crate::fake::{ADMIN, AGENT, Fake, GATEWAY, OPERATOR, Running, VIEWER};
+use crate::fake::{ADMIN, AGENT, Fake, GATEWAY, OPERATOR, VIEWER};
+use crate::running::Running;
 
 async fn start(settings: &str) -> (Running, Arc<Fake>, Client) {
     let store = Arc::new(Fake::default());

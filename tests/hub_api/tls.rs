@@ -14,7 +14,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::client::PATIENCE;
-use crate::fake::{Fake, Running};
+use crate::fake::Fake;
+use crate::running::Running;
 
 /// Makes a certificate and writes both files; returns the certificate.
 fn make(folder: &Path) -> CertificateDer<'static> {
