@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
 
 use super::config::Lan;
-use super::packet::{IpPacket, Transport};
+use crate::wireguard::packet::{IpPacket, Transport};
 
 /// How many askers a network remembers; tests and the demo look at the last few.
 const MAX_SEEN: usize = 64;

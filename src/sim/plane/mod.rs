@@ -19,11 +19,10 @@ mod firewall;
 mod hub;
 mod lan;
 mod owner;
-mod packet;
 mod ping;
 mod router;
 mod routing;
-mod wireguard;
+mod tunnel;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,7 +42,8 @@ pub use ping::{PingReply, PingRequest, PingStatus, PingSummary};
 
 use owner::{Owner, Request};
 use router::SharedRouter;
-use wireguard::Network;
+
+use crate::wireguard::wire::Network;
 
 /// Requests that may wait for the owner task; each asker waits for his answer, so few do.
 const REQUEST_QUEUE: usize = 16;

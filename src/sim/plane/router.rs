@@ -14,10 +14,10 @@ use super::config::Lan;
 use super::firewall::connections::{Connections, Tracked};
 use super::firewall::{Context, Table, Verdict};
 use super::lan::{LanHosts, SeenEcho};
-use super::packet::{IpPacket, Problem, Transport};
 use super::ping::PingStatus;
 use super::routing::Routing;
-use super::wireguard::TunnelInput;
+use crate::wireguard::memory::TunnelInput;
+use crate::wireguard::packet::{IpPacket, Problem, Transport};
 
 /// How many echo answers may wait for the one who pings; he waits for one at a time.
 const ANSWER_QUEUE: usize = 16;

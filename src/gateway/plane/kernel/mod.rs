@@ -267,6 +267,7 @@ fn new_peer(public_key: PublicKey) -> DevicePeer {
         keepalive_secs: 0,
         endpoint: None,
         handshake: None,
+        preshared_key: None,
         rx_bytes: 0,
         tx_bytes: 0,
     }

@@ -10,7 +10,7 @@ use etherparse::{
 };
 
 /// The TTL (hop limit) of packets that routers and hosts here send, as RouterOS and Linux do.
-pub(super) const DEFAULT_TTL: u8 = 64;
+pub(crate) const DEFAULT_TTL: u8 = 64;
 
 /// How much of the offending packet an ICMP error carries: enough for its headers and the echo's number.
 const ERROR_QUOTE: usize = 128;
@@ -22,7 +22,7 @@ const ECHO_PORT: u16 = 8;
 
 /// What tells one connection from another: protocol, addresses and ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Flow {
+pub(crate) struct Flow {
     pub protocol: u8,
     pub source: (IpAddr, u16),
     pub destination: (IpAddr, u16),
@@ -37,7 +37,7 @@ impl Flow {
 
 /// What an ICMP error says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Problem {
+pub(crate) enum Problem {
     /// No route to the destination's network.
     NetUnreachable,
     /// The destination's host does not answer.
@@ -52,7 +52,7 @@ pub(super) enum Problem {
 
 /// What the packet carries, as far as a router cares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Transport {
+pub(crate) enum Transport {
     EchoRequest {
         id: u16,
         seq: u16,
@@ -81,7 +81,7 @@ pub(super) enum Transport {
 
 /// An IP packet with its headers parsed.
 #[derive(Debug, Clone)]
-pub(super) struct IpPacket {
+pub(crate) struct IpPacket {
     headers: IpHeaders,
     payload: Vec<u8>,
     protocol: IpNumber,
