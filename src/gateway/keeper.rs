@@ -228,6 +228,12 @@ impl Keeper {
         self.state().told = word.then;
     }
 
+    /// Ends all workers and waits for them; what a kernel serves goes on.
+    pub async fn stop(&self) {
+        let served = std::mem::take(&mut self.state().served);
+        join_all(served.into_values().map(Served::stop)).await;
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

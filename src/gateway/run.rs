@@ -44,19 +44,18 @@ pub async fn run(options: GatewayOptions, stop: impl Future<Output = ()>) -> Res
     let (report, report_every) = watch::channel(REPORT_FIRST);
     let host = Host::new(Arc::clone(&options.planes), Arc::clone(&disk), Arc::clone(&traffic), look_every);
     let keeper = Arc::new(Keeper::start(Arc::new(host), store, desired));
-    let pace = Pace { wanted: options.report_every, look, report };
-    if let Some(every) = options.report_every {
-        pace.set(every);
-    }
+    let (greeted, known) = watch::channel(false);
+    let pace = Pace { wanted: options.report_every, look, report, greeted };
     let mut tasks = JoinSet::new();
-    tasks.spawn(tell_outcomes(Arc::clone(&keeper), options.hub.clone()));
-    tasks.spawn(tell_traffic(Arc::clone(&traffic), options.hub.clone(), report_every));
+    tasks.spawn(tell_outcomes(Arc::clone(&keeper), options.hub.clone(), known.clone()));
+    tasks.spawn(tell_traffic(Arc::clone(&traffic), options.hub.clone(), report_every, known));
     let mut gateway = Gateway { ears: Ears::new(&options, disk.install()), keeper, options, pace };
     let ended = tokio::select! {
         error = gateway.follow() => Err(error),
         () = stop => Ok(()),
     };
     tasks.shutdown().await;
+    gateway.keeper.stop().await;
     traffic.flush(SystemTime::now())?;
     if ended.is_ok() {
         report_last(traffic, &gateway.options.hub).await;
@@ -69,6 +68,8 @@ struct Pace {
     wanted: Option<Duration>,
     look: watch::Sender<Duration>,
     report: watch::Sender<Duration>,
+    /// The hub knows us: it may be told things.
+    greeted: watch::Sender<bool>,
 }
 
 impl Pace {
@@ -76,6 +77,7 @@ impl Pace {
         let every = self.wanted.unwrap_or(every).max(REPORT_LEAST);
         self.report.send_replace(every);
         self.look.send_replace(every.min(LOOK_MOST));
+        self.greeted.send_replace(true);
     }
 }
 
@@ -107,14 +109,14 @@ impl Gateway {
                         return GatewayError::Refused(Box::new(error));
                     }
                     let pause =
-                        error.retry_after().map_or_else(|| backoff.next(), |asked| asked.clamp(PAUSE.0, PAUSE.1));
+                        error.retry_after().map_or_else(|| backoff.pause(), |asked| asked.clamp(PAUSE.0, PAUSE.1));
                     tracing::warn!(%error, pause_secs = pause.as_secs(), "the hub is away, tunnels go on as they are");
                     sleep(pause).await;
                 }
                 Err(Trouble::Again(why)) => {
                     tracing::error!(%why, "everything is asked for again");
                     full_at = Some(Instant::now());
-                    sleep(backoff.next()).await;
+                    sleep(backoff.pause()).await;
                 }
             }
         }
@@ -125,7 +127,7 @@ impl Gateway {
         if let Some(report_every) = self.ears.greet().await.map_err(Trouble::Hub)? {
             self.pace.set(report_every);
         }
-        let since = if full { 0 } else { self.keeper.revision() };
+        let since = (!full).then(|| self.keeper.revision());
         match self.ears.hear(since).await.map_err(Trouble::Hub)? {
             Heard::Nothing => Ok(None),
             Heard::Nonsense(why) => Err(Trouble::Again(format!("the hub contradicts itself: {why}"))),

@@ -19,6 +19,7 @@ use crate::world::{DEADLINE, instance, ip, nets};
 pub struct Running {
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<Result<(), GatewayError>>,
+    lock: PathBuf,
 }
 
 impl Running {
@@ -31,6 +32,14 @@ impl Running {
     pub async fn kill(self) {
         self.task.abort();
         drop(self.task.await);
+        // What it had started is dropped a moment later; a process would be gone.
+        let lock = std::fs::File::open(self.lock).unwrap();
+        let free = async {
+            while lock.try_lock().is_err() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(DEADLINE, free).await.expect("nothing of it is left");
     }
 
     /// Waits until it ends by itself.
@@ -72,7 +81,7 @@ impl Stage {
         let task = tokio::spawn(gateway::run(options, async {
             drop(stopped.await);
         }));
-        Running { stop: Some(stop), task }
+        Running { stop: Some(stop), task, lock: state_dir.join("lock") }
     }
 
     pub fn key_file(&self, id: &str) -> PathBuf {

@@ -212,6 +212,7 @@ impl FakeHub {
 impl State {
     fn offer(&mut self, since: i64) -> Option<Value> {
         if let Some(value) = self.script.pop_front() {
+            self.counter = self.counter.max(value["revision"].as_i64().unwrap_or(0));
             return Some(value);
         }
         if since > self.counter || (since > 0 && since < self.floor) {

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use ipnet::IpNet;
 
 use super::common::OutputArgs;
 use super::uplink::hub_url;
 use crate::api::{Backend, MAX_NAME};
 use crate::cli::failure::Failure;
 use crate::config;
-use crate::domain::Host;
+use crate::domain::{Host, SubnetSet};
 use crate::uplink::{Hub, Trust};
 
 /// Longest time between reports in seconds: the hub calls a gateway unknown that was silent for a minute.
@@ -72,6 +73,11 @@ struct GatewayServeArgs {
     /// Where the rootless backend binds its UDP sockets
     #[arg(long, value_name = "ADDR", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
     bind: IpAddr,
+    /// A network beyond this host that peers may reach beside the internet, such as its LAN; may be repeated
+    ///
+    /// The hub cannot widen this: private networks and this host itself are closed to peers unless they are named here.
+    #[arg(long, value_name = "PREFIX")]
+    egress_allow: Vec<IpNet>,
     /// How often it reports, in seconds; as the hub says, if left out
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..=MAX_REPORT_SECS))]
     report_secs: Option<u64>,
@@ -113,6 +119,8 @@ pub struct GatewayServe {
     pub backend: Option<Backend>,
     /// For the rootless backend.
     pub bind: IpAddr,
+    /// What peers may reach beside the internet.
+    pub egress_allow: SubnetSet,
     /// `None` leaves it to the hub.
     pub report_every: Option<Duration>,
 }
@@ -165,6 +173,7 @@ impl GatewayServeArgs {
             state_dir: self.state_dir,
             backend: self.backend.map(Backend::from),
             bind: self.bind,
+            egress_allow: self.egress_allow.into_iter().collect(),
             report_every: self.report_secs.map(Duration::from_secs),
         })
     }

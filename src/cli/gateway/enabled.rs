@@ -10,9 +10,9 @@ use crate::cli::failure::Failure;
 use crate::cli::process;
 use crate::cli::report::{Event, Outcome, Reporter, Verdict};
 use crate::gateway::disk::StateDir;
-use crate::gateway::plane::Planes;
 use crate::gateway::plane::probe::{self, Finding, Findings, PartState};
 use crate::gateway::plane::rootless::Rootless;
+use crate::gateway::plane::{Planes, Rooted};
 use crate::gateway::{self, GatewayError, GatewayOptions};
 
 /// Serves until it is told to stop, or looks at the host.
@@ -71,7 +71,8 @@ async fn planes(serve: &GatewayServe, reporter: &Reporter) -> anyhow::Result<Arc
     }
     // What is on the host is marked with the word of this installation. It is locked again at once by whoever serves.
     let install = StateDir::open(&serve.state_dir).map_err(|error| failure(error.into()))?.install().to_owned();
-    Ok(Arc::new(probe::rooted(backend, &install).map_err(|error| lacks(&error))?))
+    let beyond = serve.egress_allow.clone();
+    Ok(Arc::new(Rooted::new(backend, &install, beyond).map_err(|error| lacks(&error))?))
 }
 
 async fn doctor(wanted: Option<Backend>) -> Outcome {

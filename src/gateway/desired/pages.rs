@@ -39,6 +39,8 @@ pub struct Pages {
     since: i64,
     /// Where the next part begins.
     cursor: i64,
+    /// The hub may wait for something newer.
+    patient: bool,
     /// The hub told us once to begin again.
     restarted: bool,
     instances: BTreeMap<InstanceId, Option<Arc<GatewayInstance>>>,
@@ -48,24 +50,30 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// Begins after a revision; 0 asks for everything.
+    /// Asks for what comes after a revision, and waits for it.
     #[must_use]
     pub fn since(revision: i64) -> Self {
-        Self { since: revision, cursor: revision, ..Self::default() }
+        Self { since: revision, cursor: revision, patient: true, ..Self::default() }
+    }
+
+    /// Asks for everything, now.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self::default()
     }
 
     /// What to ask now. What is complete at once is not waited for.
     #[must_use]
     pub fn ask(&self) -> Ask {
-        let first = self.cursor == self.since;
-        Ask { revision: self.cursor, wait_secs: if first && self.since > 0 { DEFAULT_WAIT_SECS } else { 0 } }
+        let waits = self.patient && self.cursor == self.since;
+        Ask { revision: self.cursor, wait_secs: if waits { DEFAULT_WAIT_SECS } else { 0 } }
     }
 
     /// Takes a reply; `None` is "nothing new".
     pub fn take(&mut self, offer: Option<Offer>) -> Step {
         let Some(offer) = offer else {
-            // Nothing after 0 is an empty list; nothing after a part means that it was the last one.
-            let nothing = self.since > 0 && self.cursor == self.since;
+            // Nothing at all is an empty list; nothing after a part means that it was the last one.
+            let nothing = self.patient && self.cursor == self.since;
             return if nothing { Step::Nothing } else { self.whole(self.cursor) };
         };
         let back = offer.revision < self.cursor;
@@ -85,7 +93,7 @@ impl Pages {
     }
 
     fn begin_again(&mut self) -> Step {
-        if self.restarted || self.since == 0 && self.cursor == 0 {
+        if self.restarted || self.cursor == 0 {
             return Step::Nonsense("it wants us to begin again, again".to_owned());
         }
         *self = Self { restarted: true, ..Self::default() };
@@ -199,7 +207,7 @@ mod tests {
     #[test]
     fn nothing_after_0_is_an_empty_list_and_nothing_after_a_revision_is_nothing() {
         assert!(matches!(Pages::since(5).take(None), Step::Nothing));
-        let (delta, _) = whole(Pages::since(0).take(None));
+        let (delta, _) = whole(Pages::everything().take(None));
         assert!(delta.full && delta.instances.is_empty());
     }
 
@@ -224,7 +232,7 @@ mod tests {
         ];
         let peers = vec![json!({"id": "peer1", "instance": "good1", "public_key": "AAAA"})];
         let offer = Offer { instances, peers, ..part(9, false) };
-        let (delta, refused) = whole(Pages::since(0).take(Some(offer)));
+        let (delta, refused) = whole(Pages::everything().take(Some(offer)));
         assert_eq!(delta.instances.iter().map(|i| i.id.as_str()).collect::<Vec<_>>(), ["good1"]);
         let names: Vec<&str> = refused.iter().map(|refused| refused.what.as_str()).collect();
         let expected = [

@@ -69,7 +69,7 @@ impl Host {
 pub struct Served {
     desk: Arc<Desk>,
     outcome: watch::Receiver<Outcome>,
-    _task: JoinSet<()>,
+    task: JoinSet<()>,
 }
 
 impl Served {
@@ -82,7 +82,12 @@ impl Served {
         let (publish, outcome) = watch::channel(Outcome::default());
         let mut task = JoinSet::new();
         task.spawn(work(Hands::new(id, host, done), Arc::clone(&desk), publish));
-        Self { desk, outcome, _task: task }
+        Self { desk, outcome, task }
+    }
+
+    /// Ends the worker and waits for that.
+    pub async fn stop(mut self) {
+        self.task.shutdown().await;
     }
 
     /// Leaves an order.
@@ -154,7 +159,7 @@ async fn work(mut hands: Hands, desk: Arc<Desk>, publish: watch::Sender<Outcome>
             hands.host().news.notify_one();
         }
         let pause = if failed {
-            backoff.next()
+            backoff.pause()
         } else {
             backoff.reset();
             *hands.host().look_every.borrow()

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::{Backoff, FIRST_PAUSE, MOST_PAUSE, pause_after};
@@ -12,8 +13,11 @@ use crate::uplink::Hub;
 /// How often it is looked whether something took too long, when nothing else happens.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// Tells the hub whenever there is something new to tell; never ends.
-pub async fn tell_outcomes(keeper: Arc<Keeper>, hub: Hub) {
+/// Tells the hub whenever there is something new to tell, once it knows us; never ends.
+pub async fn tell_outcomes(keeper: Arc<Keeper>, hub: Hub, mut known: watch::Receiver<bool>) {
+    if known.wait_for(|known| *known).await.is_err() {
+        return;
+    }
     let mut backoff = Backoff::new(FIRST_PAUSE, MOST_PAUSE);
     loop {
         let Some(word) = keeper.word().await else {

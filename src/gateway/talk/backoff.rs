@@ -18,7 +18,7 @@ impl Backoff {
     }
 
     /// The pause to make now.
-    pub fn next(&mut self) -> Duration {
+    pub fn pause(&mut self) -> Duration {
         let pause = self.next;
         self.next = (pause * 2).min(self.most);
         // Up to an eighth less; the clock's last digits are random enough for that.

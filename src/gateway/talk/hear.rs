@@ -63,15 +63,15 @@ impl Ears {
         self.greeted = false;
     }
 
-    /// Asks what is new after a revision, and waits for it; 0 asks for everything.
+    /// Asks what is new after a revision, and waits for it; without one, asks for everything, now.
     ///
     /// # Errors
     /// [`UplinkError`].
     ///
     /// # Cancel safety
     /// Safe: the next question gets the same answer.
-    pub async fn hear(&self, since: i64) -> Result<Heard, UplinkError> {
-        let mut pages = Pages::since(since);
+    pub async fn hear(&self, since: Option<i64>) -> Result<Heard, UplinkError> {
+        let mut pages = since.map_or_else(Pages::everything, Pages::since);
         let mut ask = pages.ask();
         loop {
             let path = format!("/v1/gateway/desired?revision={}&wait={}", ask.revision, ask.wait_secs);

@@ -22,7 +22,7 @@ const MOST_PAUSE: Duration = Duration::from_secs(60);
 /// How long to leave the hub alone after an error.
 fn pause_after(error: &UplinkError, backoff: &mut Backoff) -> Duration {
     let own = match error.retry() {
-        Retry::Now | Retry::Later => backoff.next(),
+        Retry::Now | Retry::Later => backoff.pause(),
         Retry::Never => MOST_PAUSE,
     };
     error.retry_after().map_or(own, |asked| asked.clamp(FIRST_PAUSE, MOST_PAUSE))

@@ -19,8 +19,16 @@ const FRESH: Duration = Duration::from_secs(120);
 /// How long the last report may take when the gateway ends.
 const LAST_REPORT: Duration = Duration::from_secs(3);
 
-/// Reports every so often, and every peer now and then; never ends.
-pub async fn tell_traffic(traffic: Arc<Traffic>, hub: Hub, every: watch::Receiver<Duration>) {
+/// Reports every so often, and every peer now and then, once the hub knows us; never ends.
+pub async fn tell_traffic(
+    traffic: Arc<Traffic>,
+    hub: Hub,
+    every: watch::Receiver<Duration>,
+    mut known: watch::Receiver<bool>,
+) {
+    if known.wait_for(|known| *known).await.is_err() {
+        return;
+    }
     let mut all_at = Instant::now();
     loop {
         let pause = *every.borrow();

@@ -132,7 +132,8 @@ impl Traffic {
     /// Has every peer that is on a device reported once more.
     pub fn report_all(&self, now: SystemTime, since: Duration) {
         let oldest = unix(now) - i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-        for row in self.rows().values_mut().filter(|row| row.at >= oldest) {
+        // What was only read from disk is not known to be on a device.
+        for row in self.rows().values_mut().filter(|row| row.instance.is_some() && row.at >= oldest) {
             row.unsent = true;
         }
     }
