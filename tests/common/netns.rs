@@ -34,16 +34,27 @@ pub struct Net {
     name: String,
 }
 
-/// What a program needs that is not there.
+/// What a world needs that is not there.
 fn lacking(programs: &[&str]) -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
         return Some("not root".to_owned());
     }
-    if !Path::new("/dev/net/tun").exists() {
-        return Some("no /dev/net/tun".to_owned());
+    if let Some(missing) = programs.iter().find(|program| !has(program)) {
+        return Some(format!("no `{missing}`"));
     }
-    let missing = programs.iter().find(|program| !has(program))?;
-    Some(format!("no `{missing}`"))
+    let clients = if kernel_clients() { kernel_wireguard() } else { Path::new("/dev/net/tun").exists() };
+    (!clients).then(|| "neither wireguard-go with /dev/net/tun nor the kernel's WireGuard".to_owned())
+}
+
+/// Whether this kernel has WireGuard: tried in a namespace of its own.
+pub fn kernel_wireguard() -> bool {
+    thread::spawn(|| {
+        nix::sched::unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        let output = Command::new("ip").args(["link", "add", "probe", "type", "wireguard"]).output();
+        output.unwrap().status.success()
+    })
+    .join()
+    .unwrap()
 }
 
 /// Whether a program is there.
@@ -75,6 +86,7 @@ impl World {
         net
     }
 
+    #[expect(clippy::unused_self, reason = "cables belong to a world")]
     /// Lays a cable between two hosts: `(host, interface, address/length)`. An empty address gives none.
     pub fn cable(&self, a: (&Net, &str, &str), b: (&Net, &str, &str)) {
         let one = format!("link add {} type veth peer name {} netns {}", a.1, b.1, b.0.name);
@@ -90,6 +102,7 @@ impl World {
         }
     }
 
+    #[expect(clippy::unused_self, reason = "switches belong to a world")]
     /// Makes a switch of a host, with an address of the host itself on it.
     pub fn switch(&self, net: &Net, name: &str, addresses: &[&str]) {
         net.ip(&format!("link add {name} type bridge"));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sitepeer::api::{GatewayPeer, PeerKind};
-use sitepeer::domain::PublicKey;
+use sitepeer::domain::{PublicKey, SubnetSet};
 use sitepeer::gateway::plane::DevicePeer;
 use sitepeer::wireguard::keys::generate_private;
 
@@ -97,17 +97,17 @@ fn a_thousand_peers_come_back_all_of_them() {
     let peer = |n: u32| GatewayPeer {
         id: format!("p{}", unique()).parse().unwrap(),
         instance: raised.instance.id.clone(),
-        kind: if n % 2 == 0 { PeerKind::Client } else { PeerKind::Site },
+        kind: if n.is_multiple_of(2) { PeerKind::Client } else { PeerKind::Site },
         public_key: PublicKey::from_bytes(generate_private().unwrap().public()).unwrap(),
         preshared_key: None,
         addresses: vec![std::net::Ipv4Addr::from(0x0a63_0000 + 2 + n).into()],
-        subnets: if n % 2 == 0 {
-            Default::default()
+        subnets: if n.is_multiple_of(2) {
+            SubnetSet::default()
         } else {
             let first = std::net::Ipv4Addr::from(0xac10_0000 + n * 256);
             [format!("{first}/24").parse().unwrap()].into_iter().collect()
         },
-        route_all: n % 4 == 0,
+        route_all: n.is_multiple_of(4),
         endpoint: None,
         keepalive_secs: 25,
         revision: 1,

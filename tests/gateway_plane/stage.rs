@@ -1,5 +1,6 @@
 //! The stage: a gateway's host, the internet it is on, and sites and clients around it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use sitepeer::api::{Backend, GatewayInstance, GatewayPeer, InstanceId, PeerKind, Policy};
@@ -8,7 +9,7 @@ use sitepeer::gateway::plane::{Plane, Planes, Rooted};
 use sitepeer::wireguard::keys::{SecretKey, generate_private};
 use tokio::runtime::Runtime;
 
-use crate::netns::{Net, Wireguard, World, unique, until};
+use crate::netns::{Net, Wireguard, World, kernel_wireguard, unique, until};
 
 /// The host of the internet that everybody may reach who reaches the internet.
 pub const OUTSIDE: &str = "198.51.100.80";
@@ -70,6 +71,11 @@ pub fn stage() -> Option<Stage> {
 impl Stage {
     fn new() -> Result<Self, String> {
         let mut world = World::new("plane")?;
+        match backend() {
+            Backend::Kernel if !kernel_wireguard() => return Err("this kernel has no WireGuard".to_owned()),
+            Backend::Userspace if !Path::new("/dev/net/tun").exists() => return Err("no /dev/net/tun".to_owned()),
+            _ => {}
+        }
         let internet = world.host("net");
         world.switch(&internet, "br0", &["203.0.113.254/24", "2001:db8:113::254/64"]);
         internet.ip(&format!("addr add {OUTSIDE}/32 dev lo"));
@@ -78,13 +84,6 @@ impl Stage {
         world.plug(&host, "eth0", &["203.0.113.1/24", "2001:db8:113::1/64"], (&internet, "br0"));
         host.ip("route add default via 203.0.113.254");
         host.ip("-6 route add default via 2001:db8:113::254");
-        if backend() == Backend::Kernel {
-            let probe = host.output("ip", &["link", "add", "probe", "type", "wireguard"]);
-            if !probe.status.success() {
-                return Err("this kernel has no WireGuard".to_owned());
-            }
-            host.ip("link del probe");
-        }
         let runtime =
             host.enter(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
         let planes = Arc::new(Rooted::new(backend(), &format!("test {}", unique())).unwrap());

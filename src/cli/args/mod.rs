@@ -8,6 +8,8 @@
 mod client_key;
 mod common;
 mod env;
+mod gateway;
+pub mod hub;
 mod plan;
 mod provision;
 mod remove;
@@ -21,6 +23,8 @@ use clap::{Parser, Subcommand};
 
 pub use client_key::ClientKey;
 pub use common::{Subject, Write};
+pub use gateway::{Gateway, GatewayServe};
+pub use hub::Hub;
 pub use plan::Plan;
 pub use provision::Provision;
 pub use remove::Remove;
@@ -105,8 +109,12 @@ enum CommandArgs {
     Remove(remove::RemoveArgs),
     /// Write the plan for a clean router as a RouterOS script (.rsc)
     Render(render::RenderArgs),
+    /// Serve the hub: control plane of the VPN, its gateway beside it if asked; and the daily work at a hub
+    Hub(Box<hub::HubArgs>),
     /// Make a client's key pair here, enrol it at a hub, and write its profile
     ClientKey(client_key::ClientKeyArgs),
+    /// Serve the VPN instances of a region for a hub
+    Gateway(Box<gateway::GatewayArgs>),
     /// Serve a simulated RouterOS device with a real tunnel
     Sim(side::SimArgs),
     /// Show two simulated sites reach each other through a hub, on this machine, without root
@@ -130,8 +138,12 @@ pub enum Command {
     Remove(Remove),
     /// `render`
     Render(Render),
+    /// `hub`
+    Hub(Hub),
     /// `client-key`
     ClientKey(ClientKey),
+    /// `gateway`
+    Gateway(Gateway),
     /// `sim`
     Sim(Sim),
     /// `demo`
@@ -142,7 +154,29 @@ pub enum Command {
     Man,
 }
 
+impl Command {
+    /// Tells whether this is a server, with work for more than one thread.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        match self {
+            Self::Hub(hub) => hub.serves(),
+            Self::Gateway(gateway) => matches!(gateway, Gateway::Serve(_)),
+            _ => false,
+        }
+    }
+}
+
 impl Args {
+    /// Tells whether a server is asked for: one request that ends in a panic must not end it.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        match &self.command {
+            CommandArgs::Hub(args) => args.serves(),
+            CommandArgs::Gateway(args) => args.serves(),
+            _ => false,
+        }
+    }
+
     /// Who reads the output.
     #[must_use]
     pub fn mode(&self) -> Mode {
@@ -152,7 +186,9 @@ impl Args {
             CommandArgs::Status(args) => args.output.json,
             CommandArgs::Remove(args) => args.output.json,
             CommandArgs::Render(args) => args.output.json,
+            CommandArgs::Hub(args) => args.json(),
             CommandArgs::ClientKey(args) => args.output.json,
+            CommandArgs::Gateway(args) => args.json(),
             CommandArgs::Sim(args) => args.output.json,
             CommandArgs::Demo(args) => args.output.json,
             CommandArgs::Completions(_) | CommandArgs::Man => false,
@@ -171,7 +207,9 @@ impl Args {
             CommandArgs::Status(args) => Command::Status(args.settle()?),
             CommandArgs::Remove(args) => Command::Remove(args.settle()?),
             CommandArgs::Render(args) => Command::Render(args.settle()?),
+            CommandArgs::Hub(args) => Command::Hub(args.settle()?),
             CommandArgs::ClientKey(args) => Command::ClientKey(args.settle()?),
+            CommandArgs::Gateway(args) => Command::Gateway(args.settle()?),
             CommandArgs::Sim(args) => Command::Sim(args.settle()?),
             CommandArgs::Demo(args) => Command::Demo(args.settle()),
             CommandArgs::Completions(args) => Command::Completions(args.settle()),

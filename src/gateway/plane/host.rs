@@ -214,7 +214,9 @@ pub(super) async fn disconnect(instance: &InstanceId, owner: &str) -> Result<(),
     let mut script = Script::default();
     let element = format!("\"{name}\"");
     script.remove("links", element.as_str());
-    there.iter().for_each(|&end| script.remove(&set_of("ends", end), end));
+    for &end in &there {
+        script.remove(&set_of("ends", end), end);
+    }
     script.outside().await?;
     let links = firewall::ask(&["list", "set", "inet", "sitepeer", "links"]).await?;
     if links.is_some_and(|links| !links.contains("elements")) {

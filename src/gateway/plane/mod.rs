@@ -16,6 +16,7 @@ mod links;
 mod namespace;
 pub mod probe;
 mod rooted;
+pub mod rootless;
 mod trouble;
 mod tunnel;
 mod userspace;
@@ -104,4 +105,23 @@ pub trait Plane: Send + Sync + fmt::Debug {
     async fn set_peer(&self, peer: &GatewayPeer) -> Result<(), PlaneError>;
     /// Removes a peer of the device, known by its key, with its routes and rules; `peer` is `None` for one nobody knows.
     async fn remove_peer(&self, public_key: &PublicKey, peer: Option<&PeerId>) -> Result<(), PlaneError>;
+}
+
+/// What a peer may send from, and is sent to: its addresses and its subnets, in ascending order, each once.
+#[must_use]
+pub fn allowed(peer: &GatewayPeer) -> Vec<IpNet> {
+    let mut nets: Vec<IpNet> =
+        peer.addresses.iter().map(|address| IpNet::from(*address)).chain(peer.subnets.iter()).collect();
+    nets.sort_unstable();
+    nets.dedup();
+    nets
+}
+
+/// What stands for a preshared key in a [`DevicePeer`].
+#[must_use]
+pub fn preshared_digest(key: &[u8; 32]) -> [u8; 8] {
+    let mut first = [0; 8];
+    let digest = ring::digest::digest(&ring::digest::SHA256, key);
+    first.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+    first
 }

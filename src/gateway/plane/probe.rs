@@ -5,12 +5,12 @@ use std::fs::File;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
+use super::PlaneError;
 use super::firewall;
 use super::host;
 use super::links::Links;
 use super::namespace;
 use super::trouble::Doing;
-use super::{PlaneError, Rooted};
 use crate::api::Backend;
 
 /// A part that was looked at.
@@ -85,14 +85,6 @@ impl Findings {
     }
 }
 
-/// Makes the planes of a rooted backend; `gateway` is what tells this gateway's things from another one's on the same host.
-///
-/// # Errors
-/// [`PlaneError`] for the rootless backend, which is made elsewhere.
-pub fn rooted(backend: Backend, gateway: &str) -> Result<Rooted, PlaneError> {
-    Rooted::new(backend, gateway)
-}
-
 /// Looks at everything.
 ///
 /// # Cancel safety
@@ -112,29 +104,29 @@ pub async fn probe() -> Findings {
 /// A part before it was tried.
 struct Part {
     code: &'static str,
-    part: &'static str,
+    name: &'static str,
     hint: &'static str,
 }
 
 const NAMESPACES: Part = Part {
     code: "namespaces",
-    part: "network namespaces",
+    name: "network namespaces",
     hint: "run as root, or with CAP_SYS_ADMIN and CAP_NET_ADMIN, and with /run/netns writable",
 };
-const VETH: Part = Part { code: "veth", part: "links between namespaces", hint: "load the kernel module veth" };
+const VETH: Part = Part { code: "veth", name: "links between namespaces", hint: "load the kernel module veth" };
 const NFTABLES: Part = Part {
     code: "nftables",
-    part: "firewall rules",
+    name: "firewall rules",
     hint: "install nftables; the kernel needs nf_tables with nat, fib and reject",
 };
 const KERNEL: Part = Part {
     code: "kernel-wireguard",
-    part: "WireGuard of the kernel",
+    name: "WireGuard of the kernel",
     hint: "load the kernel module wireguard, or use the userspace backend",
 };
 const TUN: Part = Part {
     code: "tun",
-    part: "TUN devices",
+    name: "TUN devices",
     hint: "load the kernel module tun, and let the service open /dev/net/tun",
 };
 
@@ -148,7 +140,7 @@ async fn tried(may: bool, part: Part, work: impl Future<Output = Result<String, 
         (PartState::NotTried, "needs a network namespace".to_owned())
     };
     let hint = (state == PartState::Lacking).then_some(part.hint);
-    Finding { code: part.code, part: part.part, state, detail, hint }
+    Finding { code: part.code, part: part.name, state, detail, hint }
 }
 
 /// An error with its reasons in a line.

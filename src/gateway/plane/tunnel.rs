@@ -59,15 +59,6 @@ impl fmt::Debug for TunnelPeer {
     }
 }
 
-/// The prefixes that a peer may send from: its addresses and its subnets, ascending.
-pub(super) fn allowed(peer: &GatewayPeer) -> Vec<IpNet> {
-    let mut allowed: Vec<IpNet> = peer.addresses.iter().map(|&address| IpNet::from(address)).collect();
-    allowed.extend(peer.subnets.iter());
-    allowed.sort_unstable();
-    allowed.dedup();
-    allowed
-}
-
 /// Reads a peer's preshared key.
 pub(super) fn preshared_key(peer: &GatewayPeer) -> Result<Option<Zeroizing<[u8; 32]>>, PlaneError> {
     let Some(secret) = &peer.preshared_key else {

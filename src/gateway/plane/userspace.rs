@@ -4,7 +4,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{Ipv6Addr, UdpSocket};
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
@@ -23,7 +24,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::namespace::Namespace;
 use super::trouble::Doing;
 use super::tunnel::{NAME, Tunnel, TunnelPeer, ascending, canonical};
-use super::{DevicePeer, PlaneError};
+use super::{DevicePeer, PlaneError, preshared_digest};
 use crate::domain::PublicKey;
 use crate::wireguard::keys::SecretKey;
 
@@ -65,6 +66,11 @@ impl Drop for Userspace {
 impl Userspace {
     /// Makes the device, without peers.
     pub async fn new(namespace: &Namespace, key: &SecretKey, port: u16) -> Result<Self, PlaneError> {
+        let links = namespace.links().await?;
+        if let Some(left) = links.find(NAME).await? {
+            // Of a device that broke down, or of a process that is just ending: it would hold the name.
+            links.remove(left).await?;
+        }
         let tun = namespace.run(|| TunDevice::from_name(NAME).doing(|| "open a TUN device".to_owned())).await?;
         let device = DeviceBuilder::new()
             .with_default_udp()
@@ -149,7 +155,7 @@ impl Tunnel for Userspace {
             return Ok(());
         }
         // gotatun closes the old socket before it opens the new one: a port that is taken is better found out before.
-        drop(UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)).doing(|| format!("listen on UDP port {port}"))?);
+        free(port).doing(|| format!("listen on UDP port {port}"))?;
         let device = self.shared.device.lock().await;
         let device = device.as_ref().ok_or_else(stopped)?;
         if let Err(error) = device.set_listen_port(port).await {
@@ -206,6 +212,16 @@ impl Tunnel for Userspace {
     }
 }
 
+/// Whether a port can be had, for both families where the host has both.
+fn free(port: u16) -> io::Result<()> {
+    match UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)) {
+        Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::AddrNotAvailable) => {
+            UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).map(drop)
+        }
+        bound => bound.map(drop),
+    }
+}
+
 fn stopped() -> PlaneError {
     PlaneError::new("the instance was taken down")
 }
@@ -248,6 +264,7 @@ fn device_peer(found: PeerStats, handshakes: &HashMap<PublicKey, SystemTime>) ->
         allowed: ascending(allowed),
         keepalive_secs: found.peer.keepalive.unwrap_or_default(),
         endpoint: found.peer.endpoint.map(canonical),
+        preshared_key: found.peer.preshared_key.as_ref().map(preshared_digest),
         handshake: handshakes.get(&public_key).copied(),
         rx_bytes: found.stats.rx_bytes as u64,
         tx_bytes: found.stats.tx_bytes as u64,

@@ -3,6 +3,7 @@
 //! `nft` reads a script from its standard input, which is one transaction: all of it or nothing. No shell is involved, and nothing
 //! that came from outside stands in a script but addresses and prefixes.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::ErrorKind;
 use std::net::IpAddr;
@@ -18,6 +19,7 @@ use super::PlaneError;
 use super::namespace::Namespace;
 use super::trouble::Doing;
 use crate::api::{GatewayInstance, GatewayPeer, PeerKind};
+use crate::domain::SubnetSet;
 
 /// The rules inside an instance's namespace.
 pub(super) const INSTANCE: &str = include_str!("instance.nft");
@@ -98,56 +100,91 @@ pub(super) fn instance_script(instance: &GatewayInstance) -> Script {
     script
 }
 
-/// What depends on a peer; `before` are the addresses it had, if that is known.
-///
-/// Sites need nothing: who comes out of the tunnel and is no client is one.
-pub(super) fn peer_script(peer: &GatewayPeer, before: &Known<'_>) -> Script {
+/// What may be reached beyond the host, beside the public internet.
+pub(super) fn beyond_script(beyond: &SubnetSet) -> Script {
     let mut script = Script::default();
-    let client = peer.kind == PeerKind::Client;
-    for address in before.addresses.iter().filter(|address| !client || !peer.addresses.contains(address)) {
-        if before.client {
-            remove_client(&mut script, *address);
-        }
-    }
-    if client {
-        for address in &peer.addresses {
-            script.add(&set_of("clients", *address), address);
-            if peer.route_all {
-                script.add(&set_of("full", *address), address);
-            } else {
-                script.remove(&set_of("full", *address), address);
-            }
-        }
+    script.flush("beyond4");
+    script.flush("beyond6");
+    for net in beyond.iter() {
+        script.add(&set_of("beyond", net.addr()), net);
     }
     script
 }
 
-/// What is known of a peer's elements.
-pub(super) struct Known<'a> {
-    /// Its addresses.
-    pub addresses: &'a [IpAddr],
-    /// It is a client, or may have been one.
-    pub client: bool,
+/// Makes a peer's elements what is wanted; `there` are those that may be there.
+///
+/// Sites need none: who comes out of the tunnel and is no client is one.
+pub(super) fn peer_script(wanted: &Elements, there: &Elements) -> Script {
+    let mut script = removal_script(&there.without(wanted));
+    for address in &wanted.clients {
+        script.add(&set_of("clients", *address), address);
+    }
+    for address in &wanted.full {
+        script.add(&set_of("full", *address), address);
+    }
+    script
 }
 
 /// Takes a peer's elements out.
-pub(super) fn removal_script(known: &Known<'_>) -> Script {
+pub(super) fn removal_script(known: &Elements) -> Script {
     let mut script = Script::default();
-    if known.client {
-        known.addresses.iter().for_each(|address| remove_client(&mut script, *address));
+    for address in &known.full {
+        script.remove(&set_of("full", *address), address);
+    }
+    for address in &known.clients {
+        script.remove(&set_of("clients", *address), address);
     }
     script
 }
 
-fn remove_client(script: &mut Script, address: IpAddr) {
-    script.remove(&set_of("full", address), address);
-    script.remove(&set_of("clients", address), address);
+/// A peer's elements: the addresses that stand, or may stand, in the sets of peers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Elements {
+    clients: BTreeSet<IpAddr>,
+    full: BTreeSet<IpAddr>,
+}
+
+impl Elements {
+    /// What a peer needs.
+    pub fn of(peer: &GatewayPeer) -> Self {
+        let addresses: BTreeSet<IpAddr> = peer.addresses.iter().copied().collect();
+        match (peer.kind, peer.route_all) {
+            (PeerKind::Client, true) => Self { clients: addresses.clone(), full: addresses },
+            (PeerKind::Client, false) => Self { clients: addresses, full: BTreeSet::new() },
+            (PeerKind::Site | PeerKind::Remote, _) => Self::default(),
+        }
+    }
+
+    /// What may be there of a peer with these addresses.
+    pub fn any(addresses: &[IpAddr]) -> Self {
+        let addresses: BTreeSet<IpAddr> = addresses.iter().copied().collect();
+        Self { clients: addresses.clone(), full: addresses }
+    }
+
+    /// Both together.
+    pub fn and(&self, other: &Self) -> Self {
+        let union = |a: &BTreeSet<IpAddr>, b: &BTreeSet<IpAddr>| a.union(b).copied().collect();
+        Self { clients: union(&self.clients, &other.clients), full: union(&self.full, &other.full) }
+    }
+
+    /// Those that are not among the others.
+    pub fn without(&self, others: &Self) -> Self {
+        let rest = |a: &BTreeSet<IpAddr>, b: &BTreeSet<IpAddr>| a.difference(b).copied().collect();
+        Self { clients: rest(&self.clients, &others.clients), full: rest(&self.full, &others.full) }
+    }
+
+    /// Whether something goes out here.
+    pub fn any_full(&self) -> bool {
+        !self.full.is_empty()
+    }
 }
 
 /// Empties the sets of peers: for a device that begins without peers.
 pub(super) fn no_peers_script() -> Script {
     let mut script = Script::default();
-    ["clients4", "clients6", "full4", "full6"].into_iter().for_each(|set| script.flush(set));
+    for set in ["clients4", "clients6", "full4", "full6"] {
+        script.flush(set);
+    }
     script
 }
 

@@ -21,7 +21,7 @@ use super::links::{Link, Links};
 use super::namespace::Namespace;
 use super::trouble::Doing;
 use super::tunnel::{NAME, Tunnel, TunnelPeer, canonical};
-use super::{DevicePeer, PlaneError};
+use super::{DevicePeer, PlaneError, preshared_digest};
 use crate::api::InstanceId;
 use crate::domain::PublicKey;
 use crate::wireguard::keys::SecretKey;
@@ -246,6 +246,10 @@ impl Reading {
                 WireguardPeerAttribute::Endpoint(endpoint) => peer.endpoint = Some(canonical(*endpoint)),
                 WireguardPeerAttribute::PersistentKeepalive(seconds) => peer.keepalive_secs = *seconds,
                 WireguardPeerAttribute::LastHandshake(at) => peer.handshake = handshake(*at),
+                // The kernel says zeros where there is none.
+                WireguardPeerAttribute::PresharedKey(key) if *key != [0; 32] => {
+                    peer.preshared_key = Some(preshared_digest(key));
+                }
                 WireguardPeerAttribute::RxBytes(bytes) => peer.rx_bytes = *bytes,
                 WireguardPeerAttribute::TxBytes(bytes) => peer.tx_bytes = *bytes,
                 WireguardPeerAttribute::AllowedIps(allowed) => {
@@ -267,6 +271,7 @@ fn new_peer(public_key: PublicKey) -> DevicePeer {
         keepalive_secs: 0,
         endpoint: None,
         handshake: None,
+        preshared_key: None,
         rx_bytes: 0,
         tx_bytes: 0,
     }

@@ -1,7 +1,4 @@
-//! WireGuard interfaces of the simulated router: one gotatun device each, real UDP below, packets in memory above.
-
-mod device;
-mod wire;
+//! What is above an embedded device: packets in memory, both ways.
 
 use std::io;
 
@@ -9,18 +6,15 @@ use gotatun::packet::{Ip, Packet, PacketBufPool};
 use gotatun::tun::{IpRecv, IpSend, MtuWatcher};
 use tokio::sync::{mpsc, watch};
 
-pub(super) use device::Tunnel;
-pub(super) use wire::Network;
-
 /// Packets that may wait to be encrypted; more are dropped, as by a router's transmit queue.
 const TUNNEL_QUEUE: usize = 1024;
 
 /// Takes the packets that a tunnel decrypted.
-pub(super) type Deliver = Box<dyn FnMut(&[u8]) + Send + Sync>;
+pub(crate) type Deliver = Box<dyn FnMut(&[u8]) + Send + Sync>;
 
-/// The router's way into a tunnel.
+/// The way into a tunnel.
 #[derive(Debug, Clone)]
-pub(super) struct TunnelInput {
+pub(crate) struct TunnelInput {
     pub mtu: u16,
     queue: mpsc::Sender<Packet<Ip>>,
 }
@@ -35,10 +29,22 @@ impl TunnelInput {
             tracing::debug!(%error, "a tunnel takes no packet");
         }
     }
+
+    /// The same way in, for packets of another length.
+    pub fn with_mtu(&self, mtu: u16) -> Self {
+        Self { mtu, queue: self.queue.clone() }
+    }
+}
+
+/// Makes the way into a tunnel, gotatun's side of it, and where the tunnel's MTU is changed.
+pub(super) fn channel(mtu: u16) -> (TunnelInput, TunnelOutput, watch::Sender<u16>) {
+    let (input, queue) = mpsc::channel(TUNNEL_QUEUE);
+    let (set_mtu, watched) = watch::channel(mtu);
+    (TunnelInput { mtu, queue: input }, TunnelOutput { queue, mtu: watched }, set_mtu)
 }
 
 /// gotatun's side of the queue: what it encrypts.
-struct TunnelOutput {
+pub(super) struct TunnelOutput {
     queue: mpsc::Receiver<Packet<Ip>>,
     mtu: watch::Receiver<u16>,
 }
@@ -61,7 +67,7 @@ impl IpRecv for TunnelOutput {
 }
 
 /// gotatun's other side: what it decrypted.
-struct Decrypted(Deliver);
+pub(super) struct Decrypted(pub Deliver);
 
 impl IpSend for Decrypted {
     async fn send(&mut self, packet: Packet<Ip>) -> io::Result<()> {

@@ -3,35 +3,21 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use gotatun::device::{Device, DeviceBuilder, Error, Peer};
-use gotatun::x25519::PublicKey;
-use ipnet::IpNet;
-use ipnetwork::IpNetwork;
-use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
-
-use super::wire::Wire;
-use super::{Decrypted, Deliver, Network, TUNNEL_QUEUE, TunnelInput, TunnelOutput};
-use crate::sim::plane::config::{AppliedInterface, PeerState, WgInterface, WgPeer};
-
-/// How long a handshake started by us may take to be *sent*; it goes at once, the wait for the answer is not ours.
-const NUDGE_DEADLINE: Duration = Duration::from_millis(20);
-
-type Wireguard = Device<(Wire, Decrypted, TunnelOutput)>;
+use super::config::{AppliedInterface, PeerState, WgInterface, WgPeer};
+use crate::wireguard::device::{DeviceSettings, Embedded, Error, PeerOnDevice, PeerSettings, networks};
+use crate::wireguard::memory::{Deliver, TunnelInput};
+use crate::wireguard::wire::{Network, TakenPort};
 
 /// What an endpoint's name stands for at this moment; `None` if it does not resolve.
-pub(in crate::sim::plane) type Resolve<'a> = &'a (dyn Fn(&str) -> Option<IpAddr> + Sync);
+pub(super) type Resolve<'a> = &'a (dyn Fn(&str) -> Option<IpAddr> + Sync);
 
 /// A WireGuard interface at work.
-pub(in crate::sim::plane) struct Tunnel {
-    device: Wireguard,
+pub(super) struct Tunnel {
+    device: Embedded,
     row: WgInterface,
     peers: HashMap<u64, TunnelPeer>,
-    input: mpsc::Sender<gotatun::packet::Packet<gotatun::packet::Ip>>,
-    mtu: watch::Sender<u16>,
-    socket: watch::Receiver<Option<SocketAddr>>,
     listen_port: u16,
     running: bool,
     problem: Option<String>,
@@ -50,7 +36,7 @@ struct TunnelPeer {
 
 /// What came of a tunnel's peers.
 #[derive(Default)]
-pub(in crate::sim::plane) struct PeerProblems {
+pub(super) struct PeerProblems {
     pub unresolved: Vec<u64>,
     pub duplicates: Vec<u64>,
 }
@@ -58,25 +44,18 @@ pub(in crate::sim::plane) struct PeerProblems {
 impl Tunnel {
     /// Makes the interface, down and without peers; [`follow`](Self::follow) does the rest.
     pub async fn new(row: &WgInterface, bind: IpAddr, network: Arc<Network>, deliver: Deliver) -> Result<Self, Error> {
-        let (wire, socket) = Wire::new(bind, network);
-        let (input, queue) = mpsc::channel(TUNNEL_QUEUE);
-        let (mtu, watched_mtu) = watch::channel(row.mtu);
-        let output = TunnelOutput { queue, mtu: watched_mtu };
-        let device = DeviceBuilder::new()
-            .with_udp(wire)
-            .with_ip_pair(Decrypted(deliver), output)
-            .with_private_key(row.private_key.to_static())
-            .with_listen_port(row.listen_port)
-            .suspended(true)
-            .build()
-            .await?;
+        let settings = DeviceSettings {
+            bind,
+            port: row.listen_port,
+            taken: TakenPort::StandIn,
+            private_key: row.private_key.clone(),
+            mtu: row.mtu,
+        };
+        let device = Embedded::new(&settings, network, |_| deliver).await?;
         Ok(Self {
             device,
             row: WgInterface { up: false, peers: Vec::new(), ..row.clone() },
             peers: HashMap::new(),
-            input,
-            mtu,
-            socket,
             listen_port: row.listen_port,
             running: false,
             problem: None,
@@ -97,14 +76,14 @@ impl Tunnel {
 
     /// The router's way in.
     pub fn input(&self) -> TunnelInput {
-        TunnelInput { mtu: self.row.mtu, queue: self.input.clone() }
+        self.device.input(self.row.mtu)
     }
 
     pub fn applied(&self) -> AppliedInterface {
         AppliedInterface {
             id: self.row.id,
             listen_port: self.listen_port,
-            socket: *self.socket.borrow(),
+            socket: self.device.socket(),
             running: self.running,
             problem: self.problem.clone(),
         }
@@ -115,11 +94,11 @@ impl Tunnel {
         self.problem = None;
         self.remember_handshakes().await;
         if row.private_key != self.row.private_key {
-            let set = self.device.set_private_key(row.private_key.to_static()).await;
+            let set = self.device.set_private_key(&row.private_key).await;
             self.note(set);
         }
         if row.mtu != self.row.mtu {
-            self.mtu.send_replace(row.mtu);
+            self.device.set_mtu(row.mtu);
         }
         if row.listen_port != 0 && row.listen_port != self.listen_port {
             self.listen_port = row.listen_port;
@@ -139,7 +118,7 @@ impl Tunnel {
             return;
         }
         if !self.running {
-            let resumed = self.resume().await;
+            let resumed = self.device.resume(self.peers.is_empty()).await;
             self.note(resumed);
         }
         self.running = self.problem.is_none();
@@ -147,20 +126,11 @@ impl Tunnel {
             // A device that could not bind must be suspended to be resumed again.
             self.device.suspend().await;
         }
-        if let Some(socket) = *self.socket.borrow()
+        if let Some(socket) = self.device.socket()
             && self.listen_port == 0
         {
             self.listen_port = socket.port();
         }
-    }
-
-    async fn resume(&self) -> Result<(), Error> {
-        self.device.resume().await?;
-        if self.peers.is_empty() {
-            // gotatun opens its socket with the first peer, a router with the interface. This opens it.
-            self.device.clear_peers().await?;
-        }
-        Ok(())
     }
 
     async fn follow_peers(&mut self, rows: &[WgPeer], drop_sessions: bool, resolve: Resolve<'_>) -> PeerProblems {
@@ -170,7 +140,7 @@ impl Tunnel {
         let gone: Vec<u64> = self.peers.iter().filter(|(id, peer)| !stays(id, peer)).map(|(id, _)| *id).collect();
         for id in gone {
             if let Some(peer) = self.peers.remove(&id) {
-                let removed = self.device.remove_peer(&peer.key()).await.map(drop);
+                let removed = self.device.remove(&peer.row.public_key).await;
                 self.note(removed);
             }
         }
@@ -200,7 +170,7 @@ impl Tunnel {
         let Some(peer) = self.peers.get(&row.id) else {
             let peer = TunnelPeer::new(row.clone(), resolved(row));
             peer.report(problems);
-            let added = self.device.add_peer(peer.to_gotatun()).await.map(drop);
+            let added = self.device.add(&peer.settings()).await;
             self.note(added);
             self.peers.insert(row.id, peer);
             return;
@@ -239,9 +209,7 @@ impl Tunnel {
                 peer.add_allowed_ips(networks(&row.allowed));
             }
         };
-        let key = before.key();
-        let changed = self.device.write(async |device| device.modify_peer(&key, change).await);
-        changed.await.map(drop)
+        self.device.modify(&before.row.public_key, change).await
     }
 
     /// Removes and adds a peer, keeping its counters but not its session.
@@ -250,15 +218,15 @@ impl Tunnel {
         let Some(peer) = self.peers.get_mut(&row.id) else {
             return Ok(());
         };
-        let key = peer.key();
-        if let Some(found) = stats.iter().find(|found| found.peer.public_key == key) {
-            peer.carried_rx += bytes(found.stats.rx_bytes);
-            peer.carried_tx += bytes(found.stats.tx_bytes);
+        let key = peer.row.public_key;
+        if let Some(found) = stats.iter().find(|found| found.public_key == key) {
+            peer.carried_rx += found.rx;
+            peer.carried_tx += found.tx;
         }
         peer.row = row.clone();
         peer.endpoint = endpoint;
-        self.device.remove_peer(&key).await?;
-        self.device.add_peer(peer.to_gotatun()).await.map(drop)
+        self.device.remove(&key).await?;
+        self.device.add(&peer.settings()).await
     }
 
     /// Looks a peer's endpoint up again; `None` if the tunnel has no such peer.
@@ -267,9 +235,8 @@ impl Tunnel {
         let (host, port) = peer.row.endpoint.as_ref()?;
         let address = resolve(host).map(|ip| SocketAddr::new(ip, *port));
         peer.endpoint = address;
-        let key = peer.key();
-        let set = self.device.write(async |device| device.modify_peer(&key, |peer| peer.set_endpoint(address)).await);
-        let set = set.await.map(drop);
+        let key = peer.row.public_key;
+        let set = self.device.modify(&key, |peer| peer.set_endpoint(address)).await;
         self.note(set);
         Some(address.is_some())
     }
@@ -278,44 +245,32 @@ impl Tunnel {
     pub async fn states(&mut self) -> Vec<PeerState> {
         let stats = self.remember_handshakes().await;
         let view = |(id, peer): (&u64, &TunnelPeer)| {
-            let found = stats.iter().find(|found| found.peer.public_key == peer.key())?;
+            let found = stats.iter().find(|found| found.public_key == peer.row.public_key)?;
             Some(PeerState {
                 id: *id,
-                rx: peer.carried_rx + bytes(found.stats.rx_bytes),
-                tx: peer.carried_tx + bytes(found.stats.tx_bytes),
+                rx: peer.carried_rx + found.rx,
+                tx: peer.carried_tx + found.tx,
                 last_handshake: peer.handshake.map(|at| at.elapsed()),
-                endpoint: found.peer.endpoint,
+                endpoint: found.endpoint,
             })
         };
         self.peers.iter().filter_map(view).collect()
     }
 
     /// Does what time asks for: remembers handshakes, and starts those that gotatun gave up.
-    ///
-    /// After 90 s without an answer gotatun waits for a packet to send, and persistent keepalive does not count for one. In the
-    /// kernel's WireGuard it does: a peer with keepalive tries for ever.
     pub async fn tick(&mut self) {
-        let stats = self.remember_handshakes().await;
-        if !self.running {
-            return;
-        }
-        for found in stats {
-            let idle = found.stats.last_handshake.is_none();
-            if idle && found.peer.keepalive.is_some() && found.peer.endpoint.is_some() {
-                let handshake = self.device.force_handshake(&found.peer.public_key);
-                if let Ok(Err(error)) = timeout(NUDGE_DEADLINE, handshake).await {
-                    tracing::debug!(%error, "a handshake could not be started");
-                }
-            }
+        let found = self.remember_handshakes().await;
+        if self.running {
+            self.device.nudge(&found).await;
         }
     }
 
-    async fn remember_handshakes(&mut self) -> Vec<gotatun::device::configure::PeerStats> {
+    async fn remember_handshakes(&mut self) -> Vec<PeerOnDevice> {
         let stats = self.device.peers().await;
         let now = Instant::now();
         for peer in self.peers.values_mut() {
-            let found = stats.iter().find(|found| found.peer.public_key == peer.key());
-            if let Some(age) = found.and_then(|found| found.stats.last_handshake) {
+            let found = stats.iter().find(|found| found.public_key == peer.row.public_key);
+            if let Some(age) = found.and_then(|found| found.handshake_age) {
                 peer.handshake = peer.handshake.max(now.checked_sub(age));
             }
         }
@@ -340,16 +295,14 @@ impl TunnelPeer {
         Self { row, endpoint, carried_rx: 0, carried_tx: 0, handshake: None }
     }
 
-    fn key(&self) -> PublicKey {
-        self.row.public_key.into()
-    }
-
-    fn to_gotatun(&self) -> Peer {
-        let mut peer = Peer::new(self.key()).with_allowed_ips(networks(&self.row.allowed));
-        peer.endpoint = self.endpoint;
-        peer.preshared_key = self.row.preshared_key.as_ref().map(|key| *key.expose());
-        peer.keepalive = keepalive_secs(&self.row);
-        peer
+    fn settings(&self) -> PeerSettings {
+        PeerSettings {
+            public_key: self.row.public_key,
+            preshared_key: self.row.preshared_key.clone(),
+            endpoint: self.endpoint,
+            allowed: self.row.allowed.clone(),
+            keepalive_secs: keepalive_secs(&self.row),
+        }
     }
 
     fn report(&self, problems: &mut PeerProblems) {
@@ -363,13 +316,4 @@ fn keepalive_secs(row: &WgPeer) -> Option<u16> {
     let secs = row.keepalive?.as_secs();
     // The field ends at 18h12m15s, which is 65,535 s.
     Some(u16::try_from(secs).unwrap_or(u16::MAX))
-}
-
-fn networks(allowed: &[IpNet]) -> Vec<IpNetwork> {
-    let network = |net: &IpNet| IpNetwork::new(net.network(), net.prefix_len()).ok();
-    allowed.iter().filter_map(network).collect()
-}
-
-fn bytes(count: usize) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX)
 }

@@ -25,7 +25,7 @@ const INITIATION: (u8, usize) = (1, 148);
 
 /// The network as one device sees it, shared by all its interfaces.
 #[derive(Debug, Default)]
-pub(in crate::sim::plane) struct Network {
+pub(crate) struct Network {
     black_hole: AtomicBool,
     clock_skew_secs: AtomicI64,
     /// The latest time stamp sent to each far end, in microseconds since 1970.
@@ -61,9 +61,19 @@ impl Network {
     }
 }
 
+/// What becomes of a port that somebody else on this machine has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TakenPort {
+    /// Another one stands in: as seen from outside, the device is behind NAT.
+    StandIn,
+    /// It is an error: peers were told this port.
+    Refuse,
+}
+
 /// Opens the socket of one interface, again and again as its port changes.
 pub(super) struct Wire {
     bind: IpAddr,
+    taken: TakenPort,
     network: Arc<Network>,
     bound: watch::Sender<Option<SocketAddr>>,
     open: Option<watch::Receiver<()>>,
@@ -80,9 +90,9 @@ pub(super) struct WireEnd {
 
 impl Wire {
     /// Returns the wire, and where to read the address it is bound to.
-    pub fn new(bind: IpAddr, network: Arc<Network>) -> (Self, watch::Receiver<Option<SocketAddr>>) {
+    pub fn new(bind: IpAddr, taken: TakenPort, network: Arc<Network>) -> (Self, watch::Receiver<Option<SocketAddr>>) {
         let (bound, address) = watch::channel(None);
-        let wire = Self { bind, network, bound, open: None };
+        let wire = Self { bind, taken, network, bound, open: None };
         (wire, address)
     }
 
@@ -94,10 +104,14 @@ impl Wire {
         }
     }
 
-    /// Binds the port, or any other if somebody on this machine has it.
+    fn stands_in(&self, port: u16, error: &io::Error) -> bool {
+        self.taken == TakenPort::StandIn && port != 0 && error.kind() == io::ErrorKind::AddrInUse
+    }
+
+    /// Binds the port, or another one if somebody on this machine has it and that will do.
     async fn open(&self, port: u16) -> io::Result<UdpSocket> {
         match UdpSocket::bind((self.bind, port)).await {
-            Err(error) if port != 0 && error.kind() == io::ErrorKind::AddrInUse => {
+            Err(error) if self.stands_in(port, &error) => {
                 tracing::info!(port, "the port is taken on this machine, another one stands in");
                 UdpSocket::bind((self.bind, 0)).await
             }
