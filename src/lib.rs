@@ -13,7 +13,7 @@
 //! | [`uplink`] | the client of the hub's HTTP API | `domain`, `api` |
 //! | `wireguard` (feature `wireguard`) | WireGuard in this process, and its keys | `domain` |
 //! | `sim` (feature `sim`) | a simulated RouterOS device with a real tunnel | `domain`, `routeros`, `wireguard` |
-//! | `hub` (feature `hub`) | control plane: HTTP API, store, enrolment | `domain`, `api`, `render` |
+//! | `hub` (feature `hub`) | control plane: HTTP API, store, enrolment | `domain`, `config`, `api`, `render` |
 //! | `gateway` (feature `gateway`) | data plane of the instances in a region | `domain`, `api`, `uplink`, `wireguard` |
 //! | [`cli`] | the commands; the only one that prints | all |
 //!

@@ -12,7 +12,6 @@ use crate::domain::{Endpoint, InstanceName, PublicKey, Secret, SiteId, SubnetSet
 
 /// What a router says of itself: information, never proof of who it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "hub", derive(utoipa::ToSchema))]
 pub struct DeviceFacts {
     /// `/system/identity`.
@@ -37,7 +36,6 @@ pub struct DeviceFacts {
 
 /// A device that wants to belong here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "hub", derive(utoipa::ToSchema))]
 pub struct EnrollRequest {
     /// The enrolment token.
@@ -161,7 +159,6 @@ pub struct HubEnd {
 
 /// What an agent did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "hub", derive(utoipa::ToSchema))]
 pub struct AgentApplied {
     /// The revision that is on the router now.
@@ -176,7 +173,6 @@ pub struct AgentApplied {
 
 /// Reports of an agent, oldest first. Sent again after a lost reply they are taken once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "hub", derive(utoipa::ToSchema))]
 pub struct AgentReports {
     /// Chosen anew whenever the agent lost its count; numbers begin again with it. 1 to 64 characters.
@@ -190,7 +186,6 @@ pub struct AgentReports {
 
 /// One report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "hub", derive(utoipa::ToSchema))]
 pub struct AgentReport {
     /// Grows by one.
@@ -203,7 +198,6 @@ pub struct AgentReport {
 
 /// A tunnel seen from the router.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "hub", derive(utoipa::ToSchema))]
 pub struct TunnelHealth {
     /// In a word: `proven`, `unproven`, `unknown`, with the code of the first cause behind a colon.

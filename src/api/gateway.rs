@@ -24,7 +24,6 @@ pub enum Backend {
 
 /// A gateway that comes up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "hub", derive(utoipa::ToSchema))]
 pub struct GatewayHello {
     /// For people; unique.
@@ -37,6 +36,8 @@ pub struct GatewayHello {
     pub backend: Backend,
     /// Its version.
     pub version: String,
+    /// Random, made once and kept on the gateway's disk, 16 to 64 characters: two hosts that use one token are told apart by it.
+    pub install: String,
 }
 
 /// What a gateway is told when it comes up.
@@ -87,6 +88,10 @@ impl Gateway {
 }
 
 /// What changed for a gateway after a revision: everything, if it asked from 0.
+///
+/// Read in one snapshot. A peer is in `peers` or in `removed_peers`, never in both; no two things of a gateway share a revision, so
+/// parts are cut anywhere. Removals are applied first, then peers that give something up, then those that get it.
+/// An instance that a full list leaves out is taken down with its key set aside; keys go only with `removed_instances`.
 ///
 /// Large changes come in parts: as long as `more` is set, ask again at once from `revision`. A gateway that began at 0 has
 /// everything when `more` is not set, and drops what it was not told.
@@ -186,18 +191,31 @@ pub struct GatewayPeer {
 
 /// What a gateway did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "hub", derive(utoipa::ToSchema))]
 pub struct GatewayApplied {
     /// Everything up to this revision is done, or has failed as said below.
     pub revision: i64,
     /// What came of the instances that changed.
     pub instances: Vec<GatewayInstanceApplied>,
+    /// Peers that could not be served; every other peer up to the revision is.
+    #[serde(default)]
+    pub peers: Vec<GatewayPeerFailed>,
+}
+
+/// A peer that a gateway could not serve. The others go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "hub", derive(utoipa::ToSchema))]
+pub struct GatewayPeerFailed {
+    /// Which.
+    pub id: PeerId,
+    /// The peer's revision that was tried.
+    pub revision: i64,
+    /// Why.
+    pub error: String,
 }
 
 /// What came of one instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "hub", derive(utoipa::ToSchema))]
 pub struct GatewayInstanceApplied {
     /// Which.
@@ -218,7 +236,6 @@ pub struct GatewayInstanceApplied {
 
 /// A gateway's report, numbered; sent again after a lost reply it is taken once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "hub", derive(utoipa::ToSchema))]
 pub struct GatewayReport {
     /// Chosen anew whenever the gateway lost its count.
@@ -233,7 +250,6 @@ pub struct GatewayReport {
 
 /// What WireGuard knows of a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "hub", derive(utoipa::ToSchema))]
 pub struct PeerTraffic {
     /// Which.

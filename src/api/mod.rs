@@ -27,7 +27,7 @@ pub use audit::AuditEntry;
 pub use enrollment::{Enrollment, EnrollmentKind, EnrollmentMade, EnrollmentState, NewEnrollment};
 pub use gateway::{
     Backend, Gateway, GatewayApplied, GatewayDesired, GatewayHello, GatewayInstance, GatewayInstanceApplied,
-    GatewayPeer, GatewayReport, GatewayWelcome, PeerTraffic, RemovedPeer,
+    GatewayPeer, GatewayPeerFailed, GatewayReport, GatewayWelcome, PeerTraffic, RemovedPeer,
 };
 pub use id::{AccountId, EnrollmentId, GatewayId, ID_LENGTH, InstanceId, PeerId, TokenId};
 pub use instance::{

@@ -152,6 +152,9 @@ pub struct Link {
     /// The revision that the gateway has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway_revision: Option<i64>,
+    /// Why the gateway could not serve it, if it could not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway_error: Option<String>,
     /// What the agent last said of the tunnel, in a word (`proven`, `unproven`, …).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_says: Option<String>,

@@ -72,6 +72,10 @@ pub mod code {
     pub const CHANGED: &str = "changed-meanwhile";
     /// The idempotency key was used for another request.
     pub const KEY_REUSED: &str = "idempotency-key-reused";
+    /// The agent's peer was deleted: nothing is to be on the router any more (`sitepeer remove`).
+    pub const REMOVED: &str = "removed";
+    /// A gateway token is used by another host, region or name than the one it was pinned to.
+    pub const TOKEN_PINNED: &str = "token-pinned";
     /// The enrolment token was used up.
     pub const TOKEN_SPENT: &str = "token-spent";
     /// The enrolment token is past its time.

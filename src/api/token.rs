@@ -33,6 +33,9 @@ pub struct Token {
     /// Whose it is; none for admin and gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<AccountId>,
+    /// The region of a gateway's token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
     /// When it was made.
     pub created_at: i64,
     /// When it ends by itself.
@@ -55,6 +58,9 @@ pub struct NewToken {
     /// Whose it is; needed for operator and viewer, not allowed for the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<AccountId>,
+    /// The only region that a gateway with this token serves; needed for the role gateway, not allowed for the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
     /// Time to live in seconds; without it, it does not end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "hub", schema(minimum = 1, maximum = 315_360_000))]

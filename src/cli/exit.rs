@@ -18,7 +18,7 @@ pub enum Exit {
     Unreachable = 4,
     /// A safety rule.
     Safety = 5,
-    /// The hub is unreachable or refuses. Not used before there is a hub.
+    /// The hub is unreachable, refuses, or says what cannot be used.
     Hub = 6,
     /// Ended by Ctrl-C: 128 + SIGINT.
     Interrupted = 130,
@@ -39,4 +39,5 @@ pub(super) const TABLE: &str = "  0  converged and proven; plan with nothing to 
   3  not converged: changes pending, applied but not proven, or the router refused a write
   4  router unreachable, stops answering, or refuses the login
   5  refused by a safety rule: plaintext, certificate, version, overlap, broad route, ownership
+  6  hub unreachable, refuses, or says what cannot be used
   130, 143  stopped by Ctrl-C or SIGTERM; the same command again completes what was begun";

@@ -4,10 +4,12 @@ use std::error::Error;
 use std::fmt;
 
 use crate::config::{ConfigClass, ConfigError, FileError};
+use crate::domain::SiteConflict;
 use crate::reconcile::observe::ReadError;
 use crate::routeros::error::CallError;
 use crate::routeros::target::{ConnectError, FailureClass};
 use crate::routeros::tls::TlsError;
+use crate::uplink::{UnfitSite, UplinkError};
 
 use super::exit::Exit;
 use super::report::Verdict;
@@ -65,7 +67,7 @@ impl Failure {
     }
 
     /// The failure of an error of a lower layer, whose causes are told in the message.
-    pub(super) fn of(
+    pub(in crate::cli) fn of(
         verdict: Verdict,
         code: &'static str,
         error: &(dyn Error + 'static),
@@ -143,7 +145,43 @@ fn known(error: &(dyn Error + 'static)) -> Option<Failure> {
     if let Some(error) = error.downcast_ref::<ReadError>() {
         return Some(read_failure(error));
     }
+    if let Some(error) = error.downcast_ref::<UplinkError>() {
+        return Some(hub_failure(error));
+    }
+    if let Some(error) = error.downcast_ref::<UnfitSite>() {
+        return Some(unfit_failure(error));
+    }
     error.downcast_ref::<CallError>().map(call_failure)
+}
+
+/// The hub was not reached, or did not do what it was asked.
+fn hub_failure(error: &UplinkError) -> Failure {
+    let (verdict, code) = match error {
+        UplinkError::Unresolvable { .. } => (Verdict::HubFailed, "hub-unresolvable"),
+        UplinkError::Unreachable { .. } => (Verdict::HubFailed, "hub-unreachable"),
+        UplinkError::Timeout { .. } => (Verdict::HubFailed, "hub-timeout"),
+        UplinkError::Tls(_) => (Verdict::HubFailed, "hub-tls"),
+        UplinkError::Lost { .. } => (Verdict::HubFailed, "hub-connection-lost"),
+        UplinkError::Garbage { .. } | UplinkError::TooLong => (Verdict::HubFailed, "hub-garbage"),
+        UplinkError::Moved { .. } => (Verdict::HubFailed, "hub-moved"),
+        UplinkError::Refused(_) => (Verdict::HubFailed, "hub-refused"),
+        UplinkError::CaFile { .. } => (Verdict::Invalid, "file-unusable"),
+        UplinkError::Credential => (Verdict::Invalid, "credential-malformed"),
+        UplinkError::Unsendable { .. } => (Verdict::Invalid, "usage"),
+    };
+    Failure::of(verdict, code, error, error.hint())
+}
+
+/// The hub says what no router should have.
+fn unfit_failure(error: &UnfitSite) -> Failure {
+    let hint = "nothing was written to the router; somebody has to look at this peer at the hub".to_owned();
+    let (verdict, code) = match error {
+        UnfitSite::OtherPeer { .. } => (Verdict::HubFailed, "hub-other-peer"),
+        UnfitSite::Fault(_) => (Verdict::HubFailed, "hub-config"),
+        UnfitSite::Conflict(SiteConflict::Broad { .. }) => (Verdict::Refused, "broad-route"),
+        UnfitSite::Conflict(_) => (Verdict::Refused, "overlap"),
+    };
+    Failure::of(verdict, code, error, Some(hint))
 }
 
 /// The router was reached, but not read.

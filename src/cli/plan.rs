@@ -3,6 +3,7 @@
 use super::args::Plan;
 use super::provision::pending;
 use super::report::{Outcome, Reporter, Verdict};
+use super::uplink::{self, Enrolling};
 use super::{session, show};
 use crate::reconcile::decide::decide;
 use crate::reconcile::observe::Interest;
@@ -15,7 +16,8 @@ const NO_LIMIT: usize = usize::MAX;
 /// # Errors
 /// Anything that has an exit code of its own; everything else is an internal error.
 pub async fn run(command: Plan, reporter: &Reporter) -> anyhow::Result<Outcome> {
-    let Plan { access, site } = command;
+    let Plan { access, source } = command;
+    let (site, _uplink) = uplink::site_of(source, Enrolling::Forbidden, reporter).await?;
     let client = session::open(&access, reporter).await?;
     let interest = Interest::of(&site);
     let (observed, facts) = futures_util::join!(

@@ -5,9 +5,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::args::{Provision, Write};
+use super::failure::Failure;
 use super::report::{Confirm, Event, Outcome, Reporter, Step, Verdict};
+use super::uplink::{self, Enrolling, Uplink};
 use super::{session, show};
-use crate::domain::{Role, Site};
+use crate::domain::{PublicKey, Role, Site};
 use crate::reconcile::apply::LocalLock;
 use crate::reconcile::converge::{Progress, Task, converge};
 use crate::reconcile::decide::{decide, decide_settled};
@@ -24,10 +26,12 @@ use crate::routeros::menu;
 /// # Errors
 /// Anything that has an exit code of its own; everything else is an internal error.
 pub async fn run(command: Provision, reporter: &Reporter) -> anyhow::Result<Outcome> {
-    let Provision { access, site, write, proof_timeout, max_removals } = command;
+    let Provision { access, source, write, proof_timeout, max_removals } = command;
+    let writes = matches!(write, Write::Apply(_));
+    let enrolling = if writes { Enrolling::Allowed } else { Enrolling::Forbidden };
+    let (site, uplink) = uplink::site_of(source, enrolling, reporter).await?;
     let client = session::open(&access, reporter).await?;
     let interest = Interest::of(&site);
-    let writes = matches!(write, Write::Apply(_));
     let (observed, facts) = futures_util::join!(
         session::read(&client, &interest, reporter),
         session::facts(&client, &access, Some(&site), writes)
@@ -53,10 +57,40 @@ pub async fn run(command: Provision, reporter: &Reporter) -> anyhow::Result<Outc
         reporter.event(&Event::Step { step: Step::Verify, detail });
     }
     let public_key = tell_public_key(&site, &observed, reporter);
-    let demand = demand(&site, &progress);
-    let outcome = proof(&client, &site, &observed, demand, proof_timeout, &facts, reporter).await;
+    if let (Some(uplink), true) = (&uplink, writes) {
+        uplink.applied(&observed, own_key(public_key.as_deref())?, reporter).await?;
+    }
+    let outcome = if uplink.as_ref().is_none_or(Uplink::is_enabled) {
+        let demand = demand(&site, &progress);
+        proof(&client, &site, &observed, demand, proof_timeout, &facts, reporter).await
+    } else {
+        Ok(unproven(&[switched_off()]))
+    };
     client.close().await;
-    Ok(outcome?.detail("public_key", public_key).detail("changes", progress.changes))
+    let outcome = reported(outcome?, uplink.as_ref().filter(|_| writes), reporter).await;
+    Ok(outcome.detail("public_key", public_key).detail("changes", progress.changes))
+}
+
+/// Reports how it went, if there is a hub.
+async fn reported(outcome: Outcome, uplink: Option<&Uplink>, reporter: &Reporter) -> Outcome {
+    let Some(uplink) = uplink else { return outcome };
+    uplink.report(&outcome, reporter).await;
+    outcome.detail("hub", uplink.figures())
+}
+
+/// The router's key as the hub wants it.
+fn own_key(public_key: Option<&str>) -> anyhow::Result<PublicKey> {
+    let failure = || Failure::new(Verdict::Rejected, "no-public-key", "the router does not say its public key");
+    Ok(public_key.and_then(|key| key.parse().ok()).ok_or_else(failure)?)
+}
+
+/// Why there is nothing to wait for.
+fn switched_off() -> Cause {
+    Cause {
+        code: "peer-disabled",
+        message: "this peer is switched off at the hub: no gateway answers it".to_owned(),
+        hint: "sitepeer hub peer enable".to_owned(),
+    }
 }
 
 /// What the proof must show, after what was written.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::args::{Status, Subject};
 use super::report::{Outcome, Reporter, Verdict};
-use super::session;
+use super::{session, uplink};
 use crate::domain::{Role, SiteId};
 use crate::reconcile::desired::PROBE_NOTE;
 use crate::reconcile::entry::Entry;
@@ -26,13 +26,18 @@ const PING_EVERY: Duration = Duration::from_millis(200);
 /// # Errors
 /// Anything that has an exit code of its own; everything else is an internal error.
 pub async fn run(command: Status, reporter: &Reporter) -> anyhow::Result<Outcome> {
-    let Status { access, subject } = command;
+    let Status { access, subject, hub } = command;
+    let at_hub = match hub {
+        Some(hub) => Some(uplink::standing(&hub, reporter).await?),
+        None => None,
+    };
     let client = session::open(&access, reporter).await?;
     let observed = session::read(&client, &Interest::default(), reporter).await?;
-    let site = match &subject {
-        Subject::Site(site) => site.id.clone(),
-        Subject::Instance(name) => session::site_on(&observed, Some(name))?,
-        Subject::Only => session::site_on(&observed, None)?,
+    let site = match (&subject, &at_hub) {
+        (_, Some(at_hub)) => at_hub.site()?,
+        (Subject::Site(site), None) => site.id.clone(),
+        (Subject::Instance(name), None) => session::site_on(&observed, Some(name))?,
+        (Subject::Only, None) => session::site_on(&observed, None)?,
     };
     let own = match own_rows(&site, &[], &observed) {
         Ok(own) => own,
@@ -48,7 +53,11 @@ pub async fn run(command: Status, reporter: &Reporter) -> anyhow::Result<Outcome
     client.close().await;
     reporter.data(&tunnel.text(&site, &observed, pinged.as_ref()));
     let verdict = if tunnel.is_alive(pinged.as_ref()) { Verdict::Converged } else { Verdict::Unproven };
-    Ok(Outcome::new(verdict).detail("status", tunnel.json(&site, &observed, pinged.as_ref())))
+    let outcome = Outcome::new(verdict).detail("status", tunnel.json(&site, &observed, pinged.as_ref()));
+    let Some(at_hub) = at_hub else { return Ok(outcome) };
+    let key = tunnel.interface.and_then(|row| row.parse("public-key"));
+    reporter.data(&format!("{:<11} {}\n", "at the hub", super::report::clean(&at_hub.words(key))));
+    Ok(outcome.detail("hub", at_hub.figures()))
 }
 
 async fn probing(client: &Client, probe: &str, reporter: &Reporter) -> anyhow::Result<Pinged> {
@@ -136,7 +145,7 @@ impl<'a> Tunnel<'a> {
             (
                 "traffic",
                 peer.map_or(String::new(), |_| {
-                    format!("{} received, {} sent", bytes(&said(peer, "rx")), bytes(&said(peer, "tx")))
+                    format!("{} received, {} sent", counted(&said(peer, "rx")), counted(&said(peer, "tx")))
                 }),
             ),
             (
@@ -226,20 +235,7 @@ fn probe_json(probe: &str, pinged: &Pinged) -> Value {
     })
 }
 
-/// Bytes for people, in binary units.
-fn bytes(text: &str) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    let Ok(count) = text.parse::<u64>() else { return text.to_owned() };
-    let (mut whole, mut unit) = (count, None);
-    let mut rest = 0;
-    for name in UNITS {
-        if whole < 1024 {
-            break;
-        }
-        (rest, whole, unit) = (whole % 1024, whole / 1024, Some(name));
-    }
-    match unit {
-        Some(unit) => format!("{whole}.{} {unit}", rest * 10 / 1024),
-        None => format!("{whole} B"),
-    }
+/// A counter of the router for people.
+fn counted(text: &str) -> String {
+    text.parse().map_or_else(|_| text.to_owned(), super::show::bytes)
 }

@@ -52,13 +52,7 @@ impl<'a> Source<'a> {
 
     /// Line and column of a byte offset.
     pub(super) fn place(&self, offset: usize) -> Place {
-        let before = self.text.get(..offset).unwrap_or(self.text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Place {
-            file: self.file.to_owned(),
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-        }
+        Place::at(self.file, self.text, offset)
     }
 
     fn unknown(&self, inside: &Keys, key: &str, at: usize) -> ConfigError {

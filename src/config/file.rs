@@ -122,6 +122,14 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<Content, FileError> {
     read_open(path, limit).map_err(|reason| FileError::new(path, reason))
 }
 
+/// Reads a text file of at most `limit` bytes, and says who else may read it. The text is wiped when dropped.
+///
+/// # Errors
+/// [`FileError`] if it is too large, no text, or cannot be read.
+pub fn read_text(path: &Path, limit: u64) -> Result<(Zeroizing<String>, Privacy), FileError> {
+    read(path, limit).map(|content| (content.text, content.privacy))
+}
+
 /// Reads a file that holds one secret on one line; the line's end is not part of it.
 ///
 /// # Errors

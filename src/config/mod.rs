@@ -33,7 +33,9 @@ mod tests;
 mod value;
 
 pub use error::{ConfigClass, ConfigError, Place};
-pub use file::{FileError, FileReason, Privacy, read_secret};
+pub use file::{FileError, FileReason, Privacy, read_secret, read_text};
+#[cfg(feature = "hub")]
+pub(crate) use nearest::nearest;
 pub use site::{DEFAULT_KEEPALIVE_SECS, parse};
 
 /// Largest site config in bytes: 2 × 1024 prefixes of the longest kind, with room for comments.

@@ -4,7 +4,7 @@
 const MAX_WORD: usize = 64;
 
 /// Returns the candidate fewest edits away from `word`, if it is near enough to be worth a suggestion.
-pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > MAX_WORD {
         return None;
     }

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use crate::domain::{
     Endpoint, Host, Hub, MAX_ADDRESSES, MAX_ENDPOINTS, MAX_KEEPALIVE_SECS, MAX_MTU, MAX_PROBES, MAX_SUBNETS, MIN_MTU,
-    PresharedKey, PublicKey, Routing, Secret, Site, SiteConflict, SubnetSet, Tunnel,
+    PresharedKey, PublicKey, Routing, Secret, Site, SiteConflict, SiteFault, SubnetSet, Tunnel,
 };
 
 use super::document::{Field, Keys, Section, Source};
@@ -211,17 +211,15 @@ fn set(networks: &Networks<'_>) -> SubnetSet {
 
 /// A probe proves the tunnel only if its way leads through it.
 fn check_probes(site: &Site, probes: &Probes<'_>) -> Result<(), ConfigError> {
-    let tunnel = site.tunnel_networks();
     for probe in probes {
-        let host = IpNet::from(probe.value);
-        if site.tunnel.addresses.iter().any(|own| own.addr() == probe.value) {
-            let hint = "probe an address at the other end, such as the hub's tunnel address".to_owned();
-            return Err(probe.wrong(format_args!("{} is this router's own tunnel address", probe.value), Some(hint)));
-        }
-        if tunnel.covering(host).is_none() && site.reach.covering(host).is_none() {
-            let hint = format!("probe an address in one of: {tunnel},{}", site.reach);
-            let problem = format!("{} is not reached through the tunnel", probe.value);
-            return Err(probe.wrong(problem, Some(hint.trim_end_matches(',').to_owned())));
+        if let Err(fault) = site.check_probe(probe.value) {
+            let hint = if let SiteFault::OwnProbe(_) = fault {
+                "probe an address at the other end, such as the hub's tunnel address".to_owned()
+            } else {
+                let all = format!("probe an address in one of: {},{}", site.tunnel_networks(), site.reach);
+                all.trim_end_matches(',').to_owned()
+            };
+            return Err(probe.wrong(fault, Some(hint)));
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-use crate::domain::is_broad;
+use crate::domain::{not_a_host, unroutable, unroutable_prefix};
 
 use super::document::Field;
 use super::error::ConfigError;
@@ -35,10 +35,9 @@ pub(super) fn network(field: &Field<'_, &str>) -> Result<IpNet, ConfigError> {
         let problem = format!("{net} has host bits set");
         return Err(field.wrong(problem, Some(format!("did you mean {}?", net.trunc()))));
     }
-    match unroutable(net.addr()) {
-        // A broad one is a matter of safety, and refused as such.
-        Some(kind) if !is_broad(net) => Err(field.wrong(format_args!("{net} is {kind}: it cannot be routed"), None)),
-        _ => Ok(net),
+    match unroutable_prefix(net) {
+        Some(kind) => Err(field.wrong(format_args!("{net} is {kind}: it cannot be routed"), None)),
+        None => Ok(net),
     }
 }
 
@@ -48,21 +47,12 @@ pub(super) fn interface_address(field: &Field<'_, &str>) -> Result<IpNet, Config
     if let Some(kind) = unroutable(net.addr()) {
         return Err(field.wrong(format_args!("{net} is {kind}: no tunnel address"), None));
     }
-    // In a network of one or two addresses every address is a host's (RFC 3021, RFC 6164).
-    let small = net.max_prefix_len() - net.prefix_len() <= 1;
-    let taken = if net.addr() == net.network() {
-        Some("the network itself")
-    } else if net.addr().is_ipv4() && net.addr() == net.broadcast() {
-        Some("the network's broadcast address")
-    } else {
-        None
-    };
-    match taken {
-        Some(what) if !small => {
+    match not_a_host(net) {
+        Some(what) => {
             let hint = "write the router's own address with the network's length, such as 10.99.0.2/24".to_owned();
             Err(field.wrong(format_args!("{net} is {what}, not a router's address"), Some(hint)))
         }
-        _ => Ok(net),
+        None => Ok(net),
     }
 }
 
@@ -74,23 +64,4 @@ fn prefix(field: &Field<'_, &str>) -> Result<IpNet, ConfigError> {
         };
         field.wrong(format_args!("{:?} is not an IP prefix", field.value), Some(hint))
     })
-}
-
-/// What keeps an address from being routed through a tunnel, if anything does.
-fn unroutable(address: IpAddr) -> Option<&'static str> {
-    let link_local = match address {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local(),
-    };
-    if address.is_loopback() {
-        Some("a loopback address")
-    } else if address.is_multicast() {
-        Some("a multicast address")
-    } else if link_local {
-        Some("a link-local address")
-    } else if address.is_unspecified() {
-        Some("the unspecified address")
-    } else {
-        None
-    }
 }

@@ -68,6 +68,12 @@ impl fmt::Debug for PublicKey {
 }
 
 impl PresharedKey {
+    /// Returns the 32 raw bytes, the form a WireGuard device takes.
+    #[must_use]
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Returns the key as base64, the form RouterOS takes; the text is wiped when dropped.
     #[must_use]
     pub fn expose_base64(&self) -> Zeroizing<String> {

@@ -4,6 +4,7 @@
 //! never all zero, a [`SubnetSet`] whose host bits are zero. Nothing here knows RouterOS menus, files or sockets.
 
 mod endpoint;
+mod fault;
 mod key;
 mod marker;
 mod name;
@@ -14,6 +15,7 @@ mod text;
 mod version;
 
 pub use endpoint::{Endpoint, Host, InvalidEndpoint};
+pub use fault::{SiteFault, not_a_host, unroutable, unroutable_prefix};
 pub use key::{InvalidKey, PresharedKey, PublicKey};
 pub use marker::{MARKER_PREFIX, Marker, Role};
 pub use name::{InstanceName, InvalidName, SiteId};

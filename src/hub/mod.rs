@@ -1,5 +1,15 @@
 //! The hub: control plane of the VPN. HTTP API, store, enrolment; it never talks to a router.
 
+mod auth;
+pub mod config;
+mod metrics;
+mod openapi;
+mod problem;
+mod profile;
+mod request;
+mod routes;
+pub mod server;
+mod state;
 pub mod store;
 pub mod wake;
 

@@ -6,7 +6,7 @@
 //! One task, [`Wakes::fan_out`], wakes the agents of an instance whose merged reach changed, at a bounded rate: one new site must
 //! not make ten thousand agents read at once.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -112,11 +112,20 @@ impl Wakes {
         }
     }
 
-    /// Wakes everybody, when signals may have been lost.
+    /// Wakes everybody, when signals may have been lost: gateways at once, agents at the bounded rate.
     pub fn wake_all(&self) {
-        for queue in lock(&self.topics).values() {
-            queue.bell.send_replace(());
+        let mut reach = lock(&self.reach);
+        for (topic, queue) in lock(&self.topics).iter() {
+            match (&topic, &queue.instance) {
+                (Topic::Peer(_), Some(instance)) => {
+                    reach.insert(instance.clone());
+                }
+                _ => {
+                    queue.bell.send_replace(());
+                }
+            }
         }
+        self.reach_changed.notify_one();
     }
 
     /// Returns how many topics are waited for.
@@ -125,24 +134,38 @@ impl Wakes {
         lock(&self.topics).len()
     }
 
-    /// Wakes the agents of instances whose reach changed, [`FAN_OUT_SLICE`] at a time. Never ends.
+    /// Wakes the agents of instances whose reach changed, [`FAN_OUT_SLICE`] at a time, the instances taking turns. Never ends.
     ///
     /// # Cancel safety
     /// Agents that were not woken yet find out when their poll ends.
     pub async fn fan_out(&self) {
+        let mut waiting: BTreeMap<InstanceId, Vec<Topic>> = BTreeMap::new();
         loop {
-            self.reach_changed.notified().await;
-            let changed = std::mem::take(&mut *lock(&self.reach));
-            let concerned: Vec<Topic> = {
-                let topics = lock(&self.topics);
-                let fits = |queue: &Queue| queue.instance.as_ref().is_some_and(|instance| changed.contains(instance));
-                topics.iter().filter(|(_, queue)| fits(queue)).map(|(topic, _)| topic.clone()).collect()
-            };
-            for slice in concerned.chunks(FAN_OUT_SLICE) {
-                slice.iter().for_each(|topic| self.wake(topic));
-                tokio::time::sleep(FAN_OUT_PAUSE).await;
+            if waiting.is_empty() {
+                self.reach_changed.notified().await;
             }
+            for instance in std::mem::take(&mut *lock(&self.reach)) {
+                let agents = self.agents_of(&instance);
+                waiting.insert(instance, agents);
+            }
+            let share = (FAN_OUT_SLICE / waiting.len().max(1)).max(1);
+            for agents in waiting.values_mut() {
+                for topic in agents.drain(agents.len().saturating_sub(share)..) {
+                    self.wake(&topic);
+                }
+            }
+            waiting.retain(|_, agents| !agents.is_empty());
+            tokio::time::sleep(FAN_OUT_PAUSE).await;
         }
+    }
+
+    fn agents_of(&self, instance: &InstanceId) -> Vec<Topic> {
+        let topics = lock(&self.topics);
+        topics
+            .iter()
+            .filter(|(_, queue)| queue.instance.as_ref() == Some(instance))
+            .map(|(topic, _)| topic.clone())
+            .collect()
     }
 
     fn wake(&self, topic: &Topic) {

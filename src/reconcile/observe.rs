@@ -83,10 +83,11 @@ const REQUIRED: [&Menu; 10] = [
 ];
 
 /// Menus that may be missing, by version or package, or closed to this user.
-const OPTIONAL: [&Menu; 15] = [
+const OPTIONAL: [&Menu; 16] = [
     &menu::WIREGUARD,
     &menu::PEERS,
     &menu::IDENTITY,
+    &menu::ROUTERBOARD,
     &menu::CLOCK,
     &menu::USER,
     &menu::USER_GROUP,
@@ -310,7 +311,7 @@ impl Kept {
         if self.rows.len() >= MAX_KEPT_ROWS {
             return Err(ReadError::TooManyRows { path, limit: MAX_KEPT_ROWS });
         }
-        let is_singleton = [&menu::RESOURCE, &menu::IDENTITY, &menu::CLOCK].contains(&self.menu);
+        let is_singleton = [&menu::RESOURCE, &menu::IDENTITY, &menu::ROUTERBOARD, &menu::CLOCK].contains(&self.menu);
         let id = entry.id();
         // RouterOS takes a list of ids where one is meant: an id must not be one.
         let is_one = !id.is_empty() && !id.iter().any(|b| *b == b',' || b.is_ascii_whitespace());

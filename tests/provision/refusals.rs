@@ -121,7 +121,7 @@ async fn a_user_who_may_not_write_is_told_before_the_first_write() {
     assert!(run.result["message"].as_str().unwrap().contains("lacks the policies write"), "{run:?}");
     assert_eq!(world.router.writes(), 0);
     let site = world.site().load();
-    let plan = crate::run::plan(sitepeer::cli::args::Plan { access, site }).await;
+    let plan = crate::run::plan(sitepeer::cli::args::Plan { access, source: crate::run::from_file(site) }).await;
     plan.assert_result("pending");
     assert!(plan.warnings().contains(&"policy"), "{plan:?}");
 }

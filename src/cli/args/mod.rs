@@ -5,8 +5,11 @@
 //! ask. `settle` leads from one to the other, so that everything that can be wrong with an argument, a file or a
 //! variable is found before work starts.
 
+mod client_key;
 mod common;
 mod env;
+mod gateway;
+pub mod hub;
 mod plan;
 mod provision;
 mod remove;
@@ -14,16 +17,21 @@ mod render;
 mod router;
 mod side;
 mod status;
+mod uplink;
 
 use clap::{Parser, Subcommand};
 
+pub use client_key::ClientKey;
 pub use common::{Subject, Write};
+pub use gateway::{Gateway, GatewayServe};
+pub use hub::Hub;
 pub use plan::Plan;
 pub use provision::Provision;
 pub use remove::Remove;
 pub use render::Render;
 pub use side::{Completions, Demo, DemoEnd, Shell, Sim, SimDevice};
 pub use status::Status;
+pub use uplink::{HubSource, Source};
 
 use super::exit;
 use super::failure::Failure;
@@ -71,6 +79,8 @@ Examples:
     sitepeer provision --router apis://admin@192.168.88.1 --pin sha256:… --site site.toml
   From a script:
     sitepeer provision --router apis://192.168.88.1 --password-file pw --site site.toml --yes --json
+  With a hub: enrol once with a token made there; the second run needs no token:
+    sitepeer provision --router apis://admin@192.168.88.1 --hub https://hub.example.net --token-file token
   How it is doing; take it out:
     sitepeer status --router apis://admin@192.168.88.1
     sitepeer remove --router apis://admin@192.168.88.1 --instance acme
@@ -99,6 +109,12 @@ enum CommandArgs {
     Remove(remove::RemoveArgs),
     /// Write the plan for a clean router as a RouterOS script (.rsc)
     Render(render::RenderArgs),
+    /// Serve the hub: control plane of the VPN, its gateway beside it if asked; and the daily work at a hub
+    Hub(Box<hub::HubArgs>),
+    /// Make a client's key pair here, enrol it at a hub, and write its profile
+    ClientKey(client_key::ClientKeyArgs),
+    /// Serve the VPN instances of a region for a hub
+    Gateway(Box<gateway::GatewayArgs>),
     /// Serve a simulated RouterOS device with a real tunnel
     Sim(side::SimArgs),
     /// Show two simulated sites reach each other through a hub, on this machine, without root
@@ -122,6 +138,12 @@ pub enum Command {
     Remove(Remove),
     /// `render`
     Render(Render),
+    /// `hub`
+    Hub(Hub),
+    /// `client-key`
+    ClientKey(ClientKey),
+    /// `gateway`
+    Gateway(Gateway),
     /// `sim`
     Sim(Sim),
     /// `demo`
@@ -132,7 +154,29 @@ pub enum Command {
     Man,
 }
 
+impl Command {
+    /// Tells whether this is a server, with work for more than one thread.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        match self {
+            Self::Hub(hub) => hub.serves(),
+            Self::Gateway(gateway) => matches!(gateway, Gateway::Serve(_)),
+            _ => false,
+        }
+    }
+}
+
 impl Args {
+    /// Tells whether a server is asked for: one request that ends in a panic must not end it.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        match &self.command {
+            CommandArgs::Hub(args) => args.serves(),
+            CommandArgs::Gateway(args) => args.serves(),
+            _ => false,
+        }
+    }
+
     /// Who reads the output.
     #[must_use]
     pub fn mode(&self) -> Mode {
@@ -142,6 +186,9 @@ impl Args {
             CommandArgs::Status(args) => args.output.json,
             CommandArgs::Remove(args) => args.output.json,
             CommandArgs::Render(args) => args.output.json,
+            CommandArgs::Hub(args) => args.json(),
+            CommandArgs::ClientKey(args) => args.output.json,
+            CommandArgs::Gateway(args) => args.json(),
             CommandArgs::Sim(args) => args.output.json,
             CommandArgs::Demo(args) => args.output.json,
             CommandArgs::Completions(_) | CommandArgs::Man => false,
@@ -160,6 +207,9 @@ impl Args {
             CommandArgs::Status(args) => Command::Status(args.settle()?),
             CommandArgs::Remove(args) => Command::Remove(args.settle()?),
             CommandArgs::Render(args) => Command::Render(args.settle()?),
+            CommandArgs::Hub(args) => Command::Hub(args.settle()?),
+            CommandArgs::ClientKey(args) => Command::ClientKey(args.settle()?),
+            CommandArgs::Gateway(args) => Command::Gateway(args.settle()?),
             CommandArgs::Sim(args) => Command::Sim(args.settle()?),
             CommandArgs::Demo(args) => Command::Demo(args.settle()),
             CommandArgs::Completions(args) => Command::Completions(args.settle()),

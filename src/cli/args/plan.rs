@@ -2,18 +2,20 @@
 
 use clap::Args;
 
-use super::common::{OutputArgs, SiteArgs};
+use super::common::OutputArgs;
 use super::router::RouterArgs;
+use super::uplink::{Source, SourceArgs, UplinkArgs};
 use crate::cli::failure::Failure;
-use crate::domain::Site;
 use crate::routeros::target::Access;
 
 #[derive(Debug, Args)]
 pub(super) struct PlanArgs {
     #[command(flatten)]
-    site: SiteArgs,
+    source: SourceArgs,
     #[command(flatten)]
     pub(super) output: OutputArgs,
+    #[command(flatten)]
+    uplink: UplinkArgs,
     #[command(flatten)]
     router: RouterArgs,
 }
@@ -24,11 +26,11 @@ pub struct Plan {
     /// The router.
     pub access: Access,
     /// What is to be on it.
-    pub site: Site,
+    pub source: Source,
 }
 
 impl PlanArgs {
     pub(super) fn settle(self) -> Result<Plan, Failure> {
-        Ok(Plan { site: self.site.settle()?, access: self.router.settle()? })
+        Ok(Plan { source: self.source.settle(self.uplink)?, access: self.router.settle()? })
     }
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::common::{OutputArgs, SiteArgs, Write, WriteArgs};
+use super::common::{OutputArgs, Write, WriteArgs};
 use super::router::RouterArgs;
+use super::uplink::{Source, SourceArgs, UplinkArgs};
 use crate::cli::failure::Failure;
-use crate::domain::Site;
 use crate::routeros::target::Access;
 
 /// Longest wait for proof in seconds: a person who enters a key at a hub by hand.
@@ -16,7 +16,7 @@ const MAX_PROOF_SECS: u64 = 86_400;
 #[derive(Debug, Args)]
 pub(super) struct ProvisionArgs {
     #[command(flatten)]
-    site: SiteArgs,
+    source: SourceArgs,
     #[command(flatten)]
     write: WriteArgs,
     /// How many seconds to wait for a handshake and an answer through the tunnel
@@ -28,6 +28,8 @@ pub(super) struct ProvisionArgs {
     #[command(flatten)]
     pub(super) output: OutputArgs,
     #[command(flatten)]
+    uplink: UplinkArgs,
+    #[command(flatten)]
     router: RouterArgs,
 }
 
@@ -37,7 +39,7 @@ pub struct Provision {
     /// The router.
     pub access: Access,
     /// What is to be on it.
-    pub site: Site,
+    pub source: Source,
     /// Whether to write, and whether to ask first.
     pub write: Write,
     /// How long to wait for handshake and answer; connecting and commands have deadlines of their own.
@@ -49,7 +51,7 @@ pub struct Provision {
 impl ProvisionArgs {
     pub(super) fn settle(self) -> Result<Provision, Failure> {
         Ok(Provision {
-            site: self.site.settle()?,
+            source: self.source.settle(self.uplink)?,
             write: self.write.settle()?,
             proof_timeout: Duration::from_secs(self.timeout),
             max_removals: self.max_removals,

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::common::{OutputArgs, Subject, SubjectArgs};
 use super::router::RouterArgs;
+use super::uplink::{HubSource, UplinkArgs};
 use crate::cli::failure::Failure;
 use crate::routeros::target::Access;
 
@@ -14,6 +15,8 @@ pub(super) struct StatusArgs {
     #[command(flatten)]
     pub(super) output: OutputArgs,
     #[command(flatten)]
+    uplink: UplinkArgs,
+    #[command(flatten)]
     router: RouterArgs,
 }
 
@@ -22,12 +25,18 @@ pub(super) struct StatusArgs {
 pub struct Status {
     /// The router.
     pub access: Access,
-    /// Whose rows.
+    /// Whose rows, if no hub says it.
     pub subject: Subject,
+    /// The hub that this site is enrolled at.
+    pub hub: Option<HubSource>,
 }
 
 impl StatusArgs {
     pub(super) fn settle(self) -> Result<Status, Failure> {
-        Ok(Status { subject: self.subject.settle()?, access: self.router.settle()? })
+        let (subject, hub) = (self.subject.settle()?, self.uplink.settle()?);
+        if hub.is_some() && subject != Subject::Only {
+            return Err(Failure::usage("usage", "the hub says which site it is: leave --instance out"));
+        }
+        Ok(Status { subject, hub, access: self.router.settle()? })
     }
 }

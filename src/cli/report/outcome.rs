@@ -29,6 +29,8 @@ pub enum Verdict {
     Unreachable,
     /// A safety rule (exit 5).
     Refused,
+    /// The hub is not reached, refuses, or says what cannot be used (exit 6).
+    HubFailed,
     /// Ctrl-C (exit 130).
     Interrupted,
     /// SIGTERM (exit 143).
@@ -47,6 +49,7 @@ impl Verdict {
             Self::Invalid => Exit::Usage,
             Self::Unreachable => Exit::Unreachable,
             Self::Refused => Exit::Safety,
+            Self::HubFailed => Exit::Hub,
             Self::Interrupted => Exit::Interrupted,
             Self::Terminated => Exit::Terminated,
             Self::Failed => Exit::Internal,

@@ -9,6 +9,18 @@
 //! Whoever calls decides *what* is to be there; a plane knows *how*, touches only the peer it is told to, and tells what the device
 //! really has. It knows nothing of the hub.
 
+mod firewall;
+mod host;
+mod kernel;
+mod links;
+mod namespace;
+pub mod probe;
+mod rooted;
+pub mod rootless;
+mod trouble;
+mod tunnel;
+mod userspace;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,6 +32,8 @@ use ipnet::IpNet;
 use crate::api::{Backend, GatewayInstance, GatewayPeer, InstanceId, PeerId};
 use crate::domain::PublicKey;
 use crate::wireguard::keys::SecretKey;
+
+pub use self::rooted::Rooted;
 
 /// A peer as the device has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +48,8 @@ pub struct DevicePeer {
     pub endpoint: Option<SocketAddr>,
     /// The last handshake; `None` if there was none (the kernel says 1970 then).
     pub handshake: Option<SystemTime>,
+    /// The first eight bytes of the SHA-256 of its preshared key, if it has one.
+    pub preshared_key: Option<[u8; 8]>,
     /// Bytes received from it, since the device knows it.
     pub rx_bytes: u64,
     /// Bytes sent to it, since the device knows it.
@@ -67,7 +83,12 @@ pub trait Planes: Send + Sync + fmt::Debug {
     async fn remove(&self, instance: &InstanceId) -> Result<(), PlaneError>;
 }
 
-/// One instance's data plane. Dropping it leaves a kernel interface at work; the others end.
+/// One instance's data plane.
+///
+/// What peers may reach beyond the instance is decided on this host, not by the hub: `Planes` is made with a list of prefixes that
+/// are allowed beside the public internet; private, link-local, loopback, multicast and shared networks and every address of the
+/// host itself are denied otherwise, in both families.
+/// Dropping it leaves a kernel interface at work; the others end.
 #[async_trait]
 pub trait Plane: Send + Sync + fmt::Debug {
     /// The port outside, as it really is.
@@ -78,8 +99,29 @@ pub trait Plane: Send + Sync + fmt::Debug {
     /// short on the way is an error.
     async fn peers(&self) -> Result<Vec<DevicePeer>, PlaneError>;
     /// Adds a peer, or changes it in place, with its routes, rules and counters; its session stays, no other peer is touched.
-    /// A peer whose key changed is the old one removed and this one added.
+    /// A peer whose key changed is the old one removed and this one added. What it gives up (prefixes, a preshared key, a keepalive) is
+    /// really cleared; the endpoint is set only if the wanted one changed, for a peer may roam. What belongs to another peer by now
+    /// is that peer's.
     async fn set_peer(&self, peer: &GatewayPeer) -> Result<(), PlaneError>;
     /// Removes a peer of the device, known by its key, with its routes and rules; `peer` is `None` for one nobody knows.
     async fn remove_peer(&self, public_key: &PublicKey, peer: Option<&PeerId>) -> Result<(), PlaneError>;
+}
+
+/// What a peer may send from, and is sent to: its addresses and its subnets, in ascending order, each once.
+#[must_use]
+pub fn allowed(peer: &GatewayPeer) -> Vec<IpNet> {
+    let mut nets: Vec<IpNet> =
+        peer.addresses.iter().map(|address| IpNet::from(*address)).chain(peer.subnets.iter()).collect();
+    nets.sort_unstable();
+    nets.dedup();
+    nets
+}
+
+/// What stands for a preshared key in a [`DevicePeer`].
+#[must_use]
+pub fn preshared_digest(key: &[u8; 32]) -> [u8; 8] {
+    let mut first = [0; 8];
+    let digest = ring::digest::digest(&ring::digest::SHA256, key);
+    first.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+    first
 }

@@ -36,6 +36,8 @@ pub struct Actor {
     pub who: String,
     /// The token, if it is one: idempotency keys are its own.
     pub token: Option<TokenId>,
+    /// What it may do: the store refuses what it does not allow, whatever the HTTP layer forgot. `None` for agents and the hub itself.
+    pub role: Option<Role>,
     /// What is seen.
     pub scope: Scope,
 }
@@ -152,6 +154,23 @@ pub type Keep<'a> = &'a (dyn Fn(&TokenMade) -> std::io::Result<()> + Send + Sync
 /// that an edit starts from; another is [`StoreError::Changed`]. Every method that changes something writes the audit log in the
 /// same transaction and, after the commit, wakes who waits (here by [`Wakes`], in other replicas by NOTIFY).
 ///
+/// # What holds whatever happens
+/// - Locks are taken in the order account, instance (by id), gateway; a serialization failure is tried again, at most three times.
+/// - Revisions grow as max(counter + 1, now in µs), so that a restored backup never reuses one; 304 only on equality, a `since`
+///   above the counter or below what tombstones cover means `restart`. No two things of a gateway share a revision: placing an
+///   instance gives each of its peers one of its own. A peer is live or a tombstone, never both. Deltas are read in one snapshot.
+/// - A gateway speaks only for instances that are placed on it, an agent only for its own peer; a key is refused if any peer of the
+///   instance, enabled or not, or the instance itself has it. Results for an older revision than wanted are ignored.
+/// - Default reach is made of tunnel subnets, pushed routes and what site and remote peers advertise, *enabled or not*, so that
+///   switching a peer off rewrites no router. It is merged only when published, never beyond a /8; broad prefixes and such as
+///   contain the instance's endpoint stay out; if it is too long for [`crate::domain::MAX_SUBNETS`] coarser prefixes stand in. Every
+///   [`AgentDesired`] passes [`crate::domain::Site::check`]. Disabling and deleting are never refused.
+/// - Telemetry (reports, `seen_at`, `used_at`) has tables of its own and never locks what a change needs. Rows of peers that are gone
+///   are skipped. A total that falls within an epoch counts as no traffic; a new epoch begins from its first total.
+/// - A replay of an enrolment (same token and nonce) is good for ten minutes, until its credential was first used, and not after a
+///   revocation; another nonce on a bound peer replaces the agent: the old credential ends, the key is cleared. Spent, expired and
+///   revoked are told only to who has the whole token.
+///
 /// # Cancel safety
 /// A dropped future leaves the change whole or undone, never half.
 #[async_trait]
@@ -253,8 +272,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Enrols a device.
     async fn enroll(&self, request: EnrollRequest) -> Stored<EnrollReply>;
 
-    /// What is to be on a site peer's router.
-    async fn agent_desired(&self, peer: &PeerId) -> Stored<AgentDesired>;
+    /// Takes an agent's credential back; its peer stays, and can be enrolled again.
+    async fn revoke_agent(&self, by: &Actor, peer: &PeerId) -> Stored<()>;
+
+    /// What is to be on a site peer's router; `None` if that is at revision `since` exactly (a higher one, after a restore, is told).
+    async fn agent_desired(&self, peer: &PeerId, since: Option<i64>) -> Stored<Option<AgentDesired>>;
     /// Takes an agent's word for what it did, with the router's key.
     async fn agent_applied(&self, peer: &PeerId, applied: AgentApplied) -> Stored<()>;
     /// Takes an agent's reports.
@@ -268,6 +290,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn gateway_applied(&self, gateway: &GatewayId, applied: GatewayApplied) -> Stored<()>;
     /// Takes a gateway's report.
     async fn gateway_report(&self, gateway: &GatewayId, report: GatewayReport) -> Stored<ReportsTaken>;
+    /// Forgets a gateway that is gone for good: its token is revoked and its instances go to another one, with new keys.
+    async fn delete_gateway(&self, by: &Actor, id: &GatewayId) -> Stored<()>;
     /// Lists gateways; for administrators.
     async fn gateways(&self, by: &Actor, paging: &Paging) -> Stored<Page<Gateway>>;
 

@@ -49,6 +49,11 @@ pub static RESOURCE: Menu = menu(
 /// A singleton: the router's name.
 pub static IDENTITY: Menu = menu("/system/identity", Family::Any, false, &[config("name", Kind::Text, "MikroTik")]);
 
+/// A singleton: the hardware; virtual routers say `routerboard=no` and nothing else.
+///
+/// *Source:* the manual's page about `/system/routerboard`.
+pub static ROUTERBOARD: Menu = menu("/system/routerboard", Family::Any, false, &[state("serial-number", Kind::Text)]);
+
 /// A singleton: the wall clock.
 pub static CLOCK: Menu = menu(
     "/system/clock",

@@ -1,23 +1,17 @@
-//! The hub's end of the tunnels, for the demo and for tests: one WireGuard interface that forwards between its peers.
-//!
-//! It is a [`Plane`] whose rows are made here. That a packet's source belongs to the peer that sent it, WireGuard checks; that its
-//! destination belongs to *another* peer, the forward rules made here check: isolation is not WireGuard's business.
+//! The hub's end of the tunnels, for tests: one WireGuard interface that forwards between its peers.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
-use tokio::sync::Mutex;
 
-use super::config::{PlaneConfig, PlaneOptions, PlaneRoute, WgInterface, WgPeer};
-use super::firewall::{Action, Matcher, Rule};
-use super::{Plane, PlaneError};
+use super::PlaneError;
+use crate::wireguard::device::{DeviceSettings, PeerSettings};
+use crate::wireguard::exchange::{Exchange, Member, MemberState, Rules, Side};
 use crate::wireguard::keys::SecretKey;
-
-/// The name of the hub's only interface.
-const INTERFACE: &str = "hub";
+use crate::wireguard::wire::{Network, TakenPort};
 
 /// How a hub end is set up.
 #[derive(Debug, Clone)]
@@ -70,17 +64,10 @@ pub struct HubPeerState {
 
 /// A hub end at work; dropping it stops it.
 pub struct HubEnd {
-    plane: Plane,
+    exchange: Exchange,
+    network: Arc<Network>,
     public_key: [u8; 32],
     endpoint: SocketAddr,
-    /// Held while a change is made, so that two changes do not undo each other.
-    sites: Mutex<Sites>,
-}
-
-struct Sites {
-    options: HubOptions,
-    next_id: u64,
-    peers: BTreeMap<[u8; 32], (u64, HubPeer)>,
 }
 
 impl HubEnd {
@@ -89,12 +76,23 @@ impl HubEnd {
     /// # Errors
     /// [`PlaneError::Bind`] if the address is no address of this machine; [`PlaneError::Stopped`] if the interface does not come up.
     pub async fn start(options: HubOptions) -> Result<Self, PlaneError> {
-        let plane = Plane::start(PlaneOptions { bind: options.bind, ..PlaneOptions::default() }).await?;
+        let bind = options.bind;
+        let probe = tokio::net::UdpSocket::bind((bind, 0)).await;
+        probe.map_err(|source| PlaneError::Bind { bind, source })?;
         let public_key = options.private_key.public();
-        let sites = Sites { options, next_id: 1, peers: BTreeMap::new() };
-        let applied = plane.apply(sites.to_config()).await?;
-        let socket = applied.interfaces.first().and_then(|interface| interface.socket);
-        Ok(Self { plane, public_key, endpoint: socket.ok_or(PlaneError::Stopped)?, sites: Mutex::new(sites) })
+        let settings = DeviceSettings {
+            bind,
+            port: options.port,
+            taken: TakenPort::StandIn,
+            private_key: options.private_key,
+            mtu: options.mtu,
+        };
+        let network = Arc::new(Network::default());
+        let rules = Rules { client_to_client: false, site_to_site: true };
+        let exchange = Exchange::start(&settings, options.addresses, rules, Arc::clone(&network)).await;
+        let exchange = exchange.map_err(|error| stopped(&error))?;
+        let endpoint = exchange.socket().await.ok_or(PlaneError::Stopped)?;
+        Ok(Self { exchange, network, public_key, endpoint })
     }
 
     /// Where sites reach the hub.
@@ -112,60 +110,49 @@ impl HubEnd {
     /// Adds a peer, or changes the one with this public key; no other peer is disturbed.
     ///
     /// # Errors
-    /// [`PlaneError::Stopped`] or [`PlaneError::Deadline`] if the hub's data plane is gone or stuck.
+    /// [`PlaneError::Stopped`] if the hub's data plane is gone.
     ///
     /// # Cancel safety
-    /// Once begun, the change is carried out even if this future is dropped.
+    /// A dropped future may leave the peer half set; set it again.
     pub async fn set_peer(&self, peer: HubPeer) -> Result<(), PlaneError> {
-        let mut sites = self.sites.lock().await;
-        let id = match sites.peers.get(&peer.public_key) {
-            Some((id, _)) => *id,
-            None => sites.take_id(),
+        let settings = PeerSettings {
+            public_key: peer.public_key,
+            preshared_key: peer.preshared_key,
+            endpoint: None,
+            allowed: peer.allowed,
+            keepalive_secs: None,
         };
-        sites.peers.insert(peer.public_key, (id, peer));
-        self.plane.apply(sites.to_config()).await.map(drop)
+        self.exchange.set(Member { settings, side: Side::Site }).await.map_err(|error| stopped(&error))
     }
 
     /// Removes a peer; returns whether there was one.
     ///
     /// # Errors
-    /// [`PlaneError::Stopped`] or [`PlaneError::Deadline`] if the hub's data plane is gone or stuck.
+    /// [`PlaneError::Stopped`] if the hub's data plane is gone.
     ///
     /// # Cancel safety
-    /// Once begun, the change is carried out even if this future is dropped.
+    /// A dropped future may leave the peer half removed; remove it again.
     pub async fn remove_peer(&self, public_key: &[u8; 32]) -> Result<bool, PlaneError> {
-        let mut sites = self.sites.lock().await;
-        let removed = sites.peers.remove(public_key).is_some();
-        self.plane.apply(sites.to_config()).await?;
-        Ok(removed)
+        self.exchange.remove(public_key).await.map_err(|error| stopped(&error))
     }
 
     /// What WireGuard knows of the peers.
     ///
     /// # Errors
-    /// [`PlaneError::Stopped`] or [`PlaneError::Deadline`] if the hub's data plane is gone or stuck.
+    /// None at present: the device is in this process.
     ///
     /// # Cancel safety
     /// Nothing changes.
     pub async fn peers(&self) -> Result<Vec<HubPeerState>, PlaneError> {
-        let states = self.plane.peers().await?;
-        let sites = self.sites.lock().await;
-        let view = |(key, (id, _)): (&[u8; 32], &(u64, HubPeer))| {
-            let found = states.iter().find(|state| state.id == *id)?;
-            Some(HubPeerState {
-                public_key: *key,
-                rx: found.rx,
-                tx: found.tx,
-                last_handshake: found.last_handshake,
-                endpoint: found.endpoint,
-            })
-        };
-        Ok(sites.peers.iter().filter_map(view).collect())
+        let now = SystemTime::now();
+        let mut peers: Vec<_> = self.exchange.members().await.into_iter().map(|member| view(member, now)).collect();
+        peers.sort_by_key(|peer| peer.public_key);
+        Ok(peers)
     }
 
     /// Drops all of the hub's UDP, both ways, while on.
     pub fn set_black_hole(&self, on: bool) {
-        self.plane.set_black_hole(on);
+        self.network.set_black_hole(on);
     }
 
     /// Stops the hub and waits until its socket is closed.
@@ -173,7 +160,7 @@ impl HubEnd {
     /// # Cancel safety
     /// Dropping the future drops the hub.
     pub async fn stop(self) {
-        self.plane.stop().await;
+        self.exchange.stop().await;
     }
 }
 
@@ -183,61 +170,17 @@ impl fmt::Debug for HubEnd {
     }
 }
 
-impl Sites {
-    fn take_id(&mut self) -> u64 {
-        let id = self.next_id;
-        self.next_id += 1;
-        id
-    }
-
-    fn to_config(&self) -> PlaneConfig {
-        let peers = || self.peers.values();
-        let on_hub = |net: &IpNet| (*net, INTERFACE.to_owned());
-        let route = |net: &IpNet| PlaneRoute { dst: *net, via: INTERFACE.to_owned(), distance: 1 };
-        let rules = isolation(peers().map(|(_, peer)| peer));
-        PlaneConfig {
-            wireguard: vec![WgInterface {
-                id: 0,
-                name: INTERFACE.to_owned(),
-                private_key: self.options.private_key.clone(),
-                listen_port: self.options.port,
-                mtu: self.options.mtu,
-                up: true,
-                peers: peers().map(|(id, peer)| peer.to_row(*id)).collect(),
-            }],
-            addresses: self.options.addresses.iter().map(on_hub).collect(),
-            routes: peers().flat_map(|(_, peer)| &peer.allowed).map(route).collect(),
-            filter: rules.clone(),
-            filter6: rules,
-            nat: Vec::new(),
-        }
+fn view(member: MemberState, now: SystemTime) -> HubPeerState {
+    HubPeerState {
+        public_key: member.on_device.public_key,
+        rx: member.on_device.rx,
+        tx: member.on_device.tx,
+        last_handshake: member.handshake.map(|at| now.duration_since(at).unwrap_or_default()),
+        endpoint: member.on_device.endpoint,
     }
 }
 
-impl HubPeer {
-    fn to_row(&self, id: u64) -> WgPeer {
-        WgPeer {
-            id,
-            public_key: self.public_key,
-            preshared_key: self.preshared_key.clone(),
-            endpoint: None,
-            allowed: self.allowed.clone(),
-            keepalive: None,
-            up: true,
-        }
-    }
-}
-
-/// Forward rules: not back to the peer it came from, to any other peer, to nobody else.
-fn isolation<'a>(peers: impl Iterator<Item = &'a HubPeer> + Clone) -> Vec<Rule> {
-    let back = peers.clone().map(|peer| {
-        let (from, to) = (Matcher::source(peer.allowed.clone()), Matcher::destination(peer.allowed.clone()));
-        Rule::new("forward", Action::Drop, vec![from, to])
-    });
-    let across = peers.map(|peer| {
-        let to = Matcher::destination(peer.allowed.clone());
-        Rule::new("forward", Action::Accept, vec![to])
-    });
-    let nobody_else = Rule::new("forward", Action::Reject, Vec::new());
-    back.chain(across).chain([nobody_else]).collect()
+fn stopped(error: &crate::wireguard::device::Error) -> PlaneError {
+    tracing::warn!(%error, "the hub's end does not follow");
+    PlaneError::Stopped
 }

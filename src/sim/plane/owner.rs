@@ -10,10 +10,11 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::config::{Applied, AppliedInterface, PeerState, PlaneConfig, PlaneOptions, WgInterface};
 use super::firewall::{Rule, Table};
-use super::packet::IpPacket;
 use super::router::{Firewall, SharedRouter};
 use super::routing::Routing;
-use super::wireguard::{Network, Tunnel};
+use super::tunnel::Tunnel;
+use crate::wireguard::packet::IpPacket;
+use crate::wireguard::wire::Network;
 
 /// How often tunnels are looked after; well under the 180 s after which gotatun forgets a handshake.
 const TICK: Duration = Duration::from_secs(5);
@@ -134,7 +135,7 @@ impl Owner {
             }
         }
         let Some(tunnel) = self.tunnels.get_mut(&id) else {
-            return not_made(&row, &gotatun::device::Error::NotConnected);
+            return not_made(&row, &crate::wireguard::device::Error::NotConnected);
         };
         let (names, bind) = (&self.options.names, self.options.bind);
         let resolve = |host: &str| resolve(host, names, bind);
@@ -144,7 +145,7 @@ impl Owner {
         tunnel.applied()
     }
 
-    async fn make(&self, row: &WgInterface) -> Result<Tunnel, gotatun::device::Error> {
+    async fn make(&self, row: &WgInterface) -> Result<Tunnel, crate::wireguard::device::Error> {
         let (router, id, name) = (self.router.clone(), row.id, row.name.clone());
         let deliver = Box::new(move |bytes: &[u8]| {
             if let Some(packet) = IpPacket::parse(bytes) {
@@ -196,7 +197,7 @@ fn resolve(host: &str, names: &HashMap<String, IpAddr>, bind: IpAddr) -> Option<
     (address.is_loopback() || !bind.is_loopback()).then_some(address)
 }
 
-fn not_made(row: &WgInterface, error: &gotatun::device::Error) -> AppliedInterface {
+fn not_made(row: &WgInterface, error: &crate::wireguard::device::Error) -> AppliedInterface {
     AppliedInterface {
         id: row.id,
         listen_port: row.listen_port,

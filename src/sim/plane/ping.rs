@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout_at};
 
-use super::packet::{DEFAULT_TTL, IpPacket, Problem};
 use super::router::{Answer, Pinger, SharedRouter};
+use crate::wireguard::packet::{DEFAULT_TTL, IpPacket, Problem};
 
 /// How long an echo reply is waited for, as RouterOS waits by default.
 const REPLY_DEADLINE: Duration = Duration::from_secs(1);

@@ -117,7 +117,7 @@ impl Write for Pieces {
 }
 
 /// Runs a command up to its end, and lets `heard` know of every event as it comes.
-async fn carry_out(
+pub async fn carry_out(
     command: impl AsyncFnOnce(&Reporter) -> anyhow::Result<Outcome>,
     mut heard: impl AsyncFnMut(&Value),
 ) -> Run {
@@ -168,11 +168,16 @@ fn gathered(mut pieces: UnboundedReceiver<Vec<u8>>) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
+/// As `--site` gives it.
+pub fn from_file(site: sitepeer::domain::Site) -> args::Source {
+    args::Source::File(Box::new(site))
+}
+
 /// `provision --yes`, with what may be changed about it.
 pub fn provision_of(access: Access, site: sitepeer::domain::Site) -> args::Provision {
     args::Provision {
         access,
-        site,
+        source: from_file(site),
         write: args::Write::Apply(Confirm::Given),
         proof_timeout: crate::world::LONG_PROOF,
         max_removals: 10,

@@ -69,11 +69,11 @@ impl World {
     }
 
     pub async fn plan(&self, site: &SiteText) -> Run {
-        run::plan(args::Plan { access: self.access(), site: site.load() }).await
+        run::plan(args::Plan { access: self.access(), source: run::from_file(site.load()) }).await
     }
 
     pub async fn status(&self, subject: Subject) -> Run {
-        run::status(args::Status { access: self.access(), subject }).await
+        run::status(args::Status { access: self.access(), subject, hub: None }).await
     }
 
     pub async fn remove(&self, subject: Subject) -> Run {

@@ -187,9 +187,9 @@ async fn words_of_a_router_cannot_steer_a_terminal() {
     .await;
     let shown = run::for_people(async |reporter| {
         let access = access("admin", "", meddler.address);
-        let status = sitepeer::cli::args::Status { access: access.clone(), subject: Subject::Only };
+        let status = sitepeer::cli::args::Status { access: access.clone(), subject: Subject::Only, hub: None };
         sitepeer::cli::status::run(status, reporter).await?;
-        let plan = sitepeer::cli::args::Plan { access, site: world.site().load() };
+        let plan = sitepeer::cli::args::Plan { access, source: crate::run::from_file(world.site().load()) };
         sitepeer::cli::plan::run(plan, reporter).await
     })
     .await;
@@ -223,7 +223,7 @@ async fn numbers_beyond_all_reason_end_in_words_and_not_in_a_panic() {
         let run = provision_through(&meddler, &world).await;
         assert_eq!(run.exit(), 3, "{:?}: {run:?}", value.escape_ascii().to_string());
         let access = access("admin", "", meddler.address);
-        let status = run::status(sitepeer::cli::args::Status { access, subject: Subject::Only }).await;
+        let status = run::status(sitepeer::cli::args::Status { access, subject: Subject::Only, hub: None }).await;
         assert!([0, 3].contains(&status.exit()), "{status:?}");
     }
     let world = World::start().await;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use crate::sim::plane::packet::{Flow, IpPacket, Transport};
+use crate::wireguard::packet::{Flow, IpPacket, Transport};
 
 /// How long a connection is remembered after its last packet.
 ///
@@ -155,7 +155,7 @@ fn begins_nothing(transport: Transport) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::plane::packet::Problem;
+    use crate::wireguard::packet::Problem;
 
     fn echo(source: [u8; 4], id: u16) -> IpPacket {
         IpPacket::echo_request(source.into(), [10, 0, 0, 9].into(), 64, (id, 0), 84).unwrap()

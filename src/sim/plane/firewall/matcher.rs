@@ -9,7 +9,7 @@ use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 use super::Context;
 use super::connections::ConnectionState;
 use super::rule::Lists;
-use crate::sim::plane::packet::Transport;
+use crate::wireguard::packet::Transport;
 
 /// One condition of a rule, perhaps negated (`!`).
 #[derive(Debug, Clone)]

@@ -13,7 +13,7 @@ use connections::ConnectionState;
 pub use matcher::Matcher;
 pub use rule::{Action, Lists, Rule};
 
-use super::packet::IpPacket;
+use crate::wireguard::packet::IpPacket;
 
 /// How deep chains may jump into chains; RouterOS has a limit too, a loop of jumps must end.
 const MAX_JUMPS: usize = 16;

@@ -1,0 +1,134 @@
+//! Private keys of instances: made here, never sent, in a directory of their own each.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use zeroize::Zeroizing;
+
+use super::{DiskError, StateDir, ensure_dir, remove_dir, sync_dir, write_whole};
+use crate::api::InstanceId;
+use crate::wireguard::keys::{SecretKey, generate_private};
+
+/// How long a key is kept whose instance the hub no longer lists: a hub that was restored from a backup lists it again later.
+const KEEP_ASIDE: Duration = Duration::from_hours(30 * 24);
+
+/// Longest key file: 44 characters and a line end, with some room for an editor's.
+const MAX_KEY_FILE: usize = 64;
+
+impl StateDir {
+    /// Reads an instance's private key; takes back the one that was set aside, or makes one.
+    ///
+    /// # Errors
+    /// [`DiskError::Corrupt`] if there is a file that holds no key; [`DiskError`] if it cannot be read or written.
+    pub fn key(&self, instance: &InstanceId) -> Result<SecretKey, DiskError> {
+        let dir = self.instance_dir(instance);
+        let path = dir.join("key");
+        if let Some(key) = read_key(&path)? {
+            return Ok(key);
+        }
+        ensure_dir(&dir)?;
+        let key = match self.take_back(instance)? {
+            Some(key) => key,
+            None => generate_private().map_err(|source| DiskError::NoKey { path: path.clone(), source })?,
+        };
+        let mut text = Zeroizing::new(BASE64_STANDARD.encode(key.expose()));
+        text.push('\n');
+        write_whole(&path, text.as_bytes())?;
+        sync_dir(&self.file("instances"))?;
+        Ok(key)
+    }
+
+    /// Deletes an instance's key for good.
+    ///
+    /// # Errors
+    /// [`DiskError::Io`]. There may be none already.
+    pub fn delete_key(&self, instance: &InstanceId) -> Result<(), DiskError> {
+        for (_, dir) in self.set_aside_of(instance)? {
+            remove_dir(&dir)?;
+        }
+        remove_dir(&self.instance_dir(instance))?;
+        sync_dir(&self.file("instances"))
+    }
+
+    /// Sets an instance's key aside: nobody said that the instance is deleted, it is merely not wanted any more.
+    ///
+    /// # Errors
+    /// [`DiskError::Io`]. There may be none already.
+    pub fn set_aside(&self, instance: &InstanceId, now: SystemTime) -> Result<(), DiskError> {
+        let (from, aside) = (self.instance_dir(instance), self.file("aside"));
+        let to = aside.join(format!("{}-{instance}", unix(now)));
+        match fs::rename(&from, &to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            renamed => renamed.map_err(DiskError::io("set aside", &from))?,
+        }
+        sync_dir(&aside)?;
+        sync_dir(&self.file("instances"))
+    }
+
+    /// Deletes keys that were set aside long ago.
+    ///
+    /// # Errors
+    /// [`DiskError::Io`].
+    pub fn forget_old(&self, now: SystemTime) -> Result<(), DiskError> {
+        for (at, _, dir) in self.aside()? {
+            if unix(now).saturating_sub(at) > KEEP_ASIDE.as_secs() {
+                remove_dir(&dir)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn instance_dir(&self, instance: &InstanceId) -> PathBuf {
+        self.file("instances").join(instance.as_str())
+    }
+
+    /// The key that was set aside last for an instance. It stays there until it is old: it may be read again after a crash.
+    fn take_back(&self, instance: &InstanceId) -> Result<Option<SecretKey>, DiskError> {
+        match self.set_aside_of(instance)?.into_iter().max_by_key(|(at, _)| *at) {
+            Some((_, dir)) => read_key(&dir.join("key")),
+            None => Ok(None),
+        }
+    }
+
+    fn set_aside_of(&self, instance: &InstanceId) -> Result<Vec<(u64, PathBuf)>, DiskError> {
+        let of = |(at, id, dir): (u64, String, PathBuf)| (id == instance.as_str()).then_some((at, dir));
+        Ok(self.aside()?.into_iter().filter_map(of).collect())
+    }
+
+    /// What was set aside: when, of which instance, where. Whatever else lies there is not ours.
+    fn aside(&self) -> Result<Vec<(u64, String, PathBuf)>, DiskError> {
+        let aside = self.file("aside");
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&aside).map_err(DiskError::io("read", &aside))? {
+            let entry = entry.map_err(DiskError::io("read", &aside))?;
+            let name = entry.file_name();
+            let parts = name.to_str().and_then(|name| name.split_once('-'));
+            if let Some((at, id)) = parts.and_then(|(at, id)| Some((at.parse().ok()?, id.to_owned()))) {
+                found.push((at, id, entry.path()));
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn read_key(path: &Path) -> Result<Option<SecretKey>, DiskError> {
+    let text = match fs::read(path) {
+        Ok(text) => Zeroizing::new(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(DiskError::io("read", path)(error)),
+    };
+    let damaged = || DiskError::corrupt(path, "it holds no WireGuard key of 44 characters");
+    if text.len() > MAX_KEY_FILE {
+        return Err(damaged());
+    }
+    let bytes = Zeroizing::new(BASE64_STANDARD.decode(text.trim_ascii()).map_err(|_| damaged())?);
+    let key: Zeroizing<[u8; 32]> = Zeroizing::new(bytes.as_slice().try_into().map_err(|_| damaged())?);
+    if *key == [0; 32] { Err(damaged()) } else { Ok(Some(SecretKey::from(*key))) }
+}
+
+fn unix(at: SystemTime) -> u64 {
+    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}

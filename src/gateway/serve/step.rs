@@ -1,0 +1,298 @@
+//! What a worker does with its device.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout};
+
+use super::diff::{Changes, diff};
+use super::order::{Order, Outcome, Wanted};
+use super::{Host, RETRY_FIRST, RETRY_MOST};
+use crate::api::{GatewayInstance, GatewayPeer, GatewayPeerFailed, InstanceId, PeerId};
+use crate::domain::PublicKey;
+use crate::gateway::desired::{Held, admit};
+use crate::gateway::disk::DiskError;
+use crate::gateway::plane::{DevicePeer, Plane, PlaneError};
+use crate::gateway::traffic::Seen;
+use crate::wireguard::keys::SecretKey;
+
+/// How long bringing an instance up or down may take: namespaces, firewall, an interface that waits for its predecessor's port.
+const RAISE_DEADLINE: Duration = Duration::from_secs(60);
+/// How long any other call of the data plane may take: 10,000 peers are read in well under a second.
+const CALL_DEADLINE: Duration = Duration::from_secs(30);
+/// How often an instance's own settings are looked at again.
+const CONFIGURE_EVERY: Duration = Duration::from_secs(60);
+/// Longest error that is told to the hub, in characters.
+const MAX_ERROR: usize = 300;
+
+/// Why an instance is not as it should be.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    #[error(transparent)]
+    Plane(#[from] PlaneError),
+    #[error("the data plane did not {what} within {} s", after.as_secs())]
+    Deadline { what: &'static str, after: Duration },
+    #[error("the key of the instance cannot be used")]
+    Key,
+    #[error("the worker's own task failed")]
+    Task,
+    #[error("{count} peers that are not wanted any more are not removed, such as {first}")]
+    NotRemoved { count: usize, first: String },
+}
+
+/// A peer that failed, and when it is tried again.
+struct Patience {
+    revision: i64,
+    error: String,
+    due: Instant,
+    pause: Duration,
+}
+
+/// A plane that is up.
+struct Up {
+    plane: Arc<dyn Plane>,
+    instance: Arc<GatewayInstance>,
+    configured: Instant,
+}
+
+/// A worker's own things.
+pub(super) struct Hands {
+    id: InstanceId,
+    host: Arc<Host>,
+    key: Option<(SecretKey, PublicKey)>,
+    up: Option<Up>,
+    /// It was taken down, and nothing has been brought up since.
+    down: bool,
+    /// What was set last, by peer.
+    done: HashMap<PeerId, Arc<GatewayPeer>>,
+    patience: HashMap<PeerId, Patience>,
+}
+
+impl Hands {
+    pub fn new(id: InstanceId, host: Arc<Host>, done: HashMap<PeerId, Arc<GatewayPeer>>) -> Self {
+        Self { id, host, key: None, up: None, down: false, done, patience: HashMap::new() }
+    }
+
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Makes the device what the order says, as far as that can be done.
+    pub async fn follow(&mut self, order: &Order) -> Outcome {
+        let mut outcome =
+            Outcome { ticket: order.ticket, revision: order.held.instance.revision, ..Outcome::default() };
+        let followed = match order.wanted {
+            Wanted::Serve => self.serve(&order.held, &mut outcome).await,
+            Wanted::Delete | Wanted::SetAside => self.leave(order.wanted, &mut outcome).await,
+        };
+        if let Err(trouble) = followed {
+            let error = text(&trouble);
+            tracing::error!(instance = %self.id, %error, "an instance is not as it should be");
+            outcome.error = Some(error);
+        }
+        outcome
+    }
+
+    async fn leave(&mut self, wanted: Wanted, outcome: &mut Outcome) -> Result<(), Trouble> {
+        self.take_down().await?;
+        let (disk, id) = (Arc::clone(&self.host.disk), self.id.clone());
+        let left = spawn_blocking(move || match wanted {
+            Wanted::Delete => disk.delete_key(&id),
+            _ => disk.set_aside(&id, SystemTime::now()),
+        });
+        left.await.map_err(|_| Trouble::Task)??;
+        self.host.traffic.leave(&self.id);
+        self.key = None;
+        outcome.gone = true;
+        tracing::info!(instance = %self.id, ?wanted, "an instance is taken down");
+        Ok(())
+    }
+
+    async fn take_down(&mut self) -> Result<(), Trouble> {
+        if self.down {
+            return Ok(());
+        }
+        if let Some(up) = &self.up
+            && let Ok(device) = within(CALL_DEADLINE, "read its peers", up.plane.peers()).await
+        {
+            self.observe(&device);
+        }
+        self.up = None;
+        within(RAISE_DEADLINE, "take it down", self.host.planes.remove(&self.id)).await?;
+        self.done.clear();
+        self.down = true;
+        Ok(())
+    }
+
+    async fn serve(&mut self, held: &Held, outcome: &mut Outcome) -> Result<(), Trouble> {
+        let (key, own) = self.key().await?;
+        outcome.public_key = Some(own);
+        if held.instance.suspended {
+            return self.take_down().await;
+        }
+        let plane = self.plane(&held.instance, &key).await?;
+        outcome.listen_port = Some(plane.listen_port());
+        let device = match within(CALL_DEADLINE, "read its peers", plane.peers()).await {
+            Ok(device) => device,
+            Err(trouble) => {
+                // Whatever it is that does not answer: bring it up anew next time, which takes over what is there.
+                self.up = None;
+                return Err(trouble);
+            }
+        };
+        self.observe(&device);
+        let admitted = admit(&held.instance, &own, held.peers.values());
+        outcome.failed = admitted.refused;
+        let changes = diff(&admitted.serve, &self.done, &device);
+        self.patience.retain(|id, _| held.peers.contains_key(id));
+        let changed = if changes.is_empty() {
+            self.patience.clear();
+            Ok(())
+        } else {
+            self.change(&plane, &changes, &device).await
+        };
+        outcome.failed.extend(self.patience.iter().map(|(id, patience)| GatewayPeerFailed {
+            id: id.clone(),
+            revision: patience.revision,
+            error: patience.error.clone(),
+        }));
+        outcome.failed.sort_by(|a, b| a.id.cmp(&b.id));
+        changed
+    }
+
+    async fn key(&mut self) -> Result<(SecretKey, PublicKey), Trouble> {
+        if let Some(key) = &self.key {
+            return Ok(key.clone());
+        }
+        let (disk, id) = (Arc::clone(&self.host.disk), self.id.clone());
+        let key = spawn_blocking(move || disk.key(&id)).await.map_err(|_| Trouble::Task)??;
+        let public = PublicKey::from_bytes(key.public()).map_err(|_| Trouble::Key)?;
+        self.key = Some((key.clone(), public));
+        Ok((key, public))
+    }
+
+    /// The plane, brought up or configured anew if it has to be.
+    async fn plane(&mut self, instance: &Arc<GatewayInstance>, key: &SecretKey) -> Result<Arc<dyn Plane>, Trouble> {
+        if let Some(up) = &mut self.up {
+            if up.instance != *instance || up.configured.elapsed() > CONFIGURE_EVERY {
+                within(CALL_DEADLINE, "change its settings", up.plane.configure(instance)).await?;
+                up.instance = Arc::clone(instance);
+                up.configured = Instant::now();
+            }
+            return Ok(Arc::clone(&up.plane));
+        }
+        let Ok(_turn) = self.host.raising.acquire().await else { return Err(Trouble::Task) };
+        let plane = within(RAISE_DEADLINE, "bring it up", self.host.planes.raise(instance, key)).await?;
+        tracing::info!(instance = %self.id, name = %instance.name, port = plane.listen_port(), "an instance is up");
+        let up = Up { plane: Arc::clone(&plane), instance: Arc::clone(instance), configured: Instant::now() };
+        self.up = Some(up);
+        self.down = false;
+        Ok(plane)
+    }
+
+    /// Carries changes out, peer by peer: one that fails does not stop the next.
+    async fn change(
+        &mut self,
+        plane: &Arc<dyn Plane>,
+        changes: &Changes,
+        device: &[DevicePeer],
+    ) -> Result<(), Trouble> {
+        let mut kept = Vec::new();
+        for (key, peer) in &changes.remove {
+            let removed = within(CALL_DEADLINE, "remove a peer", plane.remove_peer(key, peer.as_ref())).await;
+            match (removed, peer) {
+                (Ok(()), Some(peer)) => drop(self.done.remove(peer)),
+                (Ok(()), None) => {}
+                (Err(trouble), _) => kept.push(format!("{key}: {}", text(&trouble))),
+            }
+        }
+        for peer in &changes.set {
+            self.set(plane, peer, device).await;
+        }
+        self.verify(plane, changes).await?;
+        match kept.first() {
+            Some(first) => Err(Trouble::NotRemoved { count: kept.len(), first: first.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    async fn set(&mut self, plane: &Arc<dyn Plane>, peer: &Arc<GatewayPeer>, device: &[DevicePeer]) {
+        let waits = self.patience.get(&peer.id);
+        if waits.is_some_and(|patience| patience.revision == peer.revision && patience.due > Instant::now()) {
+            return;
+        }
+        match within(CALL_DEADLINE, "set a peer", plane.set_peer(peer)).await {
+            Ok(()) => {
+                if !device.iter().any(|found| found.public_key == peer.public_key) {
+                    self.host.traffic.begins(&peer.id);
+                }
+                self.done.insert(peer.id.clone(), Arc::clone(peer));
+                self.patience.remove(&peer.id);
+                tracing::debug!(instance = %self.id, peer = %peer.id, revision = peer.revision, "a peer is set");
+            }
+            Err(trouble) => {
+                self.done.remove(&peer.id);
+                self.be_patient(peer, text(&trouble));
+            }
+        }
+    }
+
+    /// Reads the device again: what was set must be there, all of it.
+    async fn verify(&mut self, plane: &Arc<dyn Plane>, changes: &Changes) -> Result<(), Trouble> {
+        let device = within(CALL_DEADLINE, "read its peers", plane.peers()).await?;
+        let set: Vec<_> = changes.set.iter().filter(|peer| self.done.contains_key(&peer.id)).cloned().collect();
+        for peer in diff(&set, &self.done, &device).set {
+            self.done.remove(&peer.id);
+            self.be_patient(&peer, "the device does not have it as it was set".to_owned());
+        }
+        Ok(())
+    }
+
+    fn be_patient(&mut self, peer: &GatewayPeer, error: String) {
+        tracing::error!(instance = %self.id, peer = %peer.id, %error, "a peer is not served");
+        let last = self.patience.get(&peer.id).filter(|last| last.revision == peer.revision);
+        let pause = last.map_or(RETRY_FIRST, |last| (last.pause * 2).min(RETRY_MOST));
+        let patience = Patience { revision: peer.revision, error, due: Instant::now() + pause, pause };
+        self.patience.insert(peer.id.clone(), patience);
+    }
+
+    /// Hands the device's counters over.
+    fn observe(&self, device: &[DevicePeer]) {
+        let by_key: HashMap<&PublicKey, &Arc<GatewayPeer>> =
+            self.done.values().map(|peer| (&peer.public_key, peer)).collect();
+        let seen = device.iter().filter_map(|found| {
+            let peer = by_key.get(&found.public_key)?;
+            Some(Seen { peer: &peer.id, revision: peer.revision, device: found })
+        });
+        self.host.traffic.observe(&self.id, seen, SystemTime::now());
+    }
+}
+
+async fn within<T>(
+    after: Duration,
+    what: &'static str,
+    call: impl Future<Output = Result<T, PlaneError>>,
+) -> Result<T, Trouble> {
+    match timeout(after, call).await {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(Trouble::Deadline { what, after }),
+    }
+}
+
+/// An error and its causes in one line of a moderate length.
+fn text(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        // Writing into a String does not fail.
+        let _: std::fmt::Result = write!(text, ": {source}");
+        cause = source.source();
+    }
+    text.chars().filter(|c| !c.is_control()).take(MAX_ERROR).collect()
+}

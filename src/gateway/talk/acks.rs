@@ -1,0 +1,39 @@
+//! Telling the hub what came of what it wanted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use super::{Backoff, FIRST_PAUSE, MOST_PAUSE, pause_after};
+use crate::gateway::keeper::Keeper;
+use crate::uplink::Hub;
+
+/// How often it is looked whether something took too long, when nothing else happens.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Tells the hub whenever there is something new to tell, once it knows us; never ends.
+pub async fn tell_outcomes(keeper: Arc<Keeper>, hub: Hub, mut known: watch::Receiver<bool>) {
+    if known.wait_for(|known| *known).await.is_err() {
+        return;
+    }
+    let mut backoff = Backoff::new(FIRST_PAUSE, MOST_PAUSE);
+    loop {
+        let Some(word) = keeper.word().await else {
+            // Woken or not, the next look tells.
+            drop(timeout(LOOK, keeper.host().news.notified()).await);
+            continue;
+        };
+        match hub.post::<_, ()>("/v1/gateway/applied", &word.applied).await {
+            Ok(()) => {
+                backoff.reset();
+                keeper.was_told(word);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the hub does not hear what was applied");
+                sleep(pause_after(&error, &mut backoff)).await;
+            }
+        }
+    }
+}

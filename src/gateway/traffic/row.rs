@@ -1,0 +1,166 @@
+//! One peer's totals. Pure: what the device counts comes in, what never falls goes out.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::{InstanceId, PeerId, PeerTraffic};
+
+/// Seconds without a handshake after which a connection has ended: WireGuard's sessions live so long.
+const GAP_SECS: i64 = 180;
+
+/// Totals of a peer, and the counters they were read from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Row {
+    pub rx: u64,
+    pub tx: u64,
+    /// The device's counters when they were last read.
+    pub seen: (u64, u64),
+    pub handshake_at: Option<i64>,
+    pub connected_since: Option<i64>,
+    pub endpoint: Option<SocketAddr>,
+    pub revision: i64,
+    /// When it was last on a device.
+    pub at: i64,
+    pub instance: Option<InstanceId>,
+    /// Differs from what is on disk.
+    pub unsaved: bool,
+    /// Differs from what was reported.
+    pub unsent: bool,
+}
+
+/// A row as it is on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SavedRow {
+    #[serde(rename = "p")]
+    pub peer: PeerId,
+    #[serde(rename = "r")]
+    pub rx: u64,
+    #[serde(rename = "t")]
+    pub tx: u64,
+    #[serde(rename = "s")]
+    pub seen: (u64, u64),
+    #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
+    pub handshake_at: Option<i64>,
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    pub connected_since: Option<i64>,
+    #[serde(rename = "a")]
+    pub at: i64,
+}
+
+impl Row {
+    /// Takes a reading of the device. A counter that fell began again at 0.
+    pub fn read(&mut self, rx: u64, tx: u64, handshake_at: Option<i64>, endpoint: Option<SocketAddr>) {
+        let grown = |total: &mut u64, seen: &mut u64, now: u64| {
+            let more = if now >= *seen { now - *seen } else { now };
+            *total = total.saturating_add(more);
+            *seen = now;
+            more > 0
+        };
+        let counted = grown(&mut self.rx, &mut self.seen.0, rx) | grown(&mut self.tx, &mut self.seen.1, tx);
+        let shook = self.shake(handshake_at);
+        let moved = endpoint.is_some() && endpoint != self.endpoint;
+        if moved {
+            self.endpoint = endpoint;
+        }
+        self.unsaved |= counted | shook;
+        self.unsent |= counted | shook | moved;
+    }
+
+    fn shake(&mut self, at: Option<i64>) -> bool {
+        let Some(at) = at.filter(|at| self.handshake_at.is_none_or(|before| *at > before)) else { return false };
+        let goes_on = self.handshake_at.is_some_and(|before| at - before <= GAP_SECS);
+        if !goes_on || self.connected_since.is_none() {
+            self.connected_since = Some(at);
+        }
+        self.handshake_at = Some(at);
+        true
+    }
+
+    pub fn save(&self, peer: &PeerId) -> SavedRow {
+        SavedRow {
+            peer: peer.clone(),
+            rx: self.rx,
+            tx: self.tx,
+            seen: self.seen,
+            handshake_at: self.handshake_at,
+            connected_since: self.connected_since,
+            at: self.at,
+        }
+    }
+
+    pub fn report(&self, peer: &PeerId) -> PeerTraffic {
+        PeerTraffic {
+            peer: peer.clone(),
+            revision: self.revision,
+            handshake_at: self.handshake_at,
+            connected_since: self.connected_since,
+            endpoint: self.endpoint,
+            rx_bytes: self.rx,
+            tx_bytes: self.tx,
+        }
+    }
+}
+
+impl From<SavedRow> for Row {
+    fn from(saved: SavedRow) -> Self {
+        Self {
+            rx: saved.rx,
+            tx: saved.tx,
+            seen: saved.seen,
+            handshake_at: saved.handshake_at,
+            connected_since: saved.connected_since,
+            at: saved.at,
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_goes_on_while_handshakes_follow_each_other_within_three_minutes() {
+        let mut row = Row::default();
+        for (at, since) in [(1000, 1000), (1120, 1000), (1120, 1000), (1300, 1000), (1481, 1481), (1400, 1481)] {
+            row.read(0, 0, Some(at), None);
+            assert_eq!(row.connected_since, Some(since), "handshake at {at}");
+        }
+        row.read(0, 0, None, None);
+        assert_eq!(row.handshake_at, Some(1481), "a device that forgot it does not undo it");
+    }
+
+    proptest! {
+        /// Runs of a device: each begins at 0 and only grows.
+        #[test]
+        fn totals_are_the_sum_of_all_runs_and_never_fall(runs in prop::collection::vec(prop::collection::vec(1u64..1000, 1..6), 1..6)) {
+            let mut row = Row::default();
+            let mut sum = 0;
+            for run in runs {
+                row.seen = (0, 0);
+                let mut counter = 0;
+                for step in run {
+                    let before = row.rx;
+                    counter += step;
+                    sum += step;
+                    row.read(counter, counter, None, None);
+                    prop_assert!(row.rx > before && row.unsaved && row.unsent);
+                }
+            }
+            prop_assert_eq!((row.rx, row.tx), (sum, sum));
+        }
+
+        #[test]
+        fn totals_never_fall_whatever_the_device_says(readings in prop::collection::vec(any::<u64>(), 0..20)) {
+            let mut row = Row::default();
+            for reading in readings {
+                let before = row.rx;
+                row.read(reading, 0, None, None);
+                prop_assert!(row.rx >= before);
+            }
+        }
+    }
+}

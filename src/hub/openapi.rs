@@ -1,0 +1,165 @@
+//! The OpenAPI document: from the handlers and the types themselves; what operations share is added here, once for all.
+
+use std::sync::LazyLock;
+
+use serde_json::{Map, Value, json};
+use utoipa::OpenApi;
+
+use super::routes::{account, agent, audit, enrollment, gateway, instance, peer, service, site, token};
+use crate::api::{IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, PROBLEM_TYPE, Problem};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "sitepeer hub",
+        description = "Control plane of a managed VPN for MikroTik sites. Every error is a problem (RFC 9457) with a stable `code`.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
+    ),
+    paths(
+        account::list, account::create, account::one, account::edit, account::delete,
+        token::list, token::create, token::delete, audit::whoami, audit::list,
+        instance::list, instance::create, instance::one, instance::edit, instance::delete,
+        instance::retry, instance::suspend, instance::resume, instance::usage,
+        peer::list, peer::list_of_instance, peer::create, peer::one, peer::edit, peer::delete,
+        peer::enable, peer::disable, peer::revoke, peer::usage, peer::profile,
+        site::list, site::create, site::one, site::edit, site::delete, site::subnets,
+        enrollment::list, enrollment::create, enrollment::revoke, enrollment::enroll,
+        agent::desired, agent::applied, agent::reports,
+        gateway::list, gateway::delete, gateway::hello, gateway::desired, gateway::applied, gateway::report,
+        service::health, service::ready, service::metrics, service::openapi,
+    ),
+    components(schemas(Problem)),
+    security(("bearer" = []))
+)]
+struct Document;
+
+/// Methods of a path item that are operations.
+const METHODS: [&str; 4] = ["get", "post", "patch", "delete"];
+
+/// Returns the document as JSON.
+pub(super) fn document() -> &'static [u8] {
+    static TEXT: LazyLock<Vec<u8>> = LazyLock::new(|| serde_json::to_vec(&build()).unwrap_or_default());
+    &TEXT
+}
+
+fn build() -> Value {
+    // Shapes of serde that cannot fail to be written; if one did, the document would be empty, and a test would see it.
+    let mut document = serde_json::to_value(Document::openapi()).unwrap_or_default();
+    document["components"]["responses"]["Problem"] = json!({
+        "description": "Why it was not done",
+        "content": { PROBLEM_TYPE: { "schema": { "$ref": "#/components/schemas/Problem" } } },
+    });
+    document["components"]["securitySchemes"]["bearer"] = json!({
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A token of `sitepeer hub token`, an agent's credential, or a gateway's token.",
+    });
+    for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
+        for method in METHODS {
+            if let Some(operation) = item.get_mut(method).and_then(Value::as_object_mut) {
+                complete(path, method, operation);
+            }
+        }
+    }
+    document
+}
+
+/// Adds what an operation has in common with others: headers and refusals.
+fn complete(path: &str, method: &str, operation: &mut Map<String, Value>) {
+    let public = operation.get("security").is_some_and(|security| *security == json!([{}]));
+    let (has_body, has_id) = (operation.contains_key("requestBody"), path.contains('{'));
+    let has_parameters = operation.get("parameters").is_some();
+    let versioned = ["/v1/accounts/{id}", "/v1/instances/{id}", "/v1/peers/{id}", "/v1/sites/{id}"].contains(&path);
+    let switches = path == "/v1/peers/{id}/enable" || path == "/v1/peers/{id}/disable";
+    let edits = versioned && method != "get" || switches;
+    let creates = operation["responses"].get("201").is_some();
+    let people = path.starts_with("/v1/") && !path.starts_with("/v1/agent") && !path.starts_with("/v1/gateway/");
+
+    let mut statuses = vec!["500", "503"];
+    let mut when = |condition: bool, more: &[&'static str]| statuses.extend(more.iter().filter(|_| condition));
+    when(!public, &["401", "403", "429"]);
+    when(has_id, &["404"]);
+    when(has_parameters || has_body || edits, &["400", "422"]);
+    when(has_body, &["408", "413", "415", "409"]);
+    when(method != "get" || path.ends_with("/profile") || !people, &["409"]);
+    when(edits, &["412"]);
+    when(path == "/v1/enroll", &["401", "403", "429"]);
+    when(has_body && !has_id, &["404"]);
+    for status in statuses {
+        operation["responses"][status] = json!({ "$ref": "#/components/responses/Problem" });
+    }
+    let mut parameter = |condition: bool, header: Value| {
+        if condition && let Some(list) = operation.entry("parameters").or_insert(json!([])).as_array_mut() {
+            list.push(header);
+        }
+    };
+    parameter(edits, if_match());
+    parameter(creates, idempotency_key());
+    headers(operation, creates, versioned && method != "delete");
+}
+
+fn if_match() -> Value {
+    json!({
+        "name": "If-Match", "in": "header", "required": false,
+        "description": "The ETag of the version that the change starts from; another one is refused with 412. Without it, the last write wins.",
+        "schema": { "type": "string", "pattern": "^\"[0-9]{1,18}\"$", "examples": ["\"7\""] },
+    })
+}
+
+fn idempotency_key() -> Value {
+    json!({
+        "name": IDEMPOTENCY_KEY, "in": "header", "required": false,
+        "description": "Makes the request safe to repeat: the same key with the same request gives the same object again.",
+        "schema": { "type": "string", "minLength": 1, "maxLength": MAX_IDEMPOTENCY_KEY, "pattern": "^[!-~]+$" },
+    })
+}
+
+fn headers(operation: &mut Map<String, Value>, creates: bool, versioned: bool) {
+    let etag = json!({ "description": "The version, for If-Match", "schema": { "type": "string" } });
+    if creates {
+        let place = json!({ "description": "Where it is", "schema": { "type": "string" } });
+        operation["responses"]["201"]["headers"]["Location"] = place;
+    }
+    if versioned && operation["responses"].get("200").is_some() {
+        operation["responses"]["200"]["headers"]["ETag"] = etag;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every reference of the document leads somewhere.
+    fn dangling(document: &Value, value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Object(object) => {
+                if let Some(Value::String(reference)) = object.get("$ref")
+                    && document.pointer(reference.trim_start_matches('#')).is_none()
+                {
+                    found.push(reference.clone());
+                }
+                object.values().for_each(|value| dangling(document, value, found));
+            }
+            Value::Array(items) => items.iter().for_each(|value| dangling(document, value, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_document_lists_every_operation_with_its_refusals() {
+        let document = build();
+        let paths = document["paths"].as_object().unwrap();
+        let count: usize = paths.values().map(|item| item.as_object().unwrap().len()).sum();
+        assert_eq!(count, 53, "{:?}", paths.keys().collect::<Vec<_>>());
+        assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
+        for (path, item) in paths {
+            for (method, operation) in item.as_object().unwrap() {
+                assert!(operation["summary"].is_string(), "{method} {path} says nothing of itself");
+                assert!(operation["responses"]["500"].is_object(), "{method} {path}");
+            }
+        }
+        let mut missing = Vec::new();
+        dangling(&document, &document, &mut missing);
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+}

@@ -1,0 +1,149 @@
+//! The paths below `/v1`, and the few beside it. Handlers are thin: read, ask the store, answer; rules are the store's.
+
+#![expect(unused_qualifications, reason = "the attribute `utoipa::path` writes the types of bodies that way")]
+
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{delete, get, post};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::problem::Refusal;
+use super::state::Context;
+use crate::api::code;
+
+pub(super) mod account;
+pub(super) mod agent;
+pub(super) mod audit;
+pub(super) mod enrollment;
+pub(super) mod gateway;
+pub(super) mod instance;
+mod limits;
+pub(super) mod peer;
+mod poll;
+mod reply;
+pub(super) mod service;
+pub(super) mod site;
+pub(super) mod token;
+
+pub(super) use poll::Seats;
+
+/// Everything the hub answers.
+pub(super) fn router(context: Context) -> Router {
+    let panicked = context.clone();
+    Router::new()
+        .merge(people())
+        .merge(machines())
+        .route("/healthz", get(service::health))
+        .route("/readyz", get(service::ready))
+        .route("/metrics", get(service::metrics))
+        .route("/openapi.json", get(service::openapi))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(unknown_method)
+        .layer(from_fn_with_state(context.clone(), watch))
+        .layer(CatchPanicLayer::custom(move |_payload| {
+            // The payload may hold anything, a secret too; the panic hook wrote where it was.
+            panicked.metrics.panicked();
+            tracing::error!("a request ended in a panic");
+            Refusal::internal().into_response()
+        }))
+        .with_state(context)
+}
+
+/// What people and their programs use.
+fn people() -> Router<Context> {
+    Router::new()
+        .route("/v1/whoami", get(audit::whoami))
+        .route("/v1/audit", get(audit::list))
+        .route("/v1/gateways", get(gateway::list))
+        .route("/v1/gateways/{id}", delete(gateway::delete))
+        .route("/v1/tokens", get(token::list).post(token::create))
+        .route("/v1/tokens/{id}", delete(token::delete))
+        .route("/v1/accounts", get(account::list).post(account::create))
+        .route("/v1/accounts/{id}", get(account::one).patch(account::edit).delete(account::delete))
+        .route("/v1/instances", get(instance::list).post(instance::create))
+        .route("/v1/instances/{id}", get(instance::one).patch(instance::edit).delete(instance::delete))
+        .route("/v1/instances/{id}/retry", post(instance::retry))
+        .route("/v1/instances/{id}/suspend", post(instance::suspend))
+        .route("/v1/instances/{id}/resume", post(instance::resume))
+        .route("/v1/instances/{id}/usage", get(instance::usage))
+        .route("/v1/instances/{id}/peers", get(peer::list_of_instance).post(peer::create))
+        .route("/v1/peers", get(peer::list))
+        .route("/v1/peers/{id}", get(peer::one).patch(peer::edit).delete(peer::delete))
+        .route("/v1/peers/{id}/enable", post(peer::enable))
+        .route("/v1/peers/{id}/disable", post(peer::disable))
+        .route("/v1/peers/{id}/credential", delete(peer::revoke))
+        .route("/v1/peers/{id}/usage", get(peer::usage))
+        .route("/v1/peers/{id}/profile", get(peer::profile))
+        .route("/v1/sites", get(site::list).post(site::create))
+        .route("/v1/sites/{id}", get(site::one).patch(site::edit).delete(site::delete))
+        .route("/v1/sites/{id}/subnets", get(site::subnets))
+        .route("/v1/enrollments", get(enrollment::list).post(enrollment::create))
+        .route("/v1/enrollments/{id}", delete(enrollment::revoke))
+}
+
+/// What devices, agents and gateways use.
+fn machines() -> Router<Context> {
+    Router::new()
+        .route("/v1/enroll", post(enrollment::enroll))
+        .route("/v1/agent/desired", get(agent::desired))
+        .route("/v1/agent/applied", post(agent::applied))
+        .route("/v1/agent/reports", post(agent::reports))
+        .route("/v1/gateway/hello", post(gateway::hello))
+        .route("/v1/gateway/desired", get(gateway::desired))
+        .route("/v1/gateway/applied", post(gateway::applied))
+        .route("/v1/gateway/reports", post(gateway::report))
+}
+
+async fn unknown_path() -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, code::NOT_FOUND, "there is no such path")
+        .hint("GET /openapi.json lists the paths there are")
+}
+
+async fn unknown_method(method: Method) -> Refusal {
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, code::METHOD, format!("{method} is not served here"))
+        .hint("the header Allow lists what is")
+}
+
+/// Counts, logs and stamps every answer.
+async fn watch(axum::extract::State(context): axum::extract::State<Context>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let method = known(request.method());
+    // A pattern such as `/v1/peers/{id}`; paths that are none of ours are one.
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let mut response = next.run(request).await;
+    let route = route.as_ref().map_or("(unknown)", MatchedPath::as_str);
+    let (status, took) = (response.status().as_u16(), began.elapsed());
+    let waited = matches!(route, "/v1/agent/desired" | "/v1/gateway/desired");
+    context.metrics.answered(method, route, status, (!waited).then_some(took));
+    log(method, route, status, took);
+    let headers = response.headers_mut();
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn log(method: &str, route: &str, status: u16, took: Duration) {
+    let took_ms = took.as_millis();
+    if status >= 500 {
+        tracing::warn!(method, route, status, took_ms, "answered");
+    } else {
+        tracing::debug!(method, route, status, took_ms, "answered");
+    }
+}
+
+/// A method as a label: a client must not be able to make new ones.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        _ => "OTHER",
+    }
+}

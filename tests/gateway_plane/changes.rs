@@ -1,0 +1,202 @@
+//! Changes under load: one peer's change is nobody else's.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sitepeer::api::{GatewayPeer, PeerKind};
+use sitepeer::domain::{PublicKey, SubnetSet};
+use sitepeer::gateway::plane::DevicePeer;
+use sitepeer::wireguard::keys::generate_private;
+
+use crate::netns::{unique, until};
+use crate::stage::{Raised, Stage, stage};
+
+/// Changes of peer B during the ping of peer A.
+const CHANGES: u32 = 200;
+const MANY: u32 = 1_000;
+
+fn peers(stage: &Stage, raised: &Raised) -> Vec<DevicePeer> {
+    let plane = Arc::clone(&raised.plane);
+    stage.run(async move { plane.peers().await }).unwrap()
+}
+
+fn found(stage: &Stage, raised: &Raised, peer: &GatewayPeer) -> DevicePeer {
+    let all = peers(stage, raised);
+    all.into_iter().find(|found| found.public_key == peer.public_key).unwrap()
+}
+
+#[test]
+fn two_hundred_changes_of_one_peer_cost_another_no_packet() {
+    let Some(mut stage) = stage() else { return };
+    let instance = stage.instance(51820);
+    let raised = stage.raise(&instance);
+    let a = stage.site(&raised, 2, 11);
+    let b = stage.site(&raised, 3, 12);
+    let c = stage.client(&raised, 5, false, &["10.99.0.0/24", "192.168.0.0/16"]);
+    c.net.pings_in_the_end("192.168.11.10");
+    c.net.pings_in_the_end("192.168.12.10");
+    let ping = c.net.ping("192.168.11.10");
+    let begun = Instant::now();
+    for n in 0..CHANGES {
+        let mut peer = b.peer.clone();
+        match n % 4 {
+            0 => peer.subnets = [format!("192.168.{}.0/24", 100 + n % 50).parse().unwrap()].into_iter().collect(),
+            // Disabled, or deleted: it is the same to a gateway.
+            1 => {
+                stage.remove_peer(&raised, &peer);
+                continue;
+            }
+            2 => peer.kind = PeerKind::Client,
+            _ => peer.keepalive_secs = 15 + u16::try_from(n % 10).unwrap(),
+        }
+        stage.set(&raised, &peer);
+    }
+    let took = begun.elapsed();
+    let (sent, back) = ping.stop();
+    eprintln!("{CHANGES} changes in {took:?}; {sent} pings, {} lost", sent - back);
+    assert_eq!(sent, back);
+    assert!(sent > 100, "only {sent} pings: the changes were over before anything was measured");
+    stage.set(&raised, &b.peer);
+    assert_eq!(
+        found(&stage, &raised, &a.peer).allowed,
+        ["10.99.0.2/32", "192.168.11.0/24"].map(|net| net.parse().unwrap())
+    );
+}
+
+#[test]
+fn a_peers_session_survives_the_edit_of_its_subnets() {
+    let Some(mut stage) = stage() else { return };
+    let instance = stage.instance(51820);
+    let raised = stage.raise(&instance);
+    let mut b = stage.site(&raised, 3, 12);
+    let c = stage.client(&raised, 5, false, &["10.99.0.0/24", "192.168.0.0/16"]);
+    c.net.pings_in_the_end("192.168.12.10");
+    let before = found(&stage, &raised, &b.peer);
+    let ping = c.net.ping("10.99.0.3");
+    for n in 0..50 {
+        b.peer.subnets =
+            ["192.168.12.0/24".to_owned(), format!("172.20.{n}.0/24")].iter().map(|net| net.parse().unwrap()).collect();
+        stage.set(&raised, &b.peer);
+    }
+    let (sent, back) = ping.stop();
+    assert_eq!(sent, back, "pings of the very peer that was edited");
+    let after = found(&stage, &raised, &b.peer);
+    let apart = after.handshake.unwrap().duration_since(before.handshake.unwrap()).unwrap_or_default();
+    assert!(apart < Duration::from_millis(50), "a handshake was made anew: {apart:?}");
+    assert!(after.rx_bytes >= before.rx_bytes && after.endpoint == before.endpoint);
+    assert!(c.net.pings("192.168.12.10"));
+}
+
+#[test]
+fn a_thousand_peers_come_back_all_of_them() {
+    let Some(mut stage) = stage() else { return };
+    let mut instance = stage.instance(51820);
+    instance.addresses = vec!["10.99.0.1/16".parse().unwrap()];
+    let raised = stage.raise(&instance);
+    let peer = |n: u32| GatewayPeer {
+        id: format!("p{}", unique()).parse().unwrap(),
+        instance: raised.instance.id.clone(),
+        kind: if n.is_multiple_of(2) { PeerKind::Client } else { PeerKind::Site },
+        public_key: PublicKey::from_bytes(generate_private().unwrap().public()).unwrap(),
+        preshared_key: None,
+        addresses: vec![std::net::Ipv4Addr::from(0x0a63_0000 + 2 + n).into()],
+        subnets: if n.is_multiple_of(2) {
+            SubnetSet::default()
+        } else {
+            let first = std::net::Ipv4Addr::from(0xac10_0000 + n * 256);
+            [format!("{first}/24").parse().unwrap()].into_iter().collect()
+        },
+        route_all: n.is_multiple_of(4),
+        endpoint: None,
+        keepalive_secs: 25,
+        revision: 1,
+    };
+    let all: Vec<GatewayPeer> = (0..MANY).map(peer).collect();
+    let begun = Instant::now();
+    for peer in &all {
+        stage.set(&raised, peer);
+    }
+    let set = begun.elapsed();
+    let begun = Instant::now();
+    let back = peers(&stage, &raised);
+    eprintln!("{MANY} peers set in {set:?}, read back in {:?}", begun.elapsed());
+    assert_eq!(back.len(), all.len());
+    let keys: BTreeSet<PublicKey> = back.iter().map(|peer| peer.public_key).collect();
+    assert_eq!(keys, all.iter().map(|peer| peer.public_key).collect());
+    assert!(back.iter().all(|peer| peer.handshake.is_none() && peer.keepalive_secs == 25));
+    // What the device has can be taken out again, to the last route and element.
+    let begun = Instant::now();
+    for peer in &all {
+        stage.remove_peer(&raised, peer);
+    }
+    eprintln!("{MANY} peers removed in {:?}", begun.elapsed());
+    assert_eq!(peers(&stage, &raised), []);
+    let inside = crate::netns::Net::named(&format!("sitepeer-{}", instance.id));
+    assert!(!inside.ip("route show dev wg0").contains("172."));
+    assert!(!inside.run("nft", &["list", "set", "inet", "sitepeer", "clients4"]).contains("elements"));
+    assert!(!inside.run("nft", &["list", "set", "inet", "sitepeer", "full4"]).contains("elements"));
+}
+
+#[test]
+fn a_new_key_replaces_the_old_one_and_a_new_port_keeps_the_sessions() {
+    let Some(mut stage) = stage() else { return };
+    let mut instance = stage.instance(51820);
+    let raised = stage.raise(&instance);
+    let mut a = stage.client(&raised, 5, false, &["10.99.0.0/24"]);
+    a.net.pings_in_the_end("10.99.0.1");
+    let session = found(&stage, &raised, &a.peer).handshake;
+    let old = a.peer.public_key;
+    a.peer.public_key = PublicKey::from_bytes(generate_private().unwrap().public()).unwrap();
+    stage.set(&raised, &a.peer);
+    let keys: Vec<PublicKey> = peers(&stage, &raised).iter().map(|peer| peer.public_key).collect();
+    assert_eq!(keys, [a.peer.public_key]);
+    assert!(!a.net.pings("10.99.0.1"), "the old key is still served");
+    a.peer.public_key = old;
+    stage.set(&raised, &a.peer);
+    until("it is served again", || a.net.pings("10.99.0.1"));
+    assert!(session.is_some());
+    instance.listen_port = 51999;
+    stage.configure(&raised, &instance);
+    assert_eq!(raised.plane.listen_port(), 51999);
+    a.wireguard.set(&format!(
+        "[Peer]\nPublicKey = {}\nEndpoint = 203.0.113.1:51999\nAllowedIPs = 10.99.0.0/24",
+        raised.public_key
+    ));
+    a.net.pings_in_the_end("10.99.0.1");
+    // A port that is taken is refused, and the old one goes on.
+    let taken = stage.host.enter(|| std::net::UdpSocket::bind("0.0.0.0:52000").unwrap());
+    instance.listen_port = 52000;
+    let (plane, wanted) = (Arc::clone(&raised.plane), instance.clone());
+    let error = stage.run(async move { plane.configure(&wanted).await }).unwrap_err();
+    assert!(error.to_string().contains("52000"), "{error}");
+    assert_eq!(raised.plane.listen_port(), 51999);
+    assert!(a.net.pings("10.99.0.1"));
+    drop(taken);
+}
+
+#[test]
+fn a_remote_peer_is_called_by_the_gateway_and_a_name_that_does_not_resolve_is_no_error() {
+    let Some(mut stage) = stage() else { return };
+    let instance = stage.instance(51820);
+    let raised = stage.raise(&instance);
+    let mut remote = stage.client(&raised, 7, false, &["10.99.0.0/24"]);
+    remote.net.pings_in_the_end("10.99.0.1");
+    // From now on it waits to be called.
+    stage.remove_peer(&raised, &remote.peer);
+    let address = remote.net.ip("-br -4 addr show eth0");
+    let address = address.split_whitespace().nth(2).unwrap().split('/').next().unwrap().to_owned();
+    let port = remote.net.run("wg", &["show", remote.wireguard.interface(), "listen-port"]).trim().to_owned();
+    remote.net.run("wg", &["set", remote.wireguard.interface(), "peer", &raised.public_key, "remove"]);
+    remote.wireguard.set(&format!("[Peer]\nPublicKey = {}\nAllowedIPs = 10.99.0.0/24", raised.public_key));
+    remote.peer.kind = PeerKind::Remote;
+    remote.peer.subnets = ["10.77.0.0/24".parse().unwrap()].into_iter().collect();
+    remote.peer.keepalive_secs = 1;
+    remote.peer.endpoint = Some(format!("nowhere.invalid:{port}").parse().unwrap());
+    stage.set(&raised, &remote.peer);
+    assert_eq!(found(&stage, &raised, &remote.peer).endpoint, None);
+    remote.peer.endpoint = Some(format!("{address}:{port}").parse().unwrap());
+    stage.set(&raised, &remote.peer);
+    until("the gateway calls", || found(&stage, &raised, &remote.peer).handshake.is_some());
+    assert!(remote.net.pings("10.99.0.1"));
+}
