@@ -6,7 +6,10 @@
 #   tests/run.sh --fuzz-secs 60     fuzz each target this long (10 s without)
 #   tests/run.sh --no-install       say what is missing instead of installing it
 #
-# Stages: tools fmt clippy deny test test-small doctest doc fuzz demo size
+# Stages: tools fmt clippy deny test test-small doctest doc fuzz demo size schemathesis system vm
+#
+# What a stage needs beside Rust is taken from Debian (apt-get), crates.io and PyPI (schemathesis, into target/). `system` needs root
+# and network namespaces; `vm` runs the data plane's tests on a kernel that has WireGuard, in an emulated machine.
 #
 # A stage that cannot run here says that it was skipped, and why. The last line is a summary; the exit code is
 # that of the checks: 0 if none failed.
@@ -14,7 +17,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
-ALL=(tools fmt clippy deny test test-small doctest doc fuzz demo size)
+ALL=(tools fmt clippy deny test test-small doctest doc fuzz demo size schemathesis system vm)
 FUZZ_SECS=10
 INSTALL=yes
 STAGES=()
@@ -26,7 +29,7 @@ while [ $# -gt 0 ]; do
     case "$1" in
     --fuzz-secs) FUZZ_SECS="$2"; shift ;;
     --no-install) INSTALL=no ;;
-    -h | --help) sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,16s/^# \{0,1\}//p' "$0"; exit 0 ;;
     -*) echo "unknown flag $1; see $0 --help" >&2; exit 2 ;;
     *) STAGES+=("$1") ;;
     esac
@@ -71,6 +74,36 @@ cargo_tool() {
     PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
     have "cargo-$1"
 }
+
+# debian PROGRAM=PACKAGE…: installs the packages whose programs are missing; fails naming what is still not there.
+debian() {
+    local pair missing=()
+    PATH=$PATH:/usr/sbin:/sbin
+    for pair in "$@"; do have "${pair%%=*}" || missing+=("${pair#*=}"); done
+    if [ ${#missing[@]} -gt 0 ] && [ "$INSTALL" = yes ] && have apt-get; then
+        [ -n "${APT_UPDATED:-}" ] || as_root apt-get update -q
+        APT_UPDATED=yes
+        as_root apt-get install -q -y --no-install-recommends "${missing[@]}"
+        hash -r
+    fi
+    missing=()
+    for pair in "$@"; do have "${pair%%=*}" || missing+=("${pair%%=*}"); done
+    [ ${#missing[@]} -eq 0 ] || { MISSING="${missing[*]} (not to be installed from here)"; return 1; }
+}
+
+# What tests in network namespaces are made of.
+NAMESPACES=(ip=iproute2 nft=nftables wg=wireguard-tools ping=iputils-ping wireguard-go=wireguard-go)
+
+# namespaces: whether tests in network namespaces can run, with their programs; else MISSING says why not.
+namespaces() {
+    [ "$(id -u)" = 0 ] || { MISSING="not root"; return 1; }
+    debian "${NAMESPACES[@]}" || return 1
+    [ -e /dev/net/tun ] || { MISSING="no /dev/net/tun"; return 1; }
+    ip netns add "sprun$$" 2>/dev/null && ip netns del "sprun$$" || { MISSING="no network namespace can be made"; return 1; }
+}
+
+# postgres: whether there is a PostgreSQL for the tests.
+postgres() { ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || debian initdb=postgresql; }
 
 stage() {
     local name=$1 began=$SECONDS code
@@ -129,18 +162,29 @@ stage_deny() {
 }
 
 nextest() {
+    local beside=()
+    postgres
+    if tests/with_postgres.sh true; then
+        beside=(tests/with_postgres.sh)
+    else
+        partly "PostgreSQL (missing, or it does not start here: the store is tested on SQLite only)"
+    fi
     if cargo_tool nextest; then
-        cargo nextest run --locked --profile ci "$@" 2>&1 | tee "$LOGS/nextest"
+        "${beside[@]}" cargo nextest run --locked --profile ci "$@" 2>&1 | tee "$LOGS/nextest"
         local code=${PIPESTATUS[0]}
         echo "figure: $(grep -ho '[0-9]* tests run: .*' "$LOGS/nextest" | tail -n 1)"
         return "$code"
     else
         partly "cargo-nextest (missing; plain cargo test ran instead)"
-        cargo test --locked "$@"
+        "${beside[@]}" cargo test --locked "$@"
     fi
 }
 
-stage_test() { nextest --all-targets; }
+# Without the system tests, which have a stage of their own; those of the data plane say that they were skipped without root.
+stage_test() {
+    namespaces || partly "tests in network namespaces ($MISSING)"
+    nextest --all-targets -E 'not binary(system)'
+}
 
 stage_test_small() { nextest --no-default-features --lib --tests; }
 
@@ -179,6 +223,48 @@ stage_size() {
     echo "figure: small build $bytes bytes"
     [ "$bytes" -le $MAX_SMALL_BYTES ] || { echo "more than $MAX_SMALL_BYTES bytes"; return 1; }
     tests/rss.sh "$small" target/release/sitepeer "$MAX_SMALL_RSS_KIB"
+}
+
+# The running hub against its own OpenAPI document.
+stage_schemathesis() {
+    [ -x tests/schemathesis.sh ] || { skip "tests/schemathesis.sh is not there"; return; }
+    local place=target/schemathesis
+    if ! have schemathesis && [ ! -x "$place/bin/schemathesis" ] && [ "$INSTALL" = yes ]; then
+        debian python3=python3 || { skip "$MISSING"; return; }
+        python3 -m venv "$place" || { debian ensurepip=python3-venv; python3 -m venv "$place"; }
+        "$place/bin/pip" install --quiet "schemathesis>=4,<5" || rm -rf "$place"
+    fi
+    [ -x "$place/bin/schemathesis" ] && PATH=$PWD/$place/bin:$PATH
+    have schemathesis || { skip "schemathesis is missing and could not be installed"; return; }
+    cargo build --locked || return 1
+    tests/schemathesis.sh
+}
+
+# Hub, gateway, routers and clients as programs in network namespaces.
+stage_system() {
+    namespaces || { skip "$MISSING"; return; }
+    postgres
+    local beside=()
+    if tests/with_postgres.sh true; then
+        beside=(tests/with_postgres.sh)
+    else
+        partly "two hubs on one PostgreSQL (it is missing, or does not start here)"
+    fi
+    cargo build --locked && "${beside[@]}" cargo test --locked --test system -- --test-threads=1 --nocapture || return 1
+    grep -q '^skipped: ' "$LOGS/system.log" && partly "$(grep -h '^skipped: ' "$LOGS/system.log" | sort -u | paste -sd';')"
+    return 0
+}
+
+# The data plane on a kernel that has WireGuard.
+stage_vm() {
+    debian qemu-system-x86_64=qemu-system-x86 busybox=busybox-static cpio=cpio "${NAMESPACES[@]}" ||
+        { skip "$MISSING"; return; }
+    tests/vm/run.sh gateway_plane
+    local code=$?
+    [ $code = 77 ] && { skip "$(tail -n 1 "$LOGS/vm.log" | sed 's/^skipped: //')"; return; }
+    echo "figure: $(grep -h '^test result: ' "$LOGS/vm.log" | sed 's/^test result: //; s/;.*finished in/ in/' | paste -sd';'), kernel $(
+        sed -n 's/^SITEPEER-VM up.*kernel //p' "$LOGS/vm.log")"
+    return $code
 }
 
 # --- main ------------------------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ impl Failure {
     }
 
     /// The failure of an error of a lower layer, whose causes are told in the message.
-    pub(super) fn of(
+    pub(in crate::cli) fn of(
         verdict: Verdict,
         code: &'static str,
         error: &(dyn Error + 'static),

@@ -9,6 +9,7 @@ pub mod demo;
 pub mod exit;
 pub mod failure;
 pub mod gateway;
+pub mod hub;
 pub mod manual;
 pub mod plan;
 pub mod provision;
@@ -41,7 +42,7 @@ pub fn main() -> ExitCode {
         Err(error) => return process::misread(&error, &arguments).into(),
     };
     let mode = args.mode();
-    process::install_panic_hook(mode);
+    process::install_panic_hook(mode, args.serves());
     let reporter = Reporter::stdio(mode);
     let ended = run(args, &reporter);
     process::log_peak_memory();
@@ -57,18 +58,24 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// What a command on a router says when it is stopped, and the way out.
+const ON_THE_ROUTER: [&str; 2] =
+    ["stopped; what was written stays on the router", "running the same command again completes it"];
+/// What a command at a hub says when it is stopped, and the way out.
+const AT_THE_HUB: [&str; 2] =
+    ["stopped; what the hub did before stays", "look what is there before you run it again: sitepeer hub … list"];
+
 fn run(args: Args, reporter: &Reporter) -> Result<Outcome, Failure> {
     process::start_log(&args.log)?;
     let command = args.settle()?;
-    // One thread is enough for one router, and the small agent has no room for more.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::internal(format!("cannot start the runtime: {error}")))?;
-    let ended = match command {
-        // To be stopped is how the demo ends: it takes everything out first.
-        Command::Demo(_) | Command::Gateway(_) => runtime.block_on(carry_out(command, reporter)),
-        _ => runtime.block_on(process::until_stopped(carry_out(command, reporter))),
+    let runtime = process::runtime(command.serves())?;
+    // To be stopped is how these end: they put everything in order first.
+    let ends_itself = matches!(command, Command::Demo(_) | Command::Gateway(_)) || command.serves();
+    let words = if matches!(command, Command::Hub(_)) { AT_THE_HUB } else { ON_THE_ROUTER };
+    let ended = if ends_itself {
+        runtime.block_on(carry_out(command, reporter))
+    } else {
+        runtime.block_on(process::until_stopped(carry_out(command, reporter), words))
     };
     // A thread that still waits for an answer on stdin must not hold the process.
     runtime.shutdown_background();
@@ -84,6 +91,7 @@ async fn carry_out(command: Command, reporter: &Reporter) -> Result<Outcome, Fai
         Command::Render(command) => render::run(command, reporter),
         Command::ClientKey(command) => client_key::run(command, reporter).await,
         Command::Gateway(command) => Box::pin(gateway::run(command, reporter)).await,
+        Command::Hub(command) => Box::pin(hub::run(command, reporter)).await,
         Command::Sim(command) => sim::run(command, reporter).await,
         Command::Demo(command) => Box::pin(demo::run(command, reporter)).await,
         Command::Completions(command) => manual::completions(command, reporter),

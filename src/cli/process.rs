@@ -6,6 +6,7 @@ use std::io;
 use std::panic;
 
 use clap::error::ErrorKind;
+use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -50,12 +51,35 @@ pub(super) fn misread(error: &clap::Error, arguments: &[OsString]) -> Exit {
     Exit::Usage
 }
 
+/// The runtime: one thread is enough for one router, and the small agent has no room for more; a server uses what there is.
+pub(super) fn runtime(serves: bool) -> Result<Runtime, Failure> {
+    let mut builder = if serves { many_threads() } else { Builder::new_current_thread() };
+    builder.enable_all().build().map_err(|error| Failure::internal(format!("cannot start the runtime: {error}")))
+}
+
+#[cfg(any(feature = "hub", feature = "gateway"))]
+fn many_threads() -> Builder {
+    Builder::new_multi_thread()
+}
+
+/// A build without servers.
+#[cfg(not(any(feature = "hub", feature = "gateway")))]
+fn many_threads() -> Builder {
+    Builder::new_current_thread()
+}
+
 /// Ends the process on a panic, saying where it was and not what was in hand: that may be a secret.
-pub(super) fn install_panic_hook(mode: Mode) {
+///
+/// A server says the same and goes on: the request or task that panicked is over, the others are not.
+pub(super) fn install_panic_hook(mode: Mode, serves: bool) {
     panic::set_hook(Box::new(move |panic| {
         let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
         // Only a message without values is a `&'static str`.
         let words = panic.payload().downcast_ref::<&'static str>().copied().unwrap_or("(message withheld)");
+        if serves {
+            tracing::error!(place, words, "a panic: please report this");
+            return;
+        }
         let failure = Failure::internal(format!("internal error at {place}: {words}"))
             .hint("please report this; running the same command again completes what was begun");
         Reporter::stdio(mode).fail(&failure);
@@ -63,18 +87,16 @@ pub(super) fn install_panic_hook(mode: Mode) {
     }));
 }
 
-/// Runs a command up to its end, or until somebody stops it.
-pub(super) async fn until_stopped<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+/// Runs a command up to its end, or until somebody stops it; then `words` say how things stand, and the way out.
+pub(super) async fn until_stopped<T>(
+    command: impl Future<Output = Result<T, Failure>>,
+    words: [&str; 2],
+) -> Result<T, Failure> {
     tokio::select! {
         biased;
         ended = command => ended,
-        verdict = stop_signal() => Err(stopped(verdict)),
+        verdict = stop_signal() => Err(Failure::new(verdict, "stopped", words[0]).hint(words[1])),
     }
-}
-
-fn stopped(verdict: Verdict) -> Failure {
-    Failure::new(verdict, "stopped", "stopped; what was written stays on the router")
-        .hint("running the same command again completes it")
 }
 
 /// Waits for Ctrl-C or SIGTERM. Every waiter is told.

@@ -170,3 +170,20 @@ pub fn tally(reporter: &Reporter, progress: &Progress) {
 pub fn millis(duration: Duration) -> String {
     format!("{:.2} ms", duration.as_secs_f64() * 1000.0)
 }
+
+/// Bytes for people, in binary units.
+#[must_use]
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    let (mut whole, mut rest, mut unit) = (count, 0, None);
+    for name in UNITS {
+        if whole < 1024 {
+            break;
+        }
+        (rest, whole, unit) = (whole % 1024, whole / 1024, Some(name));
+    }
+    match unit {
+        Some(unit) => format!("{whole}.{} {unit}", rest * 10 / 1024),
+        None => format!("{whole} B"),
+    }
+}

@@ -145,7 +145,7 @@ impl<'a> Tunnel<'a> {
             (
                 "traffic",
                 peer.map_or(String::new(), |_| {
-                    format!("{} received, {} sent", bytes(&said(peer, "rx")), bytes(&said(peer, "tx")))
+                    format!("{} received, {} sent", counted(&said(peer, "rx")), counted(&said(peer, "tx")))
                 }),
             ),
             (
@@ -235,20 +235,7 @@ fn probe_json(probe: &str, pinged: &Pinged) -> Value {
     })
 }
 
-/// Bytes for people, in binary units.
-fn bytes(text: &str) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    let Ok(count) = text.parse::<u64>() else { return text.to_owned() };
-    let (mut whole, mut unit) = (count, None);
-    let mut rest = 0;
-    for name in UNITS {
-        if whole < 1024 {
-            break;
-        }
-        (rest, whole, unit) = (whole % 1024, whole / 1024, Some(name));
-    }
-    match unit {
-        Some(unit) => format!("{whole}.{} {unit}", rest * 10 / 1024),
-        None => format!("{whole} B"),
-    }
+/// A counter of the router for people.
+fn counted(text: &str) -> String {
+    text.parse().map_or_else(|_| text.to_owned(), super::show::bytes)
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use ipnet::Ipv4Net;
 
 use super::faults::Fault;
+use super::plane::LanTun;
 use crate::domain::{RouterOsVersion, Secret};
 
 /// A user of the simulated device.
@@ -45,6 +46,10 @@ pub struct SimOptions {
     pub wan_gateway: Ipv4Addr,
     /// Hosts on the LAN that answer pings.
     pub lan_hosts: Vec<IpAddr>,
+    /// A TUN device that is the rest of the LAN: real programs in its namespace are hosts there. Needs root.
+    pub lan_tun: Option<LanTun>,
+    /// Where WireGuard's UDP is bound. On loopback, the device reaches no endpoint elsewhere.
+    pub bind: IpAddr,
     /// MikroTik's default firewall and NAT, or none.
     pub firewall: bool,
     /// Whether the device has WireGuard.
@@ -73,7 +78,7 @@ pub struct SimOptions {
     pub faults: Vec<Fault>,
     /// Names that the device can resolve, with their address.
     pub names: Vec<(String, IpAddr)>,
-    /// Whether packets really travel: WireGuard over UDP on loopback, pings, firewall. Without, no tunnel comes up.
+    /// Whether packets really travel: WireGuard over UDP, pings, firewall. Without, no tunnel comes up.
     pub plane: bool,
 }
 
@@ -87,6 +92,8 @@ impl Default for SimOptions {
             wan: Ipv4Net::new_assert(Ipv4Addr::new(203, 0, 113, 10), 24),
             wan_gateway: Ipv4Addr::new(203, 0, 113, 1),
             lan_hosts: Vec::new(),
+            lan_tun: None,
+            bind: Ipv4Addr::LOCALHOST.into(),
             firewall: true,
             wireguard: true,
             foreign: true,

@@ -124,18 +124,47 @@ impl IpPacket {
         }
     }
 
-    /// Sets the source, for NAT. Only for IPv4 and for what has no checksum over its addresses (ICMP).
+    /// Sets the source, for NAT; only of IPv4. The checksums of TCP and UDP, which cover addresses, follow.
     pub fn set_source(&mut self, address: Ipv4Addr) {
         if let IpHeaders::Ipv4(header, _) = &mut self.headers {
-            header.source = address.octets();
+            let before = std::mem::replace(&mut header.source, address.octets());
+            self.correct_checksum(before, address.octets());
         }
     }
 
     /// Sets the destination, for NAT; the same limits as [`set_source`](Self::set_source).
     pub fn set_destination(&mut self, address: Ipv4Addr) {
         if let IpHeaders::Ipv4(header, _) = &mut self.headers {
-            header.destination = address.octets();
+            let before = std::mem::replace(&mut header.destination, address.octets());
+            self.correct_checksum(before, address.octets());
         }
+    }
+
+    /// Corrects the transport's checksum for an address that changed.
+    ///
+    /// *Source*: RFC 1624, equation 3; a UDP checksum of 0 means none.
+    fn correct_checksum(&mut self, before: [u8; 4], after: [u8; 4]) {
+        let place = match self.transport {
+            Transport::Tcp { .. } => 16,
+            Transport::Udp { .. } => 6,
+            _ => return,
+        };
+        let Some(field) = self.payload.get_mut(place..place + 2) else {
+            return;
+        };
+        let checksum = u16::from_be_bytes([field[0], field[1]]);
+        if checksum == 0 && place == 6 {
+            return;
+        }
+        let words = |bytes: [u8; 4]| [[bytes[0], bytes[1]], [bytes[2], bytes[3]]].map(u16::from_be_bytes);
+        let old = words(before).map(|word| u32::from(!word));
+        let new = words(after).map(u32::from);
+        let mut sum = u32::from(!checksum) + old[0] + old[1] + new[0] + new[1];
+        while sum > u32::from(u16::MAX) {
+            sum = (sum & u32::from(u16::MAX)) + (sum >> 16);
+        }
+        let sum = !u16::try_from(sum).unwrap_or_default();
+        field.copy_from_slice(&sum.to_be_bytes());
     }
 
     pub fn ttl(&self) -> u8 {
@@ -407,6 +436,27 @@ mod tests {
         packet.set_source(Ipv4Addr::new(10, 9, 9, 9));
         let packet = IpPacket::parse(&packet.to_bytes().unwrap()).unwrap();
         assert_eq!(packet.source(), IpAddr::from([10, 9, 9, 9]));
+    }
+
+    #[test]
+    fn a_rewritten_address_leaves_the_checksums_of_tcp_and_udp_true() {
+        use etherparse::PacketBuilder;
+        let (host, router, far) = ([192, 168, 88, 10], [203, 0, 113, 10], [198, 51, 100, 200]);
+        let build = |source: [u8; 4], tcp: bool| {
+            let ip = PacketBuilder::ipv4(source, far, 64);
+            let mut bytes = Vec::new();
+            if tcp {
+                ip.tcp(40_000, 80, 7, 100).write(&mut bytes, b"hello").unwrap();
+            } else {
+                ip.udp(40_000, 53).write(&mut bytes, b"hello").unwrap();
+            }
+            bytes
+        };
+        for tcp in [true, false] {
+            let mut packet = IpPacket::parse(&build(host, tcp)).unwrap();
+            packet.set_source(router.into());
+            assert_eq!(packet.to_bytes().unwrap(), build(router, tcp));
+        }
     }
 
     proptest! {

@@ -12,7 +12,9 @@ fn help(args: &[&str]) -> String {
 #[test]
 fn the_reference_is_as_reviewed() {
     insta::assert_snapshot!("sitepeer", help(&["--help"]));
-    for command in ["provision", "plan", "status", "remove", "render", "sim", "demo", "completions", "man"] {
+    for command in
+        ["provision", "plan", "status", "remove", "render", "client-key", "sim", "demo", "completions", "man"]
+    {
         insta::assert_snapshot!(command, help(&[command, "--help"]));
     }
 }
@@ -20,9 +22,17 @@ fn the_reference_is_as_reviewed() {
 #[test]
 fn help_names_every_exit_code_and_variable() {
     let text = help(&["--help"]);
-    for word in
-        ["\n  0  ", "\n  1  ", "\n  2  ", "\n  3  ", "\n  4  ", "\n  5  ", "SITEPEER_ROUTER_PASSWORD", "SITEPEER_LOG"]
-    {
+    for word in [
+        "\n  0  ",
+        "\n  1  ",
+        "\n  2  ",
+        "\n  3  ",
+        "\n  4  ",
+        "\n  5  ",
+        "\n  6  ",
+        "SITEPEER_ROUTER_PASSWORD",
+        "SITEPEER_LOG",
+    ] {
         assert!(text.contains(word), "{word:?} is missing");
     }
 }
@@ -32,7 +42,7 @@ fn help_names_every_exit_code_and_variable() {
 fn completions_and_manual_know_every_command() {
     for args in [&["completions", "bash"][..], &["completions", "zsh"], &["completions", "fish"], &["man"]] {
         let text = help(args);
-        for command in ["provision", "plan", "status", "remove", "render", "sim", "demo"] {
+        for command in ["provision", "plan", "status", "remove", "render", "client-key", "sim", "demo"] {
             assert!(text.contains(command), "{args:?} lacks {command}");
         }
     }

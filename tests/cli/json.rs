@@ -4,8 +4,11 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
+use sitepeer::api::Backend;
 use sitepeer::cli::failure::Failure;
-use sitepeer::cli::report::{Action, Change, Event, FieldChange, Mode, Outcome, Reporter, RoundTrips, Step, Verdict};
+use sitepeer::cli::report::{
+    Action, Change, Event, FieldChange, Mode, Outcome, Reporter, RoundTrips, ServingGateway, Step, Verdict,
+};
 
 use crate::schema::{assert_output, problems};
 
@@ -65,6 +68,17 @@ fn events() -> Vec<Event> {
             api_ssl: Some("127.0.0.1:8729".into()),
             pin: Some(format!("sha256:{}", "0a".repeat(32))),
         },
+        Event::Serving {
+            url: "http://127.0.0.1:8443".into(),
+            store: "SQLite in ./hub".into(),
+            admin_token: Some("./hub/admin.token".into()),
+            certificate: None,
+            gateway: Some(ServingGateway {
+                region: "default".into(),
+                public_host: "127.0.0.1".into(),
+                backend: Some(Backend::Rootless),
+            }),
+        },
         Event::Shown {
             act: "ping",
             subject: "ping".into(),
@@ -102,6 +116,7 @@ fn every_failure_keeps_to_every_command_s_schema() {
     let verdicts = [
         Verdict::Invalid,
         Verdict::Unreachable,
+        Verdict::HubFailed,
         Verdict::Refused,
         Verdict::Rejected,
         Verdict::Pending,
@@ -110,7 +125,7 @@ fn every_failure_keeps_to_every_command_s_schema() {
         Verdict::Terminated,
         Verdict::Failed,
     ];
-    for command in ["provision", "plan", "status", "remove", "render", "sim", "demo"] {
+    for command in ["provision", "plan", "status", "remove", "render", "sim", "demo", "hub"] {
         for verdict in verdicts {
             let (reporter, out, err) = reporter(Mode::Json);
             reporter.fail(&Failure::new(verdict, "a-code", "it failed").hint("do this"));

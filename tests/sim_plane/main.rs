@@ -6,8 +6,10 @@
 #![expect(clippy::unwrap_used, reason = "a world that cannot be built fails its test, with the place")]
 
 mod firewall;
+mod namespace;
 mod patience;
 mod peers;
 mod pings;
 mod sockets;
+mod wire;
 mod world;

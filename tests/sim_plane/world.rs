@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use sitepeer::sim::plane::{
-    Applied, HubEnd, HubOptions, HubPeer, Lan, Lists, PeerState, Plane, PlaneConfig, PlaneOptions, PlaneRoute, Rule,
-    WgInterface, WgPeer,
+    Applied, HubEnd, HubOptions, HubPeer, Lan, LanTun, Lists, PeerState, Plane, PlaneConfig, PlaneOptions, PlaneRoute,
+    Rule, WgInterface, WgPeer,
 };
 use sitepeer::wireguard::keys::{self, SecretKey};
 
@@ -39,10 +39,16 @@ impl World {
     }
 
     pub async fn start_with(options: PlaneOptions) -> Self {
+        Self::start_on(options, [None, None]).await
+    }
+
+    /// Starts all three, with a TUN device as the rest of a site's LAN where one is given.
+    pub async fn start_on(options: PlaneOptions, wires: [Option<LanTun>; 2]) -> Self {
         let addresses = vec!["10.99.0.1/24".parse().unwrap(), "fd99::1/64".parse().unwrap()];
         let hub = HubEnd::start(HubOptions::new(keys::generate_private().unwrap(), addresses)).await.unwrap();
-        let a = Site::start(0, &hub, options.clone()).await;
-        let b = Site::start(1, &hub, options).await;
+        let [wire_a, wire_b] = wires;
+        let a = Site::start(0, &hub, options.clone(), wire_a).await;
+        let b = Site::start(1, &hub, options, wire_b).await;
         hub.set_peer(a.hub_peer()).await.unwrap();
         hub.set_peer(b.hub_peer()).await.unwrap();
         Self { hub, a, b }
@@ -50,13 +56,13 @@ impl World {
 }
 
 impl Site {
-    async fn start(number: u8, hub: &HubEnd, options: PlaneOptions) -> Self {
+    async fn start(number: u8, hub: &HubEnd, options: PlaneOptions, tun: Option<LanTun>) -> Self {
         let hosts = vec![
             ip(&format!("192.168.{}.10", 88 + number)),
             ip(&format!("192.168.{}.11", 88 + number)),
             ip(&format!("fd{}::10", 88 + number)),
         ];
-        let lans = vec![Lan { interface: "bridge".into(), hosts }];
+        let lans = vec![Lan { interface: "bridge".into(), hosts, tun }];
         let plane = Plane::start(PlaneOptions { lans, ..options }).await.unwrap();
         let key = keys::generate_private().unwrap();
         let config = rows(number, &key, hub);

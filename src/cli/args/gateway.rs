@@ -134,6 +134,11 @@ impl GatewayArgs {
         }
     }
 
+    /// Whether it is to serve.
+    pub(super) fn serves(&self) -> bool {
+        self.command.is_none()
+    }
+
     pub(super) fn settle(self) -> Result<Gateway, Failure> {
         if let Some(GatewayCommand::Doctor(doctor)) = self.command {
             return Ok(Gateway::Doctor(doctor.backend.map(Backend::from)));

@@ -9,6 +9,7 @@ mod client_key;
 mod common;
 mod env;
 mod gateway;
+pub mod hub;
 mod plan;
 mod provision;
 mod remove;
@@ -23,6 +24,7 @@ use clap::{Parser, Subcommand};
 pub use client_key::ClientKey;
 pub use common::{Subject, Write};
 pub use gateway::{Gateway, GatewayServe};
+pub use hub::Hub;
 pub use plan::Plan;
 pub use provision::Provision;
 pub use remove::Remove;
@@ -107,6 +109,8 @@ enum CommandArgs {
     Remove(remove::RemoveArgs),
     /// Write the plan for a clean router as a RouterOS script (.rsc)
     Render(render::RenderArgs),
+    /// Serve the hub: control plane of the VPN, its gateway beside it if asked; and the daily work at a hub
+    Hub(Box<hub::HubArgs>),
     /// Make a client's key pair here, enrol it at a hub, and write its profile
     ClientKey(client_key::ClientKeyArgs),
     /// Serve the VPN instances of a region for a hub
@@ -134,6 +138,8 @@ pub enum Command {
     Remove(Remove),
     /// `render`
     Render(Render),
+    /// `hub`
+    Hub(Hub),
     /// `client-key`
     ClientKey(ClientKey),
     /// `gateway`
@@ -148,7 +154,29 @@ pub enum Command {
     Man,
 }
 
+impl Command {
+    /// Tells whether this is a server, with work for more than one thread.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        match self {
+            Self::Hub(hub) => hub.serves(),
+            Self::Gateway(gateway) => matches!(gateway, Gateway::Serve(_)),
+            _ => false,
+        }
+    }
+}
+
 impl Args {
+    /// Tells whether a server is asked for: one request that ends in a panic must not end it.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        match &self.command {
+            CommandArgs::Hub(args) => args.serves(),
+            CommandArgs::Gateway(args) => args.serves(),
+            _ => false,
+        }
+    }
+
     /// Who reads the output.
     #[must_use]
     pub fn mode(&self) -> Mode {
@@ -158,6 +186,7 @@ impl Args {
             CommandArgs::Status(args) => args.output.json,
             CommandArgs::Remove(args) => args.output.json,
             CommandArgs::Render(args) => args.output.json,
+            CommandArgs::Hub(args) => args.json(),
             CommandArgs::ClientKey(args) => args.output.json,
             CommandArgs::Gateway(args) => args.json(),
             CommandArgs::Sim(args) => args.output.json,
@@ -178,6 +207,7 @@ impl Args {
             CommandArgs::Status(args) => Command::Status(args.settle()?),
             CommandArgs::Remove(args) => Command::Remove(args.settle()?),
             CommandArgs::Render(args) => Command::Render(args.settle()?),
+            CommandArgs::Hub(args) => Command::Hub(args.settle()?),
             CommandArgs::ClientKey(args) => Command::ClientKey(args.settle()?),
             CommandArgs::Gateway(args) => Command::Gateway(args.settle()?),
             CommandArgs::Sim(args) => Command::Sim(args.settle()?),

@@ -51,6 +51,12 @@ pub struct SimDevice {
     /// A host on its LAN that answers pings; may be repeated
     #[arg(long = "lan-host", value_name = "ADDR")]
     pub lan_hosts: Vec<IpAddr>,
+    /// Make a TUN device its LAN, in the namespace if one is given: programs there are hosts; needs root
+    #[arg(long, value_name = "NAME[@NETNS]")]
+    pub lan_tun: Option<String>,
+    /// Where its WireGuard is bound; on loopback it reaches no endpoint elsewhere [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDR")]
+    pub bind: Option<IpAddr>,
     /// A name it can resolve; may be repeated
     #[arg(long = "name", value_name = "NAME=ADDR", value_parser = name_and_address)]
     pub names: Vec<(String, IpAddr)>,

@@ -26,7 +26,19 @@ pub async fn run(command: Gateway, reporter: &Reporter) -> anyhow::Result<Outcom
     }
 }
 
-async fn serve_until_stopped(serve: GatewayServe, reporter: &Reporter) -> anyhow::Result<Outcome> {
+async fn serve_until_stopped(command: GatewayServe, reporter: &Reporter) -> anyhow::Result<Outcome> {
+    let stop = async {
+        process::stop_signal().await;
+    };
+    serve(command, stop, reporter).await?;
+    Ok(Outcome::new(Verdict::Done).say("stopped; what a kernel serves goes on"))
+}
+
+/// Serves until `stop`: as a process of its own, or beside a hub in the hub's.
+///
+/// # Errors
+/// As [`run`].
+pub async fn serve(serve: GatewayServe, stop: impl Future<Output = ()>, reporter: &Reporter) -> anyhow::Result<()> {
     let planes = planes(&serve, reporter).await?;
     let options = GatewayOptions {
         hub: serve.hub,
@@ -37,12 +49,7 @@ async fn serve_until_stopped(serve: GatewayServe, reporter: &Reporter) -> anyhow
         public_host: serve.public_host,
         report_every: serve.report_every,
     };
-    gateway::run(options, async {
-        process::stop_signal().await;
-    })
-    .await
-    .map_err(failure)?;
-    Ok(Outcome::new(Verdict::Done).say("stopped; what a kernel serves goes on"))
+    Ok(gateway::run(options, stop).await.map_err(failure)?)
 }
 
 /// Makes the planes of the backend that is wanted, or of the best one that this host can serve.

@@ -7,4 +7,4 @@ mod implementation;
 #[path = "enabled.rs"]
 mod implementation;
 
-pub use implementation::run;
+pub use implementation::{run, serve};

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::api::Backend;
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -40,6 +42,22 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         pin: Option<String>,
     },
+    /// A hub serves.
+    Serving {
+        /// How this machine reaches it.
+        url: String,
+        /// Where everything is kept.
+        store: String,
+        /// The file of the first administrator's token.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        admin_token: Option<String>,
+        /// The file to trust, if the certificate is not public.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        certificate: Option<String>,
+        /// The gateway beside it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        gateway: Option<ServingGateway>,
+    },
     /// Something a person should know that stops nothing.
     Warning {
         /// A short word for machines, which stays.
@@ -61,6 +79,18 @@ pub enum Event {
         /// For machines; what there is depends on the act.
         figures: Value,
     },
+}
+
+/// A gateway in the hub's process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServingGateway {
+    /// The region it serves.
+    pub region: String,
+    /// Where peers reach it.
+    pub public_host: String,
+    /// How it makes tunnels, if it was said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backend: Option<Backend>,
 }
 
 /// The steps of a command, in order.
@@ -142,6 +172,9 @@ impl Event {
             Self::Listening { version, api, api_ssl, pin } => {
                 listening(version, api, api_ssl.as_deref(), pin.as_deref())
             }
+            Self::Serving { url, store, admin_token, gateway, .. } => {
+                serving(url, store, admin_token.as_deref(), gateway.as_ref())
+            }
             Self::Warning { message, hint, .. } => {
                 let hint = hint.as_ref().map(|hint| format!("hint: {hint}"));
                 [Some(format!("warning: {message}")), hint].into_iter().flatten().collect()
@@ -157,6 +190,17 @@ fn listening(version: &str, api: &str, api_ssl: Option<&str>, pin: Option<&str>)
     if let (Some(address), Some(pin)) = (api_ssl, pin) {
         lines.push(format!("  api-ssl  apis://admin@{address}"));
         lines.push(format!("           --pin {pin}"));
+    }
+    lines
+}
+
+fn serving(url: &str, store: &str, admin_token: Option<&str>, gateway: Option<&ServingGateway>) -> Vec<String> {
+    let mut lines = vec![format!("hub      {url}; Ctrl-C ends it"), format!("store    {store}")];
+    if let Some(file) = admin_token {
+        lines.push(format!("token    the first administrator's is in {file}"));
+    }
+    if let Some(gateway) = gateway {
+        lines.push(format!("gateway  region {}, peers reach it at {}", gateway.region, gateway.public_host));
     }
     lines
 }

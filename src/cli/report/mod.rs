@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 pub use ask::Confirm;
-pub use event::{Action, Change, Event, FieldChange, Step};
+pub use event::{Action, Change, Event, FieldChange, ServingGateway, Step};
 pub use outcome::{Outcome, RoundTrips, Tally, Verdict};
 pub use text::clean;
 
@@ -86,6 +86,13 @@ impl Reporter {
         let lost = state.err.as_mut().is_some_and(|err| writeln!(err, "{}", clean(text)).is_err());
         if lost {
             state.err = None;
+        }
+    }
+
+    /// As [`Reporter::note`], but only where people read: with `--json`, stderr is for errors.
+    pub fn note_for_people(&self, text: &str) {
+        if self.mode == Mode::People {
+            self.note(text);
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 
@@ -148,6 +149,9 @@ impl Pass {
 fn refused(error: StoreError) -> Refusal {
     match error {
         StoreError::NotFound { .. } => Refusal::removed(),
+        StoreError::Token { code, detail } => {
+            Refusal::new(StatusCode::UNAUTHORIZED, code, detail).hint("ask an administrator for a new one")
+        }
         other => other.into(),
     }
 }
@@ -175,7 +179,7 @@ async fn identify(parts: &Parts, context: &Context) -> Result<(Principal, Pass),
             return Ok((principal, Pass(credential)));
         }
         Ok(None) => Refusal::unauthenticated("this credential is not known"),
-        Err(error @ (StoreError::Revoked | StoreError::NotFound { .. })) => refused(error),
+        Err(error @ (StoreError::Revoked | StoreError::NotFound { .. } | StoreError::Token { .. })) => refused(error),
         // The store's trouble is not the client's failure.
         Err(error) => return Err(error.into()),
     };

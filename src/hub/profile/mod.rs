@@ -27,7 +27,13 @@ pub(super) fn conf(peer: &Peer, instance: &Instance) -> Result<String, Refusal> 
         return Err(not_yet(format!("instance {} is not served by a gateway yet", instance.name))
             .hint("GET /v1/instances/{id} shows under `readiness` what it waits for"));
     };
-    let reach = join(instance.reach.iter());
+    // Before the merged reach is published for the first time, there is what it will hold at least.
+    let reach = if instance.reach.is_empty() {
+        let tunnels = [Some(instance.tunnel_subnet), instance.tunnel_subnet6].into_iter().flatten();
+        join(tunnels.chain(instance.pushed_routes.iter()))
+    } else {
+        join(instance.reach.iter())
+    };
     let dns = peer.dns.as_deref().unwrap_or(&instance.dns);
     // Search domains without a server of ours would be asked of somebody else's.
     let search: &[String] = if dns.is_empty() { &[] } else { &instance.search };

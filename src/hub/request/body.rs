@@ -124,13 +124,13 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
     let (Some(key), more) = (keys.next(), keys.next()) else { return Ok(None) };
     let refused = || {
-        let detail = format!("an idempotency key has 1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters");
+        let detail =
+            format!("an idempotency key has 1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters, without spaces");
         Refusal::invalid("Idempotency-Key", detail)
     };
-    // A header's text is visible ASCII with spaces already.
     let text = key.to_str().map_err(|_| refused())?;
-    let fits = (1..=MAX_IDEMPOTENCY_KEY).contains(&text.len()) && more.is_none();
-    if fits { Ok(Some(text.to_owned())) } else { Err(refused()) }
+    let fits = (1..=MAX_IDEMPOTENCY_KEY).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    if fits && more.is_none() { Ok(Some(text.to_owned())) } else { Err(refused()) }
 }
 
 #[cfg(test)]

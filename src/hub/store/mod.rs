@@ -19,9 +19,15 @@ use crate::api::{
 };
 use crate::domain::Secret;
 
+mod backup;
 mod error;
+mod open;
+mod sql;
 
+pub use backup::{backup, restore};
 pub use error::StoreError;
+pub use open::{Settings, StoreConfig, first_admin, open, open_with};
+pub use sql::Clock;
 
 /// Who asks: decides what is seen, and stands in the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,6 +145,9 @@ pub struct Census {
 /// The result of everything here.
 pub type Stored<T> = Result<T, StoreError>;
 
+/// Puts a secret where its owner finds it.
+pub type Keep<'a> = &'a (dyn Fn(&TokenMade) -> std::io::Result<()> + Send + Sync);
+
 /// The hub's store.
 ///
 /// `by` limits what is seen: what is out of its scope is [`StoreError::NotFound`], as if it did not exist. `if_match` is the version
@@ -175,6 +184,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn tick(&self) -> Stored<()>;
     /// Numbers for `/metrics`.
     async fn census(&self) -> Stored<Census>;
+    /// Makes an administrator's token where there is none. `keep` is called before the commit, so that no token is made that nobody
+    /// has; tells whether one was made.
+    async fn first_token(&self, keep: Keep<'_>) -> Stored<bool>;
 
     /// Finds whom a bearer credential belongs to: `None` for one that is unknown, [`StoreError::Revoked`] for one that was.
     async fn authenticate(&self, credential: &Secret) -> Stored<Option<Principal>>;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::firewall::Rule;
+use super::tun::LanTun;
 use crate::wireguard::keys::SecretKey;
 
 /// The state of a device's rows, made anew after every change; the plane applies the difference.
@@ -78,7 +79,7 @@ pub struct PlaneRoute {
 /// How a plane is set up for its whole life.
 #[derive(Debug, Clone)]
 pub struct PlaneOptions {
-    /// Where WireGuard's UDP sockets are bound.
+    /// Where WireGuard's UDP sockets are bound. On loopback, endpoints elsewhere do not resolve.
     pub bind: IpAddr,
     /// The networks behind the router.
     pub lans: Vec<Lan>,
@@ -94,13 +95,15 @@ impl Default for PlaneOptions {
     }
 }
 
-/// A network behind the router: hosts that answer pings and have the router as their gateway.
-#[derive(Debug, Clone)]
+/// A network behind the router: hosts that have the router as their gateway.
+#[derive(Debug, Clone, Default)]
 pub struct Lan {
     /// The router's interface to it, such as `bridge`.
     pub interface: String,
-    /// The hosts' addresses.
+    /// Addresses of simulated hosts: they answer pings.
     pub hosts: Vec<IpAddr>,
+    /// The wire on which real programs are hosts; everything that is for no simulated host goes there.
+    pub tun: Option<LanTun>,
 }
 
 /// What came of a [`PlaneConfig`].

@@ -1,7 +1,9 @@
-//! The hosts behind a simulated router: they answer pings, and remember who asked.
+//! The hosts behind a simulated router: they answer pings, and remember who asked; others may be on a real wire.
 
 use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
+
+use tokio::sync::mpsc;
 
 use super::config::Lan;
 use crate::wireguard::packet::{IpPacket, Transport};
@@ -24,11 +26,32 @@ pub(super) struct LanHosts {
     pub interface: String,
     hosts: HashSet<IpAddr>,
     seen: VecDeque<SeenEcho>,
+    wire: Option<mpsc::Sender<Vec<u8>>>,
 }
 
 impl LanHosts {
     pub fn new(lan: Lan) -> Self {
-        Self { interface: lan.interface, hosts: lan.hosts.into_iter().collect(), seen: VecDeque::new() }
+        let hosts = lan.hosts.into_iter().collect();
+        Self { interface: lan.interface, hosts, seen: VecDeque::new(), wire: None }
+    }
+
+    /// Adds the wire to hosts that are not simulated.
+    pub fn plug_in(&mut self, wire: mpsc::Sender<Vec<u8>>) {
+        self.wire = Some(wire);
+    }
+
+    /// Whether a packet for the host has somewhere to go here.
+    pub fn leads_to(&self, host: IpAddr) -> bool {
+        self.has(host) || self.wire.is_some()
+    }
+
+    /// Puts a packet on the wire; a full queue drops it.
+    pub fn put_on_wire(&self, packet: &IpPacket) {
+        if let (Some(wire), Some(bytes)) = (&self.wire, packet.to_bytes())
+            && let Err(error) = wire.try_send(bytes)
+        {
+            tracing::debug!(%error, "the wire of a LAN takes no packet");
+        }
     }
 
     pub fn has(&self, host: IpAddr) -> bool {

@@ -1,18 +1,19 @@
 //! The data plane of a simulated router: real WireGuard over UDP on loopback, and a small router above it, all in this process.
 //!
-//! Needs neither root nor a TUN device. A [`Plane`] follows a device's rows ([`PlaneConfig`]): each `/interface/wireguard` row is
+//! Needs neither root nor a TUN device; with both, real programs are hosts of its LAN ([`LanTun`]). A [`Plane`] follows a device's rows ([`PlaneConfig`]): each `/interface/wireguard` row is
 //! a gotatun device; addresses, routes and firewall rules decide what becomes of packets; hosts behind the router answer pings. So a
 //! handshake's age, the counters and a ping's round trip are true, and a rule that drops, drops.
 //!
 //! It knows nothing of RouterOS's menus or API: rows come in as [`PlaneConfig`], and [`Rule::from_row`] alone reads RouterOS's words.
 //!
 //! # What it leaves out
-//! TCP and UDP end nowhere (hosts answer pings only); source NAT rewrites pings only; no destination NAT, mangle or raw table, no
-//! fragmentation (a packet longer than the tunnel's MTU is refused by ICMP), no VRF. WireGuard's own UDP does not pass the filter.
+//! Simulated hosts answer pings only; source NAT keeps ports (of two hosts with the same one, the later wins); no destination NAT,
+//! mangle or raw table, no fragmentation (a packet longer than the tunnel's MTU is refused by ICMP), no VRF. WireGuard's own UDP does
+//! not pass the filter.
 //!
 //! # Tasks
-//! One owner task holds the tunnels and takes requests over a bounded channel; each ping has a task of its own, which ends with its
-//! receiver. Dropping the [`Plane`] aborts them all and closes the sockets.
+//! One owner task holds the tunnels and takes requests over a bounded channel; each TUN device has a task; each ping has one of its
+//! own, which ends with its receiver. Dropping the [`Plane`] aborts them all and closes the sockets.
 
 mod config;
 mod firewall;
@@ -22,6 +23,7 @@ mod owner;
 mod ping;
 mod router;
 mod routing;
+mod tun;
 mod tunnel;
 
 use std::net::IpAddr;
@@ -39,10 +41,12 @@ pub use firewall::{Action, Lists, Matcher, Rule};
 pub use hub::{HubEnd, HubOptions, HubPeer, HubPeerState};
 pub use lan::SeenEcho;
 pub use ping::{PingReply, PingRequest, PingStatus, PingSummary};
+pub use tun::{InvalidLanTun, LanTun};
 
 use owner::{Owner, Request};
 use router::SharedRouter;
 
+use crate::wireguard::packet::IpPacket;
 use crate::wireguard::wire::Network;
 
 /// Requests that may wait for the owner task; each asker waits for his answer, so few do.
@@ -62,6 +66,14 @@ pub enum PlaneError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The TUN device of a LAN cannot be opened.
+    #[error("cannot open the TUN device {tun}")]
+    Tun {
+        /// The device asked for.
+        tun: LanTun,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// The owner task has ended.
     #[error("the data plane has stopped")]
     Stopped,
@@ -76,7 +88,7 @@ pub struct Plane {
     requests: mpsc::Sender<Request>,
     router: SharedRouter,
     network: Arc<Network>,
-    /// The owner task and the pings.
+    /// The owner task, the TUN devices and the pings.
     tasks: Mutex<JoinSet<()>>,
 }
 
@@ -84,7 +96,7 @@ impl Plane {
     /// Starts a data plane without interfaces.
     ///
     /// # Errors
-    /// [`PlaneError::Bind`] if `options.bind` is no address of this machine.
+    /// [`PlaneError::Bind`] if `options.bind` is no address of this machine; [`PlaneError::Tun`] if a LAN's device cannot be opened.
     pub async fn start(options: PlaneOptions) -> Result<Self, PlaneError> {
         let bind = options.bind;
         let probe = tokio::net::UdpSocket::bind((bind, 0)).await;
@@ -92,8 +104,16 @@ impl Plane {
         let (requests, inbox) = mpsc::channel(REQUEST_QUEUE);
         let router = SharedRouter::new(options.lans.clone());
         let network = Arc::new(Network::default());
-        let owner = Owner::new(options, router.clone(), Arc::clone(&network));
         let mut tasks = JoinSet::new();
+        for (index, lan) in options.lans.iter().enumerate() {
+            if let Some(tun) = &lan.tun {
+                let device = tun::open(tun).await?;
+                let (wire, queue) = mpsc::channel(tun::WIRE_QUEUE);
+                router.lock().plug_in(index, wire);
+                tasks.spawn(tun::carry(device, queue, from_wire(router.clone(), lan.interface.clone())));
+            }
+        }
+        let owner = Owner::new(options, router.clone(), Arc::clone(&network));
         tasks.spawn(owner.run(inbox));
         Ok(Self { requests, router, network, tasks: Mutex::new(tasks) })
     }
@@ -202,5 +222,14 @@ impl Plane {
             answered.await.map_err(|_| PlaneError::Stopped)
         };
         timeout(REQUEST_DEADLINE, exchange).await.unwrap_or(Err(PlaneError::Deadline))
+    }
+}
+
+/// What becomes of a packet that a real host of a LAN sent.
+fn from_wire(router: SharedRouter, interface: String) -> impl Fn(&[u8]) {
+    move |bytes| match IpPacket::parse(bytes) {
+        Some(packet) if !tun::is_for_all(packet.destination()) => router.lock().arrived_from_wire(&interface, packet),
+        Some(_) => {}
+        None => tracing::debug!(%interface, "a host of the LAN sent no IP packet"),
     }
 }

@@ -109,6 +109,13 @@ impl Router {
         self.lans.iter().map(|lan| lan.interface.clone()).collect()
     }
 
+    /// Adds the wire behind one of the LANs, by its place among them.
+    pub fn plug_in(&mut self, lan: usize, wire: mpsc::Sender<Vec<u8>>) {
+        if let Some(lan) = self.lans.get_mut(lan) {
+            lan.plug_in(wire);
+        }
+    }
+
     /// The echo requests that LAN hosts received last, oldest first.
     pub fn seen(&self) -> Vec<SeenEcho> {
         self.lans.iter().flat_map(LanHosts::seen).collect()
@@ -141,6 +148,11 @@ impl Router {
         if let Some(interface) = self.tunnel_names.get(&tunnel).cloned() {
             self.run(Work::Arrived { interface, packet });
         }
+    }
+
+    /// Brings a packet that a real host behind the router sent.
+    pub fn arrived_from_wire(&mut self, interface: &str, packet: IpPacket) {
+        self.run(Work::Arrived { interface: interface.to_owned(), packet });
     }
 
     /// Sends a packet of the router's own; `false` if no route leads there.
@@ -299,11 +311,14 @@ impl Router {
             return;
         }
         let host = packet.destination();
-        let lan = self.lans.iter_mut().find(|lan| lan.interface == out && lan.has(host));
+        let lan = self.lans.iter_mut().find(|lan| lan.interface == out && lan.leads_to(host));
         let Some(lan) = lan else {
             // Nobody there: on a real wire the address would not resolve either.
             return;
         };
+        if !lan.has(host) {
+            return lan.put_on_wire(packet);
+        }
         let reply = lan.receive(packet);
         let interface = lan.interface.clone();
         match reply {

@@ -44,9 +44,10 @@ pub(super) struct Uplink {
 impl Uplink {
     pub(super) async fn start(options: &SimOptions) -> Result<Self, PlaneError> {
         let plane = if options.plane {
-            let lan = Lan { interface: "bridge".to_owned(), hosts: options.lan_hosts.clone() };
+            let (hosts, tun) = (options.lan_hosts.clone(), options.lan_tun.clone());
+            let lans = vec![Lan { interface: "bridge".to_owned(), hosts, tun }];
             let names = options.names.iter().cloned().collect();
-            Some(Plane::start(PlaneOptions { lans: vec![lan], names, ..PlaneOptions::default() }).await?)
+            Some(Plane::start(PlaneOptions { bind: options.bind, lans, names, ..PlaneOptions::default() }).await?)
         } else {
             None
         };

@@ -1,0 +1,183 @@
+//! What agents are told, and what they say.
+
+use ipnet::IpNet;
+
+use super::check::{invalid, not_found};
+use super::db::{Db, RowExt as _, Run as _, Tx, q, to_int};
+use super::instance::Inst;
+use super::once::{Change, audit};
+use super::peer::{self, Pr};
+use super::{Context, pool, reach, site};
+use crate::api::{
+    AgentApplied, AgentDesired, AgentReports, DeviceFacts, HubEnd, MAX_REPORTS, PeerId, PeerKind, ReportsTaken,
+    SiteConfig, TunnelEnd, code,
+};
+use crate::domain::MAX_SUBNETS;
+use crate::hub::store::{Scope, Stored};
+
+/// Longest text that a router may say of itself, in characters.
+const MAX_FACT: usize = 256;
+/// Longest verdict and epoch, in characters.
+const MAX_WORD: usize = 64;
+
+pub(super) async fn desired(db: &Db, context: &Context, id: &PeerId) -> Stored<AgentDesired> {
+    let rows = q!(
+        "SELECT i.*, g.public_host FROM peer p JOIN instance i ON i.id = p.instance \
+         LEFT JOIN gateway g ON g.id = i.gateway WHERE p.id = $1",
+        id.as_str()
+    );
+    let mut snapshot = db.snapshot().await?;
+    let row = rows.maybe(&mut snapshot).await?.ok_or_else(|| not_found("peer", id))?;
+    let peer = peer::find(&mut snapshot, id).await?;
+    snapshot.commit().await?;
+    let inst = Inst::from_row(&row)?;
+    let public_host = row.opt_text("public_host")?;
+    let config = config(context, &inst, &peer, public_host.as_deref())?;
+    let waiting_for = match (&config, &inst.gateway) {
+        (Some(_), _) => None,
+        (None, None) => Some(format!("a gateway in region {}", inst.region)),
+        (None, Some(_)) => Some("the gateway to make the instance's key".to_owned()),
+    };
+    Ok(AgentDesired {
+        revision: peer.agent_revision.max(inst.agent_revision),
+        peer: peer.id,
+        enabled: peer.enabled,
+        public_key: peer.public_key,
+        config,
+        waiting_for,
+    })
+}
+
+/// The site config, once gateway and key are there.
+fn config(context: &Context, inst: &Inst, peer: &Pr, public_host: Option<&str>) -> Stored<Option<SiteConfig>> {
+    let endpoint = inst.endpoint(context.domain.as_deref(), public_host);
+    let (Some(public_key), Some(endpoint)) = (inst.public_key, endpoint) else { return Ok(None) };
+    let id = peer.id.as_str().parse().map_err(|_| not_found("peer", &peer.id))?;
+    let lengths = inst.tunnels().map(|net| net.prefix_len());
+    let addresses =
+        peer.addresses().into_iter().zip(lengths).filter_map(|(address, length)| IpNet::new(address, length).ok());
+    let gateway = pool::gateway_addresses(inst.tunnel4, inst.tunnel6);
+    Ok(Some(SiteConfig {
+        id,
+        instance: inst.name.clone(),
+        tunnel: TunnelEnd {
+            addresses: addresses.collect(),
+            mtu: None,
+            listen_port: None,
+            // One answer proves the tunnel; the IPv4 address is always there.
+            probe: gateway.iter().take(1).map(IpNet::addr).collect(),
+        },
+        hub: HubEnd { public_key, endpoints: vec![endpoint], keepalive_secs: peer.keepalive },
+        advertise: peer.subnets.clone(),
+        reach: reach::for_site(peer.reach.as_ref().unwrap_or(&inst.reach), &peer.subnets),
+    }))
+}
+
+/// Refuses facts that are too long to be facts.
+pub(super) fn check_device(field: &str, device: &DeviceFacts) -> Stored<()> {
+    let facts = [
+        ("identity", &device.identity),
+        ("board", &device.board),
+        ("version", &device.version),
+        ("serial", &device.serial),
+    ];
+    let long = |text: &Option<String>| text.as_ref().is_some_and(|text| text.chars().count() > MAX_FACT);
+    if let Some((name, _)) = facts.iter().find(|(_, text)| long(text)) {
+        return Err(invalid(format!("{field}.{name}"), format!("longer than {MAX_FACT} characters"), code::INVALID));
+    }
+    let odd = device.subnets.iter().any(|subnet| subnet.interface.chars().count() > MAX_FACT);
+    if odd || device.subnets.len() > MAX_SUBNETS {
+        let detail = format!("more than {MAX_SUBNETS} networks, or an interface longer than {MAX_FACT} characters");
+        return Err(invalid(format!("{field}.subnets"), detail, code::INVALID));
+    }
+    Ok(())
+}
+
+pub(super) async fn applied(db: &Db, id: &PeerId, applied: AgentApplied) -> Stored<()> {
+    check_device("device", &applied.device)?;
+    let mut tx = db.begin().await?;
+    let (mut inst, old) = peer::lock(&mut tx, &Scope::All, id).await?;
+    if old.kind != PeerKind::Site {
+        return Err(not_found("peer", id));
+    }
+    let who = format!("agent {id}");
+    if old.public_key != Some(applied.public_key) {
+        let mut new = Pr { public_key: Some(applied.public_key), ..old.clone() };
+        peer::settle(&mut tx, &mut inst, Some(&old), &mut new).await?;
+        let change = Change {
+            action: "peer.key",
+            object: new.object(),
+            account: Some(&inst.account),
+            before: Some(serde_json::json!({ "public_key": old.public_key })),
+            after: Some(serde_json::json!({ "public_key": new.public_key })),
+        };
+        audit(&mut tx, &who, change).await?;
+    }
+    note_applied(&mut tx, id, applied.revision).await?;
+    if let (Some(site), false) = (&old.site, applied.device == DeviceFacts::default()) {
+        site::note_device(&mut tx, &who, site, applied.device).await?;
+    }
+    tx.commit().await
+}
+
+async fn note_applied(tx: &mut Tx, id: &PeerId, revision: i64) -> Stored<()> {
+    q!(
+        "INSERT INTO agent (peer, router_revision, router_at, epoch, number, dropped) VALUES ($1, $2, $3, '', 0, 0) \
+         ON CONFLICT (peer) DO UPDATE SET router_revision = excluded.router_revision, router_at = excluded.router_at",
+        id.as_str(),
+        revision,
+        tx.now
+    )
+    .run(tx)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn reports(db: &Db, id: &PeerId, batch: AgentReports) -> Stored<ReportsTaken> {
+    check_batch(&batch)?;
+    let mut tx = db.begin().await?;
+    let row = q!("SELECT id FROM peer WHERE id = $1", id.as_str()).maybe(&mut tx).await?;
+    row.ok_or_else(|| not_found("peer", id))?;
+    // Makes the row if there is none, and holds it if there is one.
+    q!(
+        "INSERT INTO agent (peer, epoch, number, dropped) VALUES ($1, $2, 0, 0) \
+         ON CONFLICT (peer) DO UPDATE SET number = CASE WHEN agent.epoch = excluded.epoch THEN agent.number ELSE 0 END, \
+         epoch = excluded.epoch",
+        id.as_str(),
+        batch.epoch.as_str()
+    )
+    .run(&mut tx)
+    .await?;
+    let row = q!("SELECT number FROM agent WHERE peer = $1", id.as_str()).one(&mut tx).await?;
+    let stored = row.int("number")?;
+    let newest = batch.reports.iter().filter(|report| report.number > stored).max_by_key(|report| report.number);
+    let number = newest.map_or(stored, |report| report.number);
+    if let Some(report) = newest {
+        q!(
+            "UPDATE agent SET number = $2, says = $3, said_at = $4, dropped = dropped + $5 WHERE peer = $1",
+            id.as_str(),
+            number,
+            report.tunnel.verdict.as_str(),
+            report.at,
+            to_int(batch.dropped)
+        )
+        .run(&mut tx)
+        .await?;
+    }
+    tx.commit().await?;
+    Ok(ReportsTaken { number })
+}
+
+fn check_batch(batch: &AgentReports) -> Stored<()> {
+    if !(1..=MAX_WORD).contains(&batch.epoch.chars().count()) {
+        return Err(invalid("epoch", format!("an epoch has 1 to {MAX_WORD} characters"), code::INVALID));
+    }
+    if batch.reports.len() > MAX_REPORTS {
+        return Err(invalid("reports", format!("at most {MAX_REPORTS} in a batch"), code::INVALID));
+    }
+    let long = batch.reports.iter().position(|report| report.tunnel.verdict.chars().count() > MAX_WORD);
+    long.map_or(Ok(()), |index| {
+        let detail = format!("a verdict has at most {MAX_WORD} characters");
+        Err(invalid(format!("reports[{index}].tunnel.verdict"), detail, code::INVALID))
+    })
+}

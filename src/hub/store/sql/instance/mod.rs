@@ -1,0 +1,207 @@
+//! Instances: their rows, and what follows from a change of one.
+
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use sqlx::any::AnyRow;
+
+use super::check::{conflict, not_found};
+use super::db::{RowExt as _, Run as _, Tx, q, to_json};
+use super::list::Sql;
+use super::reach;
+use crate::api::{AccountId, GatewayId, InstanceId, InstanceStatus, Policy, code};
+use crate::domain::{Endpoint, Host, InstanceName, MAX_SUBNETS, PublicKey, SubnetSet};
+use crate::hub::store::{Scope, Stored};
+use crate::hub::wake::{Signal, Topic};
+
+mod assign;
+mod change;
+mod create;
+mod life;
+mod read;
+
+pub(super) use assign::{Assigned, assign};
+pub(super) use change::edit;
+pub(super) use create::create;
+pub(super) use life::{delete, fail, retry, suspend};
+pub(super) use read::{get, list, usage};
+
+/// From a change of what is offered to its publication: changes that come together are told once.
+const DEBOUNCE_MS: i64 = 500;
+/// Later changes do not put it off longer than this in all.
+const DEBOUNCE_MOST_MS: i64 = 2000;
+
+/// A row of `instance`.
+#[derive(Debug, Clone)]
+pub(super) struct Inst {
+    pub id: InstanceId,
+    pub account: AccountId,
+    pub name: InstanceName,
+    pub hostname: String,
+    pub region: String,
+    pub suspended: bool,
+    pub state: InstanceStatus,
+    pub reason: Option<String>,
+    pub gateway: Option<GatewayId>,
+    pub asked_port: Option<u16>,
+    pub listen_port: Option<u16>,
+    pub tunnel4: Ipv4Net,
+    pub tunnel6: Option<Ipv6Net>,
+    pub dns: Vec<IpAddr>,
+    pub search: Vec<String>,
+    pub pushed: SubnetSet,
+    pub policy: Policy,
+    pub public_key: Option<PublicKey>,
+    /// What sites may reach now, and what they were last told.
+    pub merged: SubnetSet,
+    pub reach: SubnetSet,
+    pub reach_since_ms: Option<i64>,
+    pub reach_due_ms: Option<i64>,
+    pub agent_counter: i64,
+    pub agent_revision: i64,
+    pub revision: i64,
+    pub cursor: i64,
+    pub created_at: i64,
+    pub version: i64,
+}
+
+impl Inst {
+    pub fn from_row(row: &AnyRow) -> Stored<Self> {
+        Ok(Self {
+            id: row.word("id")?,
+            account: row.word("account")?,
+            name: row.word("name")?,
+            hostname: row.text("hostname")?,
+            region: row.text("region")?,
+            suspended: row.flag("suspended")?,
+            state: row.variant("state")?,
+            reason: row.opt_text("reason")?,
+            gateway: row.opt_word("gateway")?,
+            asked_port: row.opt_small("asked_port")?,
+            listen_port: row.opt_small("listen_port")?,
+            tunnel4: row.word("tunnel4")?,
+            tunnel6: row.opt_word("tunnel6")?,
+            dns: row.json("dns")?,
+            search: row.json("search")?,
+            pushed: row.json("pushed")?,
+            policy: Policy { client_to_client: row.flag("client_to_client")?, site_to_site: row.flag("site_to_site")? },
+            public_key: row.opt_word("public_key")?,
+            merged: row.json("merged")?,
+            reach: row.json("reach")?,
+            reach_since_ms: row.opt_int("reach_since_ms")?,
+            reach_due_ms: row.opt_int("reach_due_ms")?,
+            agent_counter: row.int("agent_counter")?,
+            agent_revision: row.int("agent_revision")?,
+            revision: row.int("revision")?,
+            cursor: row.int("cursor")?,
+            created_at: row.int("created_at")?,
+            version: row.int("version")?,
+        })
+    }
+
+    /// The tunnel's networks.
+    pub fn tunnels(&self) -> impl Iterator<Item = IpNet> + '_ {
+        std::iter::once(IpNet::V4(self.tunnel4)).chain(self.tunnel6.map(IpNet::V6))
+    }
+
+    /// What is reached whatever peers there are: the tunnel and what is pushed.
+    pub fn always(&self) -> SubnetSet {
+        reach::merge(&self.pushed, self.tunnels())
+    }
+
+    /// Takes over a change of what peers offer. It is told later, once for all that come together.
+    pub fn offer(&mut self, field: &str, gone: &SubnetSet, new: &SubnetSet, now_ms: i64) -> Stored<()> {
+        let without =
+            if gone.is_empty() { self.merged.clone() } else { reach::withdraw(&self.merged, gone, &self.always()) };
+        self.offers(field, reach::merge(&without, new.iter()), now_ms)
+    }
+
+    /// Sets what sites may reach.
+    pub fn offers(&mut self, field: &str, merged: SubnetSet, now_ms: i64) -> Stored<()> {
+        if merged.len() > MAX_SUBNETS && merged.len() > self.merged.len() {
+            let detail = format!("what sites may reach would be {} prefixes, {MAX_SUBNETS} is the most", merged.len());
+            return Err(conflict(field, detail, code::LIMIT)
+                .hint("give sites adjacent prefixes, which are told as one, or make another instance"));
+        }
+        if merged == self.merged {
+            return Ok(());
+        }
+        self.merged = merged;
+        if self.merged == self.reach {
+            (self.reach_since_ms, self.reach_due_ms) = (None, None);
+            return Ok(());
+        }
+        let since = *self.reach_since_ms.get_or_insert(now_ms);
+        self.reach_due_ms = Some((now_ms + DEBOUNCE_MS).min(since + DEBOUNCE_MOST_MS));
+        Ok(())
+    }
+
+    /// Counts a change that concerns agents.
+    pub fn agents_changed(&mut self) -> i64 {
+        self.agent_counter += 1;
+        self.agent_counter
+    }
+
+    /// Counts a change that concerns all agents of the instance, and wakes them, some at a time.
+    pub fn all_agents_changed(&mut self, tx: &mut Tx) {
+        self.agent_revision = self.agents_changed();
+        tx.signal(Signal::Reach(self.id.clone()));
+    }
+
+    /// Writes what a change of a peer moves: counters, what is offered, where the pool stands.
+    pub async fn save_counters(&self, tx: &mut Tx) -> Stored<()> {
+        q!(
+            "UPDATE instance SET agent_counter = $2, agent_revision = $3, cursor = $4, merged = $5, reach = $6, \
+             reach_since_ms = $7, reach_due_ms = $8 WHERE id = $1",
+            self.id.as_str(),
+            self.agent_counter,
+            self.agent_revision,
+            self.cursor,
+            to_json(&self.merged)?,
+            to_json(&self.reach)?,
+            self.reach_since_ms,
+            self.reach_due_ms
+        )
+        .run(tx)
+        .await?;
+        Ok(())
+    }
+
+    pub fn object(&self) -> String {
+        format!("instance {} ({})", self.id, self.name)
+    }
+
+    /// Where peers connect to, once a gateway has it.
+    pub fn endpoint(&self, domain: Option<&str>, public_host: Option<&str>) -> Option<Endpoint> {
+        let host: Host = match domain {
+            Some(domain) => format!("{}.{domain}", self.hostname).parse().ok()?,
+            None => public_host?.parse().ok()?,
+        };
+        self.gateway.as_ref()?;
+        Some(Endpoint { host, port: self.listen_port? })
+    }
+}
+
+/// Reads an instance and holds it until the change is made; out of scope, it does not exist.
+pub(super) async fn lock(tx: &mut Tx, scope: &Scope, id: &InstanceId) -> Stored<Inst> {
+    let mut sql = Sql::new("SELECT instance.* FROM instance WHERE 1 = 1");
+    sql.scope("account", scope).push(" AND id = ").bind(id.as_str().to_owned()).push(&tx.dialect.lock("instance"));
+    let row = sql.query().maybe(tx).await?;
+    Inst::from_row(&row.ok_or_else(|| not_found("instance", id))?)
+}
+
+/// Counts a change for the gateway of an instance and wakes it; 0 as long as there is none.
+pub(super) async fn next_revision(tx: &mut Tx, gateway: Option<&GatewayId>) -> Stored<i64> {
+    next_revisions(tx, gateway, 1).await
+}
+
+/// Counts several changes at once; returns the last of their numbers.
+pub(super) async fn next_revisions(tx: &mut Tx, gateway: Option<&GatewayId>, count: i64) -> Stored<i64> {
+    let Some(gateway) = gateway else { return Ok(0) };
+    let row =
+        q!("UPDATE gateway SET revision = revision + $2 WHERE id = $1 RETURNING revision", gateway.as_str(), count)
+            .one(tx)
+            .await?;
+    tx.signal(Signal::Topic(Topic::Gateway(gateway.clone())));
+    row.int("revision")
+}

@@ -1,0 +1,99 @@
+//! The store in SQL, for both databases.
+//!
+//! One set of statements; what differs is in [`db::Dialect`], the schema's triggers and the JSON functions of reports. Every change
+//! is one transaction that holds the instance's row first, then the gateway's, then the rest: revisions of a gateway are committed
+//! in their order, and no two changes wait for each other in a circle.
+
+mod account;
+mod agent;
+mod check;
+mod db;
+mod enrollment;
+mod gateway;
+mod instance;
+mod list;
+mod listen;
+mod migrate;
+mod once;
+mod open;
+mod peer;
+mod pool;
+mod prefix;
+mod reach;
+mod secret;
+mod site;
+mod store;
+mod tick;
+mod token;
+mod usage;
+
+use super::{Actor, Keep, Scope, Settings, StoreError, Stored};
+use crate::api::{NewToken, Role};
+use db::{Db, RowExt as _, Run as _, q};
+
+pub use db::Clock;
+pub(super) use open::{file_url, inspect, lock, postgres, sqlite};
+pub(super) use tick::after_restore;
+
+/// What the store has to know of the hub.
+#[derive(Debug, Clone)]
+struct Context {
+    /// The DNS domain of endpoints.
+    domain: Option<String>,
+    /// How often gateways are to report, in seconds.
+    report_secs: u32,
+}
+
+/// What ends with the store.
+#[derive(Debug)]
+enum Holds {
+    /// The lock on a SQLite file.
+    File(#[expect(dead_code, reason = "held, never read")] std::fs::File),
+    /// The task that hears other replicas.
+    Listener(#[expect(dead_code, reason = "held, never read")] open::Listener),
+}
+
+/// The store over a database.
+#[derive(Debug)]
+pub(super) struct SqlStore {
+    db: Db,
+    context: Context,
+    rounds: tick::Rounds,
+    _holds: Holds,
+}
+
+impl SqlStore {
+    fn new(db: Db, settings: &Settings, holds: Holds) -> Self {
+        let context = Context { domain: settings.domain.clone(), report_secs: settings.report_secs };
+        Self { db, context, rounds: tick::Rounds::default(), _holds: holds }
+    }
+
+    /// Closes all connections: a SQLite file is then complete without its log.
+    pub async fn close(&self) {
+        self.db.read.close().await;
+        self.db.write.close().await;
+    }
+
+    async fn first_token(&self, keep: Keep<'_>) -> Stored<bool> {
+        let mut tx = self.db.begin().await?;
+        if tx.dialect == db::Dialect::Postgres {
+            // Two replicas that start at once make one token, not two.
+            q!("LOCK TABLE token IN EXCLUSIVE MODE").run(&mut tx).await?;
+        }
+        let row = q!(
+            "SELECT COUNT(*) AS n FROM token WHERE role = 'admin' AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $1)",
+            tx.now
+        );
+        if row.one(&mut tx).await?.int("n")? > 0 {
+            return Ok(false);
+        }
+        let by = Actor { who: "hub".to_owned(), token: None, scope: Scope::All };
+        let new = NewToken { name: "first start".to_owned(), role: Role::Admin, account: None, ttl_secs: None };
+        let made = token::create_in(&mut tx, &by, None, new).await?;
+        keep(&made).map_err(|error| {
+            StoreError::Unavailable(format!("the first administrator's token cannot be written: {error}").into())
+        })?;
+        tx.commit().await?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,222 @@
+//! The trait, method by method: each is a function of its resource.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::db::{Run as _, q};
+use super::{SqlStore, account, agent, enrollment, gateway, instance, once, peer, site, tick, token};
+use crate::api::{
+    Account, AccountEdit, AccountId, AgentApplied, AgentDesired, AgentReports, AuditEntry, EnrollReply, EnrollRequest,
+    Enrollment, EnrollmentId, EnrollmentMade, Gateway, GatewayApplied, GatewayDesired, GatewayHello, GatewayId,
+    GatewayReport, GatewayWelcome, Instance, InstanceEdit, InstanceId, NewAccount, NewEnrollment, NewInstance, NewPeer,
+    NewSite, NewToken, Page, Peer, PeerEdit, PeerId, ReportsTaken, Site, SiteEdit, SiteId, SiteSubnets, Token, TokenId,
+    TokenMade, Usage,
+};
+use crate::domain::Secret;
+use crate::hub::store::{Actor, Census, InstanceFilter, Keep, Once, Paging, PeerFilter, Principal, Store, Stored};
+use crate::hub::wake::Wakes;
+
+#[async_trait]
+impl Store for SqlStore {
+    fn wakes(&self) -> &Arc<Wakes> {
+        &self.db.wakes
+    }
+
+    async fn ping(&self) -> Stored<()> {
+        q!("SELECT 1").run(&mut *self.db.read().await?).await?;
+        Ok(())
+    }
+
+    async fn first_token(&self, keep: Keep<'_>) -> Stored<bool> {
+        Self::first_token(self, keep).await
+    }
+
+    async fn tick(&self) -> Stored<()> {
+        tick::tick(&self.db, &self.rounds).await
+    }
+
+    async fn census(&self) -> Stored<Census> {
+        tick::census(&self.db).await
+    }
+
+    async fn authenticate(&self, credential: &Secret) -> Stored<Option<Principal>> {
+        token::authenticate(&self.db, credential).await
+    }
+
+    async fn create_token(&self, by: &Actor, once: Option<&Once>, new: NewToken) -> Stored<TokenMade> {
+        token::create(&self.db, by, once, new).await
+    }
+
+    async fn tokens(&self, by: &Actor, paging: &Paging) -> Stored<Page<Token>> {
+        token::list(&self.db, by, paging).await
+    }
+
+    async fn delete_token(&self, by: &Actor, id: &TokenId) -> Stored<()> {
+        token::delete(&self.db, by, id).await
+    }
+
+    async fn create_account(&self, by: &Actor, once: Option<&Once>, new: NewAccount) -> Stored<Account> {
+        account::create(&self.db, by, once, new).await
+    }
+
+    async fn accounts(&self, by: &Actor, paging: &Paging) -> Stored<Page<Account>> {
+        account::list(&self.db, by, paging).await
+    }
+
+    async fn account(&self, by: &Actor, id: &AccountId) -> Stored<Account> {
+        account::get(&self.db, by, id).await
+    }
+
+    async fn edit_account(
+        &self,
+        by: &Actor,
+        id: &AccountId,
+        if_match: Option<i64>,
+        edit: AccountEdit,
+    ) -> Stored<Account> {
+        account::edit(&self.db, by, id, if_match, edit).await
+    }
+
+    async fn delete_account(&self, by: &Actor, id: &AccountId, if_match: Option<i64>) -> Stored<()> {
+        account::delete(&self.db, by, id, if_match).await
+    }
+
+    async fn create_instance(&self, by: &Actor, once: Option<&Once>, new: NewInstance) -> Stored<Instance> {
+        instance::create(&self.db, &self.context, by, once, new).await
+    }
+
+    async fn instances(&self, by: &Actor, filter: &InstanceFilter, paging: &Paging) -> Stored<Page<Instance>> {
+        instance::list(&self.db, &self.context, by, filter, paging).await
+    }
+
+    async fn instance(&self, by: &Actor, id: &InstanceId) -> Stored<Instance> {
+        instance::get(&self.db, &self.context, by, id).await
+    }
+
+    async fn edit_instance(
+        &self,
+        by: &Actor,
+        id: &InstanceId,
+        if_match: Option<i64>,
+        edit: InstanceEdit,
+    ) -> Stored<Instance> {
+        instance::edit(&self.db, &self.context, by, id, if_match, edit).await
+    }
+
+    async fn delete_instance(&self, by: &Actor, id: &InstanceId, if_match: Option<i64>) -> Stored<()> {
+        instance::delete(&self.db, &self.context, by, id, if_match).await
+    }
+
+    async fn retry_instance(&self, by: &Actor, id: &InstanceId) -> Stored<Instance> {
+        instance::retry(&self.db, &self.context, by, id).await
+    }
+
+    async fn suspend_instance(&self, by: &Actor, id: &InstanceId, suspended: bool) -> Stored<Instance> {
+        instance::suspend(&self.db, &self.context, by, id, suspended).await
+    }
+
+    async fn instance_usage(&self, by: &Actor, id: &InstanceId) -> Stored<Vec<Usage>> {
+        instance::usage(&self.db, by, id).await
+    }
+
+    async fn create_peer(&self, by: &Actor, once: Option<&Once>, instance: &InstanceId, new: NewPeer) -> Stored<Peer> {
+        peer::create(&self.db, by, once, instance, new).await
+    }
+
+    async fn peers(&self, by: &Actor, filter: &PeerFilter, paging: &Paging) -> Stored<Page<Peer>> {
+        peer::list(&self.db, by, filter, paging).await
+    }
+
+    async fn peer(&self, by: &Actor, id: &PeerId) -> Stored<Peer> {
+        peer::get(&self.db, by, id).await
+    }
+
+    async fn edit_peer(&self, by: &Actor, id: &PeerId, if_match: Option<i64>, edit: PeerEdit) -> Stored<Peer> {
+        peer::edit(&self.db, by, id, if_match, edit).await
+    }
+
+    async fn delete_peer(&self, by: &Actor, id: &PeerId, if_match: Option<i64>) -> Stored<()> {
+        peer::delete(&self.db, by, id, if_match).await
+    }
+
+    async fn peer_usage(&self, by: &Actor, id: &PeerId) -> Stored<Vec<Usage>> {
+        peer::usage(&self.db, by, id).await
+    }
+
+    async fn create_site(&self, by: &Actor, once: Option<&Once>, new: NewSite) -> Stored<Site> {
+        site::create(&self.db, by, once, new).await
+    }
+
+    async fn sites(&self, by: &Actor, search: Option<&str>, paging: &Paging) -> Stored<Page<Site>> {
+        site::list(&self.db, by, search, paging).await
+    }
+
+    async fn site(&self, by: &Actor, id: &SiteId) -> Stored<Site> {
+        site::get(&self.db, by, id).await
+    }
+
+    async fn edit_site(&self, by: &Actor, id: &SiteId, if_match: Option<i64>, edit: SiteEdit) -> Stored<Site> {
+        site::edit(&self.db, by, id, if_match, edit).await
+    }
+
+    async fn delete_site(&self, by: &Actor, id: &SiteId, if_match: Option<i64>) -> Stored<()> {
+        site::delete(&self.db, by, id, if_match).await
+    }
+
+    async fn site_subnets(&self, by: &Actor, id: &SiteId) -> Stored<SiteSubnets> {
+        site::subnets(&self.db, by, id).await
+    }
+
+    async fn create_enrollment(&self, by: &Actor, once: Option<&Once>, new: NewEnrollment) -> Stored<EnrollmentMade> {
+        enrollment::create(&self.db, by, once, new).await
+    }
+
+    async fn enrollments(&self, by: &Actor, paging: &Paging) -> Stored<Page<Enrollment>> {
+        enrollment::list(&self.db, by, paging).await
+    }
+
+    async fn revoke_enrollment(&self, by: &Actor, id: &EnrollmentId) -> Stored<()> {
+        enrollment::revoke(&self.db, by, id).await
+    }
+
+    async fn enroll(&self, request: EnrollRequest) -> Stored<EnrollReply> {
+        enrollment::enroll(&self.db, request).await
+    }
+
+    async fn agent_desired(&self, peer: &PeerId) -> Stored<AgentDesired> {
+        agent::desired(&self.db, &self.context, peer).await
+    }
+
+    async fn agent_applied(&self, peer: &PeerId, applied: AgentApplied) -> Stored<()> {
+        agent::applied(&self.db, peer, applied).await
+    }
+
+    async fn agent_reports(&self, peer: &PeerId, reports: AgentReports) -> Stored<ReportsTaken> {
+        agent::reports(&self.db, peer, reports).await
+    }
+
+    async fn gateway_hello(&self, token: &TokenId, hello: GatewayHello) -> Stored<GatewayWelcome> {
+        gateway::hello(&self.db, &self.context, token, hello).await
+    }
+
+    async fn gateway_desired(&self, gateway: &GatewayId, since: i64) -> Stored<Option<GatewayDesired>> {
+        gateway::desired(&self.db, gateway, since).await
+    }
+
+    async fn gateway_applied(&self, gateway: &GatewayId, applied: GatewayApplied) -> Stored<()> {
+        gateway::applied(&self.db, gateway, applied).await
+    }
+
+    async fn gateway_report(&self, gateway: &GatewayId, report: GatewayReport) -> Stored<ReportsTaken> {
+        gateway::report(&self.db, gateway, report).await
+    }
+
+    async fn gateways(&self, by: &Actor, paging: &Paging) -> Stored<Page<Gateway>> {
+        gateway::list(&self.db, by, paging).await
+    }
+
+    async fn audit(&self, by: &Actor, paging: &Paging) -> Stored<Page<AuditEntry>> {
+        once::list(&mut *self.db.read().await?, &by.scope, paging).await
+    }
+}

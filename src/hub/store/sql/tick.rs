@@ -1,0 +1,186 @@
+//! Housekeeping: gateways for instances that wait, reach that is due, and what is old enough to forget.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use super::db::{Db, Dialect, RowExt as _, Run as _, Tx, q};
+use super::gateway::HEARD_WITHIN;
+use super::instance::{self, Assigned, assign};
+use super::once::{Change, audit};
+use super::usage::{KEPT_PERIODS, period};
+use crate::api::{InstanceId, InstanceStatus};
+use crate::hub::store::{Census, Scope, StoreError, Stored};
+
+/// Between two rounds of forgetting, and of looking for gateways, in milliseconds.
+const PRUNE_EVERY_MS: i64 = 60_000;
+const ASSIGN_EVERY_MS: i64 = 1_000;
+/// Instances taken care of in one round; the rest in the next, a moment later.
+const AT_ONCE: i64 = 100;
+/// How long things are kept, in seconds: idempotency keys a day, removals a week, what ended a month, the audit log 400 days.
+const KEEP_ONCE: i64 = 24 * 3600;
+const KEEP_REMOVAL: i64 = 7 * 24 * 3600;
+const KEEP_ENDED: i64 = 30 * 24 * 3600;
+const KEEP_AUDIT: i64 = 400 * 24 * 3600;
+/// Rows forgotten by one statement: a round stays short.
+const PRUNE_AT_ONCE: i64 = 5_000;
+
+/// When what was done last, by this replica, in milliseconds.
+#[derive(Debug, Default)]
+pub(super) struct Rounds {
+    pruned: AtomicI64,
+    assigned: AtomicI64,
+}
+
+/// Whether a round is due; if so, it counts as begun.
+fn due(last: &AtomicI64, now_ms: i64, every: i64) -> bool {
+    let before = last.load(Ordering::Relaxed);
+    now_ms - before >= every && last.compare_exchange(before, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+}
+
+pub(super) async fn tick(db: &Db, rounds: &Rounds) -> Stored<()> {
+    let now_ms = db.clock.now_ms();
+    publish(db, now_ms).await?;
+    if due(&rounds.assigned, now_ms, ASSIGN_EVERY_MS) {
+        find_gateways(db).await?;
+    }
+    if due(&rounds.pruned, now_ms, PRUNE_EVERY_MS) {
+        prune(db).await?;
+    }
+    Ok(())
+}
+
+/// Tells the sites of each instance whose time has come what they may reach now.
+async fn publish(db: &Db, now_ms: i64) -> Stored<()> {
+    let rows = q!("SELECT id FROM instance WHERE reach_due_ms <= $1 ORDER BY reach_due_ms LIMIT $2", now_ms, AT_ONCE);
+    for row in rows.all(&mut *db.read().await?).await? {
+        let id: InstanceId = row.word("id")?;
+        let mut tx = db.begin().await?;
+        let mut inst = match instance::lock(&mut tx, &Scope::All, &id).await {
+            Ok(inst) => inst,
+            Err(StoreError::NotFound { .. }) => continue,
+            Err(error) => return Err(error),
+        };
+        // Another replica may have been here, or a change has put it off.
+        if inst.reach_due_ms.is_none_or(|due| due > now_ms) {
+            continue;
+        }
+        (inst.reach_since_ms, inst.reach_due_ms) = (None, None);
+        if inst.reach != inst.merged {
+            inst.reach = inst.merged.clone();
+            inst.all_agents_changed(&mut tx);
+        }
+        inst.save_counters(&mut tx).await?;
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+/// Looks for gateways for instances that have none.
+async fn find_gateways(db: &Db) -> Stored<()> {
+    let waiting = q!(
+        "SELECT i.id FROM instance i WHERE i.gateway IS NULL AND i.state = 'deploying' AND EXISTS \
+         (SELECT 1 FROM gateway g JOIN gateway_seen s ON s.gateway = g.id WHERE g.region = i.region AND s.seen_at >= $1) \
+         ORDER BY i.created_at, i.id LIMIT $2",
+        db.clock.now() - HEARD_WITHIN,
+        AT_ONCE
+    );
+    for row in waiting.all(&mut *db.read().await?).await? {
+        let id: InstanceId = row.word("id")?;
+        let mut tx = db.begin().await?;
+        let mut inst = match instance::lock(&mut tx, &Scope::All, &id).await {
+            Ok(inst) => inst,
+            Err(StoreError::NotFound { .. }) => continue,
+            Err(error) => return Err(error),
+        };
+        if inst.gateway.is_some() {
+            continue;
+        }
+        let account = Scope::Account(inst.account.clone());
+        match assign(&mut tx, &mut inst, &account).await? {
+            Assigned::Done => tx.commit().await?,
+            Assigned::NoGateway => {}
+            Assigned::PortTaken(why) => {
+                instance::fail(&mut tx, &mut inst, why).await?;
+                tx.commit().await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn prune(db: &Db) -> Stored<()> {
+    let mut tx = db.begin().await?;
+    let now = tx.now;
+    prune_removals(&mut tx, now - KEEP_REMOVAL).await?;
+    let row = if tx.dialect == Dialect::Sqlite { "rowid" } else { "ctid" };
+    for (table, ended, keep) in [
+        ("once", "at", KEEP_ONCE),
+        ("audit", "at", KEEP_AUDIT),
+        ("token", "revoked_at", KEEP_ENDED),
+        ("credential", "revoked_at", KEEP_ENDED),
+    ] {
+        let text =
+            format!("DELETE FROM {table} WHERE {row} IN (SELECT {row} FROM {table} WHERE {ended} < $1 LIMIT $2)");
+        // A gateway goes on by its token's row, so that one stays.
+        let text = if table == "token" { text.replace(" LIMIT $2", " AND role <> 'gateway' LIMIT $2") } else { text };
+        q!(sqlx::AssertSqlSafe(text), now - keep, PRUNE_AT_ONCE).run(&mut tx).await?;
+    }
+    let over = "(SELECT id FROM enrollment WHERE expires_at < $1 OR revoked_at < $1)";
+    for text in [
+        format!("DELETE FROM enrolled WHERE enrollment IN {over}"),
+        "DELETE FROM enrollment WHERE expires_at < $1 OR revoked_at < $1".to_owned(),
+    ] {
+        q!(sqlx::AssertSqlSafe(text), now - KEEP_ENDED).run(&mut tx).await?;
+    }
+    let oldest = period(now - (KEPT_PERIODS + 1) * 31 * 24 * 3600);
+    q!("DELETE FROM traffic WHERE period < $1", oldest).run(&mut tx).await?;
+    tx.commit().await
+}
+
+/// Forgets old removals; each gateway's floor says up to where.
+async fn prune_removals(tx: &mut Tx, before: i64) -> Stored<()> {
+    let rows = q!("SELECT gateway, MAX(revision) AS revision FROM removal WHERE at < $1 GROUP BY gateway", before);
+    for row in rows.all(tx).await? {
+        let (gateway, revision) = (row.text("gateway")?, row.int("revision")?);
+        q!("UPDATE gateway SET floor = $2 WHERE id = $1 AND floor < $2", gateway.as_str(), revision).run(tx).await?;
+        q!("DELETE FROM removal WHERE gateway = $1 AND revision <= $2", gateway.as_str(), revision).run(tx).await?;
+    }
+    Ok(())
+}
+
+/// Far enough that nobody was told such a revision before the backup was taken back.
+const RESTORE_STEP: i64 = 1_000_000_000;
+
+/// Makes gateways and agents begin anew after an older state came back: what they were told since is no longer true.
+pub(in crate::hub::store) async fn after_restore(store: &super::SqlStore) -> Stored<()> {
+    let mut tx = store.db.begin().await?;
+    q!("UPDATE gateway SET revision = revision + $1, floor = revision + $1", RESTORE_STEP).run(&mut tx).await?;
+    q!("UPDATE instance SET agent_counter = agent_counter + $1, agent_revision = agent_counter + $1", RESTORE_STEP)
+        .run(&mut tx)
+        .await?;
+    let restored = Change { action: "hub.restore", object: "hub".to_owned(), account: None, before: None, after: None };
+    audit(&mut tx, "hub", restored).await?;
+    tx.commit().await
+}
+
+pub(super) async fn census(db: &Db) -> Stored<Census> {
+    let mut connection = db.read().await?;
+    let now = db.clock.now();
+    let mut census = Census::default();
+    let instances =
+        q!("SELECT CASE WHEN suspended = 1 THEN 'suspended' ELSE state END AS status, COUNT(*) AS n FROM instance \
+         GROUP BY CASE WHEN suspended = 1 THEN 'suspended' ELSE state END ORDER BY status");
+    for row in instances.all(&mut connection).await? {
+        census.instances.push((row.variant::<InstanceStatus>("status")?, row.count("n")?));
+    }
+    let peers = q!(
+        "SELECT COUNT(*) AS peers, COALESCE(SUM(CASE WHEN p.enabled = 1 AND p.public_key IS NOT NULL AND l.reported_at >= $1 \
+         AND l.handshake_at >= $2 THEN 1 ELSE 0 END), 0) AS connected FROM peer p LEFT JOIN link l ON l.peer = p.id",
+        now - super::peer::REPORTED_WITHIN,
+        now - super::peer::CONNECTED_WITHIN
+    );
+    let row = peers.one(&mut connection).await?;
+    (census.peers, census.connected) = (row.count("peers")?, row.count("connected")?);
+    let heard = q!("SELECT COUNT(*) AS n FROM gateway_seen WHERE seen_at >= $1", now - HEARD_WITHIN);
+    census.gateways = heard.one(&mut connection).await?.count("n")?;
+    Ok(census)
+}

@@ -1,0 +1,16 @@
+//! The hub's HTTP API: a real server on a loopback port, spoken to over real sockets.
+#![cfg(feature = "hub")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails says where")]
+
+mod client;
+mod fake;
+mod hub;
+mod polls;
+mod profile;
+mod refusals;
+mod running;
+mod serve;
+mod server;
+mod story;
+#[cfg(feature = "sim")]
+mod tls;
