@@ -118,8 +118,11 @@ async fn killed_at_any_moment_it_comes_back_with_whole_state_and_every_key_it_to
         let dir = to.join(number.to_string());
         stage.planes.world().devices.clear();
         // Whatever was told before the copy was made is served again, with the same key.
-        let told: BTreeMap<_, _> =
-            applied[..*told].iter().flat_map(|applied| &applied.instances).map(|told| (&told.id, told.public_key)).collect();
+        let told: BTreeMap<_, _> = applied[..*told]
+            .iter()
+            .flat_map(|applied| &applied.instances)
+            .map(|told| (&told.id, told.public_key))
+            .collect();
         let gateway = stage.start_at(&dir);
         stage.until("served", || told.keys().all(|id| stage.planes.world().devices.contains_key(*id))).await;
         for (id, key) in told {

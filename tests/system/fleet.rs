@@ -83,7 +83,8 @@ impl Fleet {
         let (cert, key) = certificate(folder.path());
         let place = Place::Net(host.clone());
         let data = folder.path().join("hub");
-        let mut arguments = vec!["hub", "--listen", "203.0.113.1:8443", "--report-secs", "1", "--data-dir", name(&data)];
+        let mut arguments =
+            vec!["hub", "--listen", "203.0.113.1:8443", "--report-secs", "1", "--data-dir", name(&data)];
         arguments.extend(["--tls-cert", name(&cert), "--tls-key", name(&key)]);
         if shape == Shape::Together {
             arguments.extend(["--gateway", "--public-host", HOST]);
@@ -156,7 +157,8 @@ impl Fleet {
         let token = self.secret(&format!("{label}.token"), &text(&enrollment, "token"));
         let (token, ca) = (name(&token).to_owned(), self.ca());
         let hub = ["--hub", URL, "--hub-ca", name(&ca), "--token-file", &token];
-        let words: Vec<&str> = ["provision", "--router", "api://admin@127.0.0.1", "--yes"].into_iter().chain(hub).collect();
+        let words: Vec<&str> =
+            ["provision", "--router", "api://admin@127.0.0.1", "--yes"].into_iter().chain(hub).collect();
         run(&place, &words);
         Site { lan: behind, router, peer, host: format!("192.168.{lan}.10"), _sim: sim }
     }
@@ -179,7 +181,8 @@ impl Fleet {
         let wireguard = Wireguard::new(&net, &[]);
         net.ip(&format!("addr add 192.168.{lan}.1/32 dev lo"));
         let subnets = json!([format!("192.168.{lan}.0/24")]);
-        let new = json!({ "kind": "remote", "name": label, "public_key": wireguard.public_key(), "allowed_ips": subnets });
+        let new =
+            json!({ "kind": "remote", "name": label, "public_key": wireguard.public_key(), "allowed_ips": subnets });
         let peer = self.admin.peer(instance, new);
         let tunnel = self.admin.get(&format!("/v1/peers/{peer}"))["addresses"][0].as_str().unwrap().to_owned();
         net.ip(&format!("addr add {tunnel}/32 dev {}", wireguard.interface()));
