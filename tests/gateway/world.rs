@@ -37,7 +37,7 @@ impl Site {
     /// Starts a site that calls a gateway.
     pub async fn call(number: u8, gateway_key: PublicKey, port: u16) -> Self {
         let host = ip(&format!("10.{number}.0.10"));
-        let lans = vec![Lan { interface: "bridge".into(), hosts: vec![host] }];
+        let lans = vec![Lan { interface: "bridge".into(), hosts: vec![host], tun: None }];
         let plane = Plane::start(PlaneOptions { lans, ..PlaneOptions::default() }).await.unwrap();
         let site = Self { number, plane, key: generate_private().unwrap() };
         site.plane.apply(site.config(gateway_key, port)).await.unwrap();

@@ -18,7 +18,7 @@ use crate::cli::gateway;
 use crate::cli::hub::implementation::secret::write_new;
 use crate::cli::report::{Reporter, ServingGateway};
 use crate::config;
-use crate::domain::{Host, Secret};
+use crate::domain::{Host, Secret, SubnetSet};
 use crate::hub::config::HubConfig;
 use crate::hub::server::{Connector, Server};
 use crate::hub::store::{Actor, Principal, Scope, Store, StoreError};
@@ -53,6 +53,8 @@ pub(super) async fn prepare(
         state_dir: config.data_dir.join(STATE),
         backend: wanted.backend,
         bind,
+        // Whoever wants more than the internet behind the embedded gateway runs one of its own.
+        egress_allow: SubnetSet::default(),
         report_every: None,
     }))
 }
