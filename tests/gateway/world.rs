@@ -12,7 +12,7 @@ use sitepeer::wireguard::keys::{SecretKey, generate_private};
 /// How long a condition may take before a test fails.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-/// An instance with the tunnel 10.99.0.0/24 and fd99::/64 on a port of the system's choice.
+/// An instance with the tunnel `10.99.0.0/24` and `fd99::/64` on a port of the system's choice.
 pub fn instance(id: &str) -> GatewayInstance {
     GatewayInstance {
         id: id.parse().unwrap(),
@@ -26,7 +26,7 @@ pub fn instance(id: &str) -> GatewayInstance {
     }
 }
 
-/// A site that really speaks WireGuard: tunnel address 10.99.0.N and fd99::N, LAN 10.N.0.0/24 with host 10.N.0.10.
+/// A site that really speaks WireGuard: tunnel addresses `10.99.0.N` and `fd99::N`, LAN `10.N.0.0/24` with the host `10.N.0.10`.
 pub struct Site {
     pub number: u8,
     pub plane: Plane,
