@@ -4,7 +4,7 @@ use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
 use super::check::{conflict, name, not_found, version};
-use super::db::{Db, RowExt as _, Tx, is_foreign, is_unique, q};
+use super::db::{Db, RowExt as _, Run as _, Tx, is_foreign, is_unique, q};
 use super::list::{Page as _, Sql};
 use super::once::{Change, audit, fields, first_time};
 use super::secret::new_id;
@@ -28,7 +28,7 @@ fn from_row(row: &AnyRow) -> Stored<Account> {
 async fn read(connection: &mut AnyConnection, scope: &Scope, id: &AccountId) -> Stored<Account> {
     let mut sql = Sql::new(SELECT);
     sql.scope("a.id", scope).push(" AND a.id = ").bind(id.as_str().to_owned());
-    let row = sql.query().fetch_optional(connection).await?;
+    let row = sql.query().maybe(connection).await?;
     from_row(&row.ok_or_else(|| not_found("account", id))?)
 }
 
@@ -58,7 +58,7 @@ pub(super) async fn create(db: &Db, by: &Actor, once: Option<&Once>, new: NewAcc
         most,
         tx.now
     )
-    .execute(&mut *tx)
+    .run(&mut tx)
     .await
     .map_err(|error| taken(error, &new.name))?;
     let account = read(&mut tx, &Scope::All, &id).await?;
@@ -83,13 +83,13 @@ async fn log(
 pub(super) async fn list(db: &Db, by: &Actor, paging: &Paging) -> Stored<Page<Account>> {
     let mut sql = Sql::new(SELECT);
     sql.scope("a.id", &by.scope).after("a.id", paging);
-    let rows = sql.query().fetch_all(&db.read).await?;
+    let rows = sql.query().all(&mut *db.read().await?).await?;
     let items = rows.iter().map(from_row).collect::<Stored<_>>()?;
     Ok(paging.page(items, |account: &Account| account.id.to_string()))
 }
 
 pub(super) async fn get(db: &Db, by: &Actor, id: &AccountId) -> Stored<Account> {
-    read(&mut *db.read.acquire().await?, &by.scope, id).await
+    read(&mut *db.read().await?, &by.scope, id).await
 }
 
 pub(super) async fn edit(
@@ -109,7 +109,7 @@ pub(super) async fn edit(
     let new = edit.name.as_deref().unwrap_or(&before.name);
     let most = i64::from(edit.max_instances.unwrap_or(before.max_instances));
     q!("UPDATE account SET name = $2, max_instances = $3, version = version + 1 WHERE id = $1", id.as_str(), new, most)
-        .execute(&mut *tx)
+        .run(&mut tx)
         .await
         .map_err(|error| taken(error, new))?;
     let after = read(&mut tx, &by.scope, id).await?;
@@ -122,7 +122,7 @@ pub(super) async fn edit(
 pub(super) async fn lock(tx: &mut Tx, id: &AccountId) -> Stored<()> {
     let mut sql = Sql::new("SELECT id FROM account WHERE id = ");
     sql.bind(id.as_str().to_owned()).push(&tx.dialect.lock("account"));
-    sql.query().fetch_optional(&mut **tx).await?;
+    sql.query().maybe(tx).await?;
     Ok(())
 }
 
@@ -131,7 +131,7 @@ pub(super) async fn delete(db: &Db, by: &Actor, id: &AccountId, if_match: Option
     lock(&mut tx, id).await?;
     let before = read(&mut tx, &by.scope, id).await?;
     version("account", id, before.version, if_match)?;
-    let sites = q!("SELECT COUNT(*) AS n FROM site WHERE account = $1", id.as_str()).fetch_one(&mut *tx).await?;
+    let sites = q!("SELECT COUNT(*) AS n FROM site WHERE account = $1", id.as_str()).one(&mut tx).await?;
     let used = |what: String| StoreError::Conflict {
         field: None,
         detail: format!("account {id} still has {what}"),
@@ -145,9 +145,9 @@ pub(super) async fn delete(db: &Db, by: &Actor, id: &AccountId, if_match: Option
         return Err(used(format!("{} sites", sites.int("n")?)));
     }
     q!("UPDATE token SET revoked_at = $2 WHERE account = $1 AND revoked_at IS NULL", id.as_str(), tx.now)
-        .execute(&mut *tx)
+        .run(&mut tx)
         .await?;
-    let gone = q!("DELETE FROM account WHERE id = $1", id.as_str()).execute(&mut *tx).await;
+    let gone = q!("DELETE FROM account WHERE id = $1", id.as_str()).run(&mut tx).await;
     gone.map_err(|error| if is_foreign(&error) { used("instances or sites".to_owned()) } else { error.into() })?;
     log(&mut tx, by, "account.delete", Some(&before), None).await?;
     tx.commit().await

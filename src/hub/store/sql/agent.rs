@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 
 use super::check::{invalid, not_found};
-use super::db::{Db, RowExt as _, Tx, q, to_int};
+use super::db::{Db, RowExt as _, Run as _, Tx, q, to_int};
 use super::instance::Inst;
 use super::once::{Change, audit};
 use super::peer::{self, Pr};
@@ -27,7 +27,7 @@ pub(super) async fn desired(db: &Db, context: &Context, id: &PeerId) -> Stored<A
         id.as_str()
     );
     let mut snapshot = db.snapshot().await?;
-    let row = rows.fetch_optional(&mut *snapshot).await?.ok_or_else(|| not_found("peer", id))?;
+    let row = rows.maybe(&mut snapshot).await?.ok_or_else(|| not_found("peer", id))?;
     let peer = peer::find(&mut snapshot, id).await?;
     snapshot.commit().await?;
     let inst = Inst::from_row(&row)?;
@@ -128,7 +128,7 @@ async fn note_applied(tx: &mut Tx, id: &PeerId, revision: i64) -> Stored<()> {
         revision,
         tx.now
     )
-    .execute(&mut **tx)
+    .run(tx)
     .await?;
     Ok(())
 }
@@ -136,7 +136,7 @@ async fn note_applied(tx: &mut Tx, id: &PeerId, revision: i64) -> Stored<()> {
 pub(super) async fn reports(db: &Db, id: &PeerId, batch: AgentReports) -> Stored<ReportsTaken> {
     check_batch(&batch)?;
     let mut tx = db.begin().await?;
-    let row = q!("SELECT id FROM peer WHERE id = $1", id.as_str()).fetch_optional(&mut *tx).await?;
+    let row = q!("SELECT id FROM peer WHERE id = $1", id.as_str()).maybe(&mut tx).await?;
     row.ok_or_else(|| not_found("peer", id))?;
     // Makes the row if there is none, and holds it if there is one.
     q!(
@@ -146,9 +146,9 @@ pub(super) async fn reports(db: &Db, id: &PeerId, batch: AgentReports) -> Stored
         id.as_str(),
         batch.epoch.as_str()
     )
-    .execute(&mut *tx)
+    .run(&mut tx)
     .await?;
-    let row = q!("SELECT number FROM agent WHERE peer = $1", id.as_str()).fetch_one(&mut *tx).await?;
+    let row = q!("SELECT number FROM agent WHERE peer = $1", id.as_str()).one(&mut tx).await?;
     let stored = row.int("number")?;
     let newest = batch.reports.iter().filter(|report| report.number > stored).max_by_key(|report| report.number);
     let number = newest.map_or(stored, |report| report.number);
@@ -161,7 +161,7 @@ pub(super) async fn reports(db: &Db, id: &PeerId, batch: AgentReports) -> Stored
             report.at,
             to_int(batch.dropped)
         )
-        .execute(&mut *tx)
+        .run(&mut tx)
         .await?;
     }
     tx.commit().await?;

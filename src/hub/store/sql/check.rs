@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use sqlx::AnyConnection;
 
-use super::db::{RowExt as _, q};
+use super::db::{RowExt as _, Run as _, q};
 use crate::api::{AccountId, MAX_NAME, code};
 use crate::domain::{MAX_SUBNETS, SubnetSet, is_broad};
 use crate::hub::store::{Actor, Scope, StoreError, Stored};
@@ -67,7 +67,7 @@ pub(super) async fn owner(
                 .hint("name the account's id in `account`"));
         }
     };
-    let row = q!("SELECT name FROM account WHERE id = $1", id.as_str()).fetch_optional(connection).await?;
+    let row = q!("SELECT name FROM account WHERE id = $1", id.as_str()).maybe(connection).await?;
     let row = row.ok_or_else(|| not_found("account", id))?;
     Ok((id.clone(), row.text("name")?))
 }

@@ -7,9 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::any::AnyRow;
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::pool::PoolConnection;
+use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, AnyPool, Row as _, Transaction};
 
 use crate::hub::store::{StoreError, Stored};
@@ -88,17 +91,65 @@ pub struct Db {
     pub(super) clock: Clock,
 }
 
+/// A query that is ready, of either database.
+pub(super) type Ready = Query<'static, Any, AnyArguments>;
+
+/// How queries are run: each is a future of one plain type, because the compiler would otherwise take minutes for what they are
+/// nested in.
+pub(super) trait Run {
+    /// Runs it; returns how many rows it changed.
+    fn run(self, connection: &mut AnyConnection) -> BoxFuture<'_, Result<u64, sqlx::Error>>;
+    /// Reads all rows.
+    fn all(self, connection: &mut AnyConnection) -> BoxFuture<'_, Result<Vec<AnyRow>, sqlx::Error>>;
+    /// Reads the only row, if there is one.
+    fn maybe(self, connection: &mut AnyConnection) -> BoxFuture<'_, Result<Option<AnyRow>, sqlx::Error>>;
+    /// Reads the only row.
+    fn one(self, connection: &mut AnyConnection) -> BoxFuture<'_, Result<AnyRow, sqlx::Error>>;
+}
+
+impl Run for Ready {
+    fn run(self, connection: &mut AnyConnection) -> BoxFuture<'_, Result<u64, sqlx::Error>> {
+        Box::pin(async move { Ok(self.execute(connection).await?.rows_affected()) })
+    }
+
+    fn all(self, connection: &mut AnyConnection) -> BoxFuture<'_, Result<Vec<AnyRow>, sqlx::Error>> {
+        Box::pin(self.fetch_all(connection))
+    }
+
+    fn maybe(self, connection: &mut AnyConnection) -> BoxFuture<'_, Result<Option<AnyRow>, sqlx::Error>> {
+        Box::pin(self.fetch_optional(connection))
+    }
+
+    fn one(self, connection: &mut AnyConnection) -> BoxFuture<'_, Result<AnyRow, sqlx::Error>> {
+        Box::pin(self.fetch_one(connection))
+    }
+}
+
 impl Db {
+    /// Takes a connection for reading.
+    pub fn read(&self) -> BoxFuture<'_, Result<PoolConnection<Any>, sqlx::Error>> {
+        Box::pin(self.read.acquire())
+    }
+
+    /// Runs a change of one statement that nobody waits for.
+    pub async fn alone(&self, change: Ready) -> Stored<u64> {
+        let acquired: BoxFuture<'_, _> = Box::pin(self.write.acquire());
+        let mut connection = acquired.await?;
+        Ok(change.run(&mut connection).await?)
+    }
+
     /// Begins a change.
     pub async fn begin(&self) -> Stored<Tx> {
-        let inner = self.write.begin_with(self.dialect.begin_write()).await?;
+        let begun: BoxFuture<'_, _> = Box::pin(self.write.begin_with(self.dialect.begin_write()));
+        let inner = begun.await?;
         let (now, now_ms) = (self.clock.now(), self.clock.now_ms());
         Ok(Tx { inner, dialect: self.dialect, wakes: Arc::clone(&self.wakes), signals: Vec::new(), now, now_ms })
     }
 
     /// Begins reading what belongs together: all queries see the same state.
     pub async fn snapshot(&self) -> Stored<Transaction<'static, Any>> {
-        Ok(self.read.begin_with(self.dialect.begin_read()).await?)
+        let begun: BoxFuture<'_, _> = Box::pin(self.read.begin_with(self.dialect.begin_read()));
+        Ok(begun.await?)
     }
 }
 
@@ -125,10 +176,11 @@ impl Tx {
     pub async fn commit(mut self) -> Stored<()> {
         if self.dialect == Dialect::Postgres {
             for signal in self.signals.clone() {
-                q!("SELECT pg_notify($1, $2)", super::listen::CHANNEL, signal.to_string()).execute(&mut *self).await?;
+                q!("SELECT pg_notify($1, $2)", super::listen::CHANNEL, signal.to_string()).run(&mut self).await?;
             }
         }
-        self.inner.commit().await?;
+        let done: BoxFuture<'_, _> = Box::pin(self.inner.commit());
+        done.await?;
         self.signals.iter().for_each(|signal| self.wakes.signal(signal));
         Ok(())
     }

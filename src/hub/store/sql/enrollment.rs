@@ -5,7 +5,7 @@ use sqlx::any::AnyRow;
 
 use super::agent::check_device;
 use super::check::{invalid, not_found};
-use super::db::{Db, RowExt as _, Tx, q, to_word};
+use super::db::{Db, RowExt as _, Run as _, Tx, q, to_word};
 use super::instance::Inst;
 use super::list::{Page as _, Sql};
 use super::once::{Change, audit, fields, first_time};
@@ -55,7 +55,7 @@ fn from_row(row: &AnyRow, now: i64) -> Stored<Enrollment> {
 async fn read(connection: &mut AnyConnection, scope: &Scope, id: &EnrollmentId, now: i64) -> Stored<Enrollment> {
     let mut sql = Sql::new(SELECT);
     sql.scope("account", scope).push(" AND id = ").bind(id.as_str().to_owned());
-    let row = sql.query().fetch_optional(connection).await?;
+    let row = sql.query().maybe(connection).await?;
     from_row(&row.ok_or_else(|| not_found("enrollment", id))?, now)
 }
 
@@ -79,7 +79,7 @@ pub(super) async fn create(db: &Db, by: &Actor, once: Option<&Once>, new: NewEnr
     let (token, stored) = new_secret(Kind::Enrollment, id.as_str())?;
     if before.is_some() {
         // The reply was lost, and with it the secret: another one takes its place.
-        q!("UPDATE enrollment SET hash = $2 WHERE id = $1", id.as_str(), stored).execute(&mut *tx).await?;
+        q!("UPDATE enrollment SET hash = $2 WHERE id = $1", id.as_str(), stored).run(&mut tx).await?;
         let enrollment = read(&mut tx, &by.scope, &id, now).await?;
         tx.commit().await?;
         return Ok(EnrollmentMade { enrollment, token });
@@ -96,7 +96,7 @@ pub(super) async fn create(db: &Db, by: &Actor, once: Option<&Once>, new: NewEnr
         now,
         now + i64::from(ttl)
     )
-    .execute(&mut *tx)
+    .run(&mut tx)
     .await?;
     let enrollment = read(&mut tx, &Scope::All, &id, now).await?;
     log(&mut tx, &by.who, "enrollment.create", &enrollment, None).await?;
@@ -131,7 +131,7 @@ pub(super) async fn list(db: &Db, by: &Actor, paging: &Paging) -> Stored<Page<En
     let mut sql = Sql::new(SELECT);
     sql.scope("account", &by.scope).after("id", paging);
     let now = db.clock.now();
-    let rows = sql.query().fetch_all(&db.read).await?;
+    let rows = sql.query().all(&mut *db.read().await?).await?;
     let items = rows.iter().map(|row| from_row(row, now)).collect::<Stored<_>>()?;
     Ok(paging.page(items, |token: &Enrollment| token.id.to_string()))
 }
@@ -145,7 +145,7 @@ pub(super) async fn revoke(db: &Db, by: &Actor, id: &EnrollmentId) -> Stored<()>
         return Ok(());
     }
     q!("UPDATE enrollment SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL", id.as_str(), now)
-        .execute(&mut *tx)
+        .run(&mut tx)
         .await?;
     log(&mut tx, &by.who, "enrollment.revoke", &token, None).await?;
     tx.commit().await
@@ -211,7 +211,7 @@ async fn present(tx: &mut Tx, request: &EnrollRequest) -> Stored<Use> {
     let presented = Presented::read(&request.token).filter(|presented| presented.kind == Kind::Enrollment);
     let presented = presented.ok_or_else(unknown)?;
     let row = q!("SELECT hash, peer FROM enrollment WHERE id = $1", presented.id.as_str());
-    let row = row.fetch_optional(&mut **tx).await?;
+    let row = row.maybe(tx).await?;
     let stored = row.as_ref().map(|row| row.bytes("hash")).transpose()?;
     let (true, Some(row)) = (presented.matches(stored.as_deref()), row) else { return Err(unknown()) };
     // The instance first, then the token: the order of all changes.
@@ -220,12 +220,12 @@ async fn present(tx: &mut Tx, request: &EnrollRequest) -> Stored<Use> {
         locked.map_err(|error| if matches!(error, StoreError::NotFound { .. }) { unknown() } else { error })?;
     let mut hold = Sql::new(SELECT);
     hold.push(" AND id = ").bind(presented.id.clone()).push(&tx.dialect.lock("enrollment"));
-    let row = hold.query().fetch_optional(&mut **tx).await?.ok_or_else(unknown)?;
+    let row = hold.query().maybe(tx).await?.ok_or_else(unknown)?;
     let token = from_row(&row, tx.now)?;
     let nonce = hash(request.device_nonce.as_bytes());
     let before =
         q!("SELECT credential FROM enrolled WHERE enrollment = $1 AND nonce = $2", token.id.as_str(), nonce.as_slice());
-    let before = before.fetch_optional(&mut **tx).await?.map(|row| row.text("credential")).transpose()?;
+    let before = before.maybe(tx).await?.map(|row| row.text("credential")).transpose()?;
     usable(&token, before.is_some(), tx.now)?;
     Ok(Use { token, inst, peer, nonce, before })
 }
@@ -250,7 +250,7 @@ async fn bind_agent(tx: &mut Tx, used: &Use) -> Stored<(String, Secret)> {
     let id: EnrollmentId = new_id()?;
     let (secret, stored) = new_secret(Kind::Agent, id.as_str())?;
     q!("UPDATE credential SET revoked_at = $2 WHERE peer = $1 AND revoked_at IS NULL", used.peer.id.as_str(), tx.now)
-        .execute(&mut **tx)
+        .run(tx)
         .await?;
     q!(
         "INSERT INTO credential (id, peer, hash, created_at) VALUES ($1, $2, $3, $4)",
@@ -259,7 +259,7 @@ async fn bind_agent(tx: &mut Tx, used: &Use) -> Stored<(String, Secret)> {
         stored,
         tx.now
     )
-    .execute(&mut **tx)
+    .run(tx)
     .await?;
     Ok((id.as_str().to_owned(), secret))
 }
@@ -283,13 +283,13 @@ async fn count_use(tx: &mut Tx, used: &Use, credential: &str) -> Stored<()> {
     let (id, nonce) = (used.token.id.as_str(), used.nonce.as_slice());
     if used.before.is_some() {
         q!("UPDATE enrolled SET credential = $3 WHERE enrollment = $1 AND nonce = $2", id, nonce, credential)
-            .execute(&mut **tx)
+            .run(tx)
             .await?;
         return Ok(());
     }
     q!("INSERT INTO enrolled (enrollment, nonce, credential) VALUES ($1, $2, $3)", id, nonce, credential)
-        .execute(&mut **tx)
+        .run(tx)
         .await?;
-    q!("UPDATE enrollment SET used = used + 1 WHERE id = $1", id).execute(&mut **tx).await?;
+    q!("UPDATE enrollment SET used = used + 1 WHERE id = $1", id).run(tx).await?;
     Ok(())
 }

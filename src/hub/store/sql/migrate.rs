@@ -2,7 +2,7 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::db::{Dialect, RowExt as _, Tx, q};
+use super::db::{Dialect, RowExt as _, Run as _, Tx, q};
 use crate::hub::store::{StoreError, Stored};
 
 /// One step of the schema.
@@ -25,19 +25,17 @@ const LOCK: i64 = 0x7369_7465_7065_6572;
 /// Runs the missing steps in the given change.
 pub(super) async fn run(tx: &mut Tx, path: &str) -> Stored<()> {
     if tx.dialect == Dialect::Postgres {
-        q!("SELECT pg_advisory_xact_lock($1)", LOCK).execute(&mut **tx).await?;
+        q!("SELECT pg_advisory_xact_lock($1)", LOCK).run(tx).await?;
     }
-    q!("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT PRIMARY KEY, at BIGINT NOT NULL)")
-        .execute(&mut **tx)
-        .await?;
-    let row = q!("SELECT COALESCE(MAX(version), 0) AS version FROM schema_version").fetch_one(&mut **tx).await?;
+    q!("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT PRIMARY KEY, at BIGINT NOT NULL)").run(tx).await?;
+    let row = q!("SELECT COALESCE(MAX(version), 0) AS version FROM schema_version").one(tx).await?;
     let version = known(row.int("version")?, path)?;
     for (index, migration) in MIGRATIONS.iter().enumerate().skip(version) {
         for text in texts(migration, tx.dialect) {
             sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut **tx).await?;
         }
         let number = i64::try_from(index + 1).unwrap_or(i64::MAX);
-        q!("INSERT INTO schema_version (version, at) VALUES ($1, $2)", number, tx.now).execute(&mut **tx).await?;
+        q!("INSERT INTO schema_version (version, at) VALUES ($1, $2)", number, tx.now).run(tx).await?;
         tracing::info!(version = number, "schema migrated");
     }
     Ok(())

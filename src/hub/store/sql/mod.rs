@@ -29,7 +29,7 @@ mod usage;
 
 use super::{Actor, Keep, Scope, Settings, StoreError, Stored};
 use crate::api::{NewToken, Role};
-use db::{Db, RowExt as _, q};
+use db::{Db, RowExt as _, Run as _, q};
 
 pub use db::Clock;
 pub(super) use open::{file_url, inspect, lock, postgres, sqlite};
@@ -78,13 +78,13 @@ impl SqlStore {
         let mut tx = self.db.begin().await?;
         if tx.dialect == db::Dialect::Postgres {
             // Two replicas that start at once make one token, not two.
-            q!("LOCK TABLE token IN EXCLUSIVE MODE").execute(&mut *tx).await?;
+            q!("LOCK TABLE token IN EXCLUSIVE MODE").run(&mut tx).await?;
         }
         let row = q!(
             "SELECT COUNT(*) AS n FROM token WHERE role = 'admin' AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $1)",
             tx.now
         );
-        if row.fetch_one(&mut *tx).await?.int("n")? > 0 {
+        if row.one(&mut tx).await?.int("n")? > 0 {
             return Ok(false);
         }
         let by = Actor { who: "hub".to_owned(), token: None, scope: Scope::All };

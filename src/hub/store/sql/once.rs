@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::AnyConnection;
 
-use super::db::{RowExt as _, Tx, q, to_json};
+use super::db::{RowExt as _, Run as _, Tx, q, to_json};
 use super::list::{Page as _, Sql};
 use crate::api::{AccountId, AuditEntry, Page};
 use crate::hub::store::{Actor, Once, Paging, Scope, StoreError, Stored};
@@ -22,11 +22,11 @@ pub(super) async fn first_time(tx: &mut Tx, by: &Actor, once: Option<&Once>, id:
         id,
         tx.now
     );
-    if noted.execute(&mut **tx).await?.rows_affected() == 1 {
+    if noted.run(tx).await? == 1 {
         return Ok(None);
     }
     let before = q!("SELECT digest, object FROM once WHERE token = $1 AND key = $2", token, once.key.as_str());
-    let before = before.fetch_one(&mut **tx).await?;
+    let before = before.one(tx).await?;
     if before.bytes("digest")? != once.digest {
         return Err(StoreError::KeyReused);
     }
@@ -70,7 +70,7 @@ pub(super) async fn audit(tx: &mut Tx, who: &str, change: Change<'_>) -> Stored<
         text(change.before)?,
         text(change.after)?
     )
-    .execute(&mut **tx)
+    .run(tx)
     .await?;
     Ok(())
 }
@@ -84,7 +84,7 @@ pub(super) async fn list(connection: &mut AnyConnection, scope: &Scope, paging: 
     }
     sql.push(" ORDER BY number DESC LIMIT ").bind(paging.more());
     let mut items = Vec::new();
-    for row in sql.query().fetch_all(connection).await? {
+    for row in sql.query().all(connection).await? {
         items.push(AuditEntry {
             number: row.int("number")?,
             at: row.int("at")?,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use sqlx::any::AnyPoolOptions;
 use sqlx::{AnyConnection, AnyPool, Executor as _};
 
-use super::db::{Db, Dialect, RowExt as _, is_corrupt, q};
+use super::db::{Db, Dialect, RowExt as _, Run as _, is_corrupt, q};
 use super::{Holds, SqlStore, listen, migrate};
 use crate::domain::Secret;
 use crate::hub::store::{Settings, StoreError, Stored};
@@ -116,7 +116,8 @@ pub(in crate::hub::store) async fn inspect(path: &Path) -> Stored<()> {
     let pool =
         AnyPoolOptions::new().max_connections(1).connect(&url).await.map_err(|error| cannot_open(&shown, error))?;
     check(&pool, &shown).await?;
-    let version = q!("SELECT COALESCE(MAX(version), 0) AS version FROM schema_version").fetch_one(&pool).await;
+    let version =
+        q!("SELECT COALESCE(MAX(version), 0) AS version FROM schema_version").one(&mut *pool.acquire().await?).await;
     let version = version.map_err(|error| StoreError::Corrupt { path: shown.clone(), source: Box::new(error) })?;
     migrate::known(version.int("version")?, &shown)?;
     pool.close().await;
@@ -135,7 +136,8 @@ impl Drop for Listener {
 
 /// Looks through the whole file, once at the start: a damaged one is never served.
 async fn check(pool: &AnyPool, path: &str) -> Stored<()> {
-    let row = q!("SELECT quick_check AS verdict FROM pragma_quick_check(1)").fetch_one(pool).await;
+    let mut connection = pool.acquire().await.map_err(|error| cannot_open(path, error))?;
+    let row = q!("SELECT quick_check AS verdict FROM pragma_quick_check(1)").one(&mut connection).await;
     let verdict = row.map_err(|error| cannot_open(path, error))?.text("verdict")?;
     if verdict == "ok" {
         return Ok(());

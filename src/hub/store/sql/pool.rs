@@ -8,7 +8,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use sqlx::AnyConnection;
 
 use super::check::{conflict, invalid};
-use super::db::{RowExt as _, q};
+use super::db::{RowExt as _, Run as _, q};
 use super::instance::Inst;
 use crate::api::{InstanceId, PeerId, code};
 use crate::hub::store::Stored;
@@ -71,7 +71,7 @@ pub(super) async fn take(
 ) -> Stored<u32> {
     let host = host_of(inst, address)?;
     let row = q!("SELECT id, name FROM peer WHERE instance = $1 AND host = $2", inst.id.as_str(), i64::from(host));
-    let Some(row) = row.fetch_optional(connection).await? else { return Ok(host) };
+    let Some(row) = row.maybe(connection).await? else { return Ok(host) };
     let id = row.text("id")?;
     if own.is_some_and(|own| own.as_str() == id) {
         return Ok(host);
@@ -100,7 +100,7 @@ pub(super) async fn next(connection: &mut AnyConnection, inst: &mut Inst) -> Sto
 /// The first free host number from here on: this one, or the one behind the run of taken ones that begins here.
 async fn free_from(connection: &mut AnyConnection, instance: &InstanceId, from: u32) -> Stored<Option<u32>> {
     let taken = q!("SELECT 1 AS one FROM peer WHERE instance = $1 AND host = $2", instance.as_str(), i64::from(from));
-    if taken.fetch_optional(&mut *connection).await?.is_none() {
+    if taken.maybe(connection).await?.is_none() {
         return Ok(Some(from));
     }
     let row = q!(
@@ -109,5 +109,5 @@ async fn free_from(connection: &mut AnyConnection, instance: &InstanceId, from: 
         instance.as_str(),
         i64::from(from)
     );
-    row.fetch_optional(connection).await?.map(|row| row.small("free")).transpose()
+    row.maybe(connection).await?.map(|row| row.small("free")).transpose()
 }

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use sqlx::AnyConnection;
 
 use super::check::conflict;
-use super::db::{RowExt as _, q};
+use super::db::{RowExt as _, Run as _, q};
 use super::instance::Inst;
 use crate::api::{InstanceId, PeerId, code};
 use crate::domain::{SubnetSet, overlap};
@@ -55,7 +55,7 @@ pub(super) async fn disjoint(
             bytes(net.broadcast()),
             own.as_str()
         );
-        let Some(row) = row.fetch_optional(&mut *connection).await? else { continue };
+        let Some(row) = row.maybe(connection).await? else { continue };
         if row.bytes("last")? < bytes(net.network()) {
             continue;
         }
@@ -80,9 +80,7 @@ pub(super) async fn write(
     enabled: bool,
 ) -> Stored<()> {
     let peer = peer.map_or("", PeerId::as_str);
-    q!("DELETE FROM prefix WHERE instance = $1 AND peer = $2", instance.as_str(), peer)
-        .execute(&mut *connection)
-        .await?;
+    q!("DELETE FROM prefix WHERE instance = $1 AND peer = $2", instance.as_str(), peer).run(connection).await?;
     for net in subnets.iter() {
         q!(
             "INSERT INTO prefix (instance, peer, family, first, last, net, enabled) VALUES ($1, $2, $3, $4, $5, $6, $7)",
@@ -94,7 +92,7 @@ pub(super) async fn write(
             net.to_string(),
             i64::from(enabled)
         )
-        .execute(&mut *connection)
+        .run(connection)
         .await?;
     }
     Ok(())

@@ -5,7 +5,7 @@ use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
 use super::check::{conflict, name, not_found, owner, version};
-use super::db::{Db, RowExt as _, Tx, is_foreign, is_unique, q, to_json};
+use super::db::{Db, RowExt as _, Run as _, Tx, is_foreign, is_unique, q, to_json};
 use super::list::{Page as _, Sql};
 use super::once::{Change, audit, fields, first_time};
 use super::secret::new_id;
@@ -31,7 +31,7 @@ fn from_row(row: &AnyRow) -> Stored<Site> {
 pub(super) async fn read(connection: &mut AnyConnection, scope: &Scope, id: &SiteId) -> Stored<Site> {
     let mut sql = Sql::new(SELECT);
     sql.scope("account", scope).push(" AND id = ").bind(id.as_str().to_owned());
-    let row = sql.query().fetch_optional(&mut *connection).await?;
+    let row = sql.query().maybe(connection).await?;
     let row = row.ok_or_else(|| not_found("site", id))?;
     let mut site = from_row(&row)?;
     if let Some(serial) = row.opt_text("serial")? {
@@ -53,7 +53,7 @@ async fn same_serial(
         serial,
         id.as_str()
     );
-    found.fetch_all(connection).await?.iter().map(|row| row.word("id")).collect()
+    found.all(connection).await?.iter().map(|row| row.word("id")).collect()
 }
 
 fn taken(error: sqlx::Error, name: &str) -> StoreError {
@@ -85,7 +85,7 @@ pub(super) async fn create(db: &Db, by: &Actor, once: Option<&Once>, new: NewSit
         new.name.as_str(),
         tx.now
     )
-    .execute(&mut *tx)
+    .run(&mut tx)
     .await
     .map_err(|error| taken(error, &new.name))?;
     let site = read(&mut tx, &Scope::All, &id).await?;
@@ -97,8 +97,8 @@ pub(super) async fn create(db: &Db, by: &Actor, once: Option<&Once>, new: NewSit
 pub(super) async fn list(db: &Db, by: &Actor, search: Option<&str>, paging: &Paging) -> Stored<Page<Site>> {
     let mut sql = Sql::new(SELECT);
     sql.scope("account", &by.scope).search(&["name", "board", "serial"], search).after("id", paging);
-    let mut connection = db.read.acquire().await?;
-    let rows = sql.query().fetch_all(&mut *connection).await?;
+    let mut connection = db.read().await?;
+    let rows = sql.query().all(&mut connection).await?;
     let mut items: Vec<Site> = rows.iter().map(from_row).collect::<Stored<_>>()?;
     if let (Some(first), Some(last)) = (items.first(), items.last()) {
         // One query for the whole page.
@@ -108,7 +108,7 @@ pub(super) async fn list(db: &Db, by: &Actor, search: Option<&str>, paging: &Pag
             first.id.as_str(),
             last.id.as_str()
         );
-        for row in twins.fetch_all(&mut *connection).await? {
+        for row in twins.all(&mut connection).await? {
             let id: SiteId = row.word("id")?;
             if let Some(site) = items.iter_mut().find(|site| site.id == id) {
                 site.same_serial.push(row.word("other")?);
@@ -119,13 +119,13 @@ pub(super) async fn list(db: &Db, by: &Actor, search: Option<&str>, paging: &Pag
 }
 
 pub(super) async fn get(db: &Db, by: &Actor, id: &SiteId) -> Stored<Site> {
-    read(&mut *db.read.acquire().await?, &by.scope, id).await
+    read(&mut *db.read().await?, &by.scope, id).await
 }
 
 async fn lock(tx: &mut Tx, id: &SiteId) -> Stored<()> {
     let mut sql = Sql::new("SELECT id FROM site WHERE id = ");
     sql.bind(id.as_str().to_owned()).push(&tx.dialect.lock("site"));
-    sql.query().fetch_optional(&mut **tx).await?;
+    sql.query().maybe(tx).await?;
     Ok(())
 }
 
@@ -139,7 +139,7 @@ pub(super) async fn edit(db: &Db, by: &Actor, id: &SiteId, if_match: Option<i64>
     version("site", id, before.version, if_match)?;
     let new = edit.name.as_deref().unwrap_or(&before.name);
     q!("UPDATE site SET name = $2, version = version + 1 WHERE id = $1", id.as_str(), new)
-        .execute(&mut *tx)
+        .run(&mut tx)
         .await
         .map_err(|error| taken(error, new))?;
     let after = read(&mut tx, &by.scope, id).await?;
@@ -153,7 +153,7 @@ pub(super) async fn delete(db: &Db, by: &Actor, id: &SiteId, if_match: Option<i6
     lock(&mut tx, id).await?;
     let before = read(&mut tx, &by.scope, id).await?;
     version("site", id, before.version, if_match)?;
-    let gone = q!("DELETE FROM site WHERE id = $1", id.as_str()).execute(&mut *tx).await;
+    let gone = q!("DELETE FROM site WHERE id = $1", id.as_str()).run(&mut tx).await;
     gone.map_err(|error| match is_foreign(&error) {
         true => StoreError::Conflict {
             field: None,
@@ -168,13 +168,11 @@ pub(super) async fn delete(db: &Db, by: &Actor, id: &SiteId, if_match: Option<i6
 }
 
 pub(super) async fn subnets(db: &Db, by: &Actor, id: &SiteId) -> Stored<SiteSubnets> {
-    let mut connection = db.read.acquire().await?;
+    let mut connection = db.read().await?;
     let site = read(&mut connection, &by.scope, id).await?;
     let Some(device) = site.device else { return Ok(SiteSubnets { subnets: Vec::new(), at: None }) };
     let mut offered: Vec<(PeerId, SubnetSet)> = Vec::new();
-    for row in
-        q!("SELECT id, subnets FROM peer WHERE site = $1 ORDER BY id", id.as_str()).fetch_all(&mut *connection).await?
-    {
+    for row in q!("SELECT id, subnets FROM peer WHERE site = $1 ORDER BY id", id.as_str()).all(&mut connection).await? {
         offered.push((row.word("id")?, row.json("subnets")?));
     }
     let by_whom = |net: IpNet| {
@@ -201,7 +199,7 @@ pub(super) async fn note_device(tx: &mut Tx, who: &str, site: &SiteId, mut devic
         device.board.clone(),
         new.clone()
     )
-    .execute(&mut **tx)
+    .run(tx)
     .await?;
     let Some(serial) = new.filter(|serial| old != Some(serial.as_str())) else { return Ok(()) };
     let twins = same_serial(tx, site, &before.account, &serial).await?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::db::q;
+use super::db::{Run as _, q};
 use super::{SqlStore, account, agent, enrollment, gateway, instance, once, peer, site, tick, token};
 use crate::api::{
     Account, AccountEdit, AccountId, AgentApplied, AgentDesired, AgentReports, AuditEntry, EnrollReply, EnrollRequest,
@@ -24,7 +24,7 @@ impl Store for SqlStore {
     }
 
     async fn ping(&self) -> Stored<()> {
-        q!("SELECT 1").execute(&self.db.read).await?;
+        q!("SELECT 1").run(&mut *self.db.read().await?).await?;
         Ok(())
     }
 
@@ -217,6 +217,6 @@ impl Store for SqlStore {
     }
 
     async fn audit(&self, by: &Actor, paging: &Paging) -> Stored<Page<AuditEntry>> {
-        once::list(&mut *self.db.read.acquire().await?, &by.scope, paging).await
+        once::list(&mut *self.db.read().await?, &by.scope, paging).await
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use super::db::{Db, Dialect, RowExt as _, Tx, q};
+use super::db::{Db, Dialect, RowExt as _, Run as _, Tx, q};
 use super::gateway::HEARD_WITHIN;
 use super::instance::{self, Assigned, assign};
 use super::once::{Change, audit};
@@ -51,7 +51,7 @@ pub(super) async fn tick(db: &Db, rounds: &Rounds) -> Stored<()> {
 /// Tells the sites of each instance whose time has come what they may reach now.
 async fn publish(db: &Db, now_ms: i64) -> Stored<()> {
     let rows = q!("SELECT id FROM instance WHERE reach_due_ms <= $1 ORDER BY reach_due_ms LIMIT $2", now_ms, AT_ONCE);
-    for row in rows.fetch_all(&db.read).await? {
+    for row in rows.all(&mut *db.read().await?).await? {
         let id: InstanceId = row.word("id")?;
         let mut tx = db.begin().await?;
         let mut inst = match instance::lock(&mut tx, &Scope::All, &id).await {
@@ -83,7 +83,7 @@ async fn find_gateways(db: &Db) -> Stored<()> {
         db.clock.now() - HEARD_WITHIN,
         AT_ONCE
     );
-    for row in waiting.fetch_all(&db.read).await? {
+    for row in waiting.all(&mut *db.read().await?).await? {
         let id: InstanceId = row.word("id")?;
         let mut tx = db.begin().await?;
         let mut inst = match instance::lock(&mut tx, &Scope::All, &id).await {
@@ -122,31 +122,27 @@ async fn prune(db: &Db) -> Stored<()> {
             format!("DELETE FROM {table} WHERE {row} IN (SELECT {row} FROM {table} WHERE {ended} < $1 LIMIT $2)");
         // A gateway goes on by its token's row, so that one stays.
         let text = if table == "token" { text.replace(" LIMIT $2", " AND role <> 'gateway' LIMIT $2") } else { text };
-        q!(sqlx::AssertSqlSafe(text), now - keep, PRUNE_AT_ONCE).execute(&mut *tx).await?;
+        q!(sqlx::AssertSqlSafe(text), now - keep, PRUNE_AT_ONCE).run(&mut tx).await?;
     }
     let over = "(SELECT id FROM enrollment WHERE expires_at < $1 OR revoked_at < $1)";
     for text in [
         format!("DELETE FROM enrolled WHERE enrollment IN {over}"),
         "DELETE FROM enrollment WHERE expires_at < $1 OR revoked_at < $1".to_owned(),
     ] {
-        q!(sqlx::AssertSqlSafe(text), now - KEEP_ENDED).execute(&mut *tx).await?;
+        q!(sqlx::AssertSqlSafe(text), now - KEEP_ENDED).run(&mut tx).await?;
     }
     let oldest = period(now - (KEPT_PERIODS + 1) * 31 * 24 * 3600);
-    q!("DELETE FROM traffic WHERE period < $1", oldest).execute(&mut *tx).await?;
+    q!("DELETE FROM traffic WHERE period < $1", oldest).run(&mut tx).await?;
     tx.commit().await
 }
 
 /// Forgets old removals; each gateway's floor says up to where.
 async fn prune_removals(tx: &mut Tx, before: i64) -> Stored<()> {
     let rows = q!("SELECT gateway, MAX(revision) AS revision FROM removal WHERE at < $1 GROUP BY gateway", before);
-    for row in rows.fetch_all(&mut **tx).await? {
+    for row in rows.all(tx).await? {
         let (gateway, revision) = (row.text("gateway")?, row.int("revision")?);
-        q!("UPDATE gateway SET floor = $2 WHERE id = $1 AND floor < $2", gateway.as_str(), revision)
-            .execute(&mut **tx)
-            .await?;
-        q!("DELETE FROM removal WHERE gateway = $1 AND revision <= $2", gateway.as_str(), revision)
-            .execute(&mut **tx)
-            .await?;
+        q!("UPDATE gateway SET floor = $2 WHERE id = $1 AND floor < $2", gateway.as_str(), revision).run(tx).await?;
+        q!("DELETE FROM removal WHERE gateway = $1 AND revision <= $2", gateway.as_str(), revision).run(tx).await?;
     }
     Ok(())
 }
@@ -157,9 +153,9 @@ const RESTORE_STEP: i64 = 1_000_000_000;
 /// Makes gateways and agents begin anew after an older state came back: what they were told since is no longer true.
 pub(in crate::hub::store) async fn after_restore(store: &super::SqlStore) -> Stored<()> {
     let mut tx = store.db.begin().await?;
-    q!("UPDATE gateway SET revision = revision + $1, floor = revision + $1", RESTORE_STEP).execute(&mut *tx).await?;
+    q!("UPDATE gateway SET revision = revision + $1, floor = revision + $1", RESTORE_STEP).run(&mut tx).await?;
     q!("UPDATE instance SET agent_counter = agent_counter + $1, agent_revision = agent_counter + $1", RESTORE_STEP)
-        .execute(&mut *tx)
+        .run(&mut tx)
         .await?;
     let restored = Change { action: "hub.restore", object: "hub".to_owned(), account: None, before: None, after: None };
     audit(&mut tx, "hub", restored).await?;
@@ -167,13 +163,13 @@ pub(in crate::hub::store) async fn after_restore(store: &super::SqlStore) -> Sto
 }
 
 pub(super) async fn census(db: &Db) -> Stored<Census> {
-    let mut connection = db.read.acquire().await?;
+    let mut connection = db.read().await?;
     let now = db.clock.now();
     let mut census = Census::default();
     let instances =
         q!("SELECT CASE WHEN suspended = 1 THEN 'suspended' ELSE state END AS status, COUNT(*) AS n FROM instance \
          GROUP BY CASE WHEN suspended = 1 THEN 'suspended' ELSE state END ORDER BY status");
-    for row in instances.fetch_all(&mut *connection).await? {
+    for row in instances.all(&mut connection).await? {
         census.instances.push((row.variant::<InstanceStatus>("status")?, row.count("n")?));
     }
     let peers = q!(
@@ -182,9 +178,9 @@ pub(super) async fn census(db: &Db) -> Stored<Census> {
         now - super::peer::REPORTED_WITHIN,
         now - super::peer::CONNECTED_WITHIN
     );
-    let row = peers.fetch_one(&mut *connection).await?;
+    let row = peers.one(&mut connection).await?;
     (census.peers, census.connected) = (row.count("peers")?, row.count("connected")?);
     let heard = q!("SELECT COUNT(*) AS n FROM gateway_seen WHERE seen_at >= $1", now - HEARD_WITHIN);
-    census.gateways = heard.fetch_one(&mut *connection).await?.count("n")?;
+    census.gateways = heard.one(&mut connection).await?.count("n")?;
     Ok(census)
 }

@@ -4,7 +4,7 @@ use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
 use super::check::{invalid, name, not_found};
-use super::db::{Db, RowExt as _, Tx, q, to_word};
+use super::db::{Db, RowExt as _, Run as _, Tx, q, to_word};
 use super::list::{Page as _, Sql};
 use super::once::{Change, audit, fields, first_time};
 use super::secret::{Kind, Presented, new_id, new_secret};
@@ -32,7 +32,7 @@ fn from_row(row: &AnyRow) -> Stored<Token> {
 async fn read(connection: &mut AnyConnection, scope: &Scope, id: &TokenId) -> Stored<Token> {
     let mut sql = Sql::new(SELECT);
     sql.scope("account", scope).push(" AND id = ").bind(id.as_str().to_owned());
-    let row = sql.query().fetch_optional(connection).await?;
+    let row = sql.query().maybe(connection).await?;
     from_row(&row.ok_or_else(|| not_found("token", id))?)
 }
 
@@ -67,9 +67,7 @@ pub(super) async fn create_in(tx: &mut Tx, by: &Actor, once: Option<&Once>, new:
     let (secret, hash) = new_secret(kind(new.role), id.as_str())?;
     if before.is_some() {
         // The reply was lost, and with it the secret: another one takes its place.
-        q!("UPDATE token SET hash = $2 WHERE id = $1 AND revoked_at IS NULL", id.as_str(), hash)
-            .execute(&mut **tx)
-            .await?;
+        q!("UPDATE token SET hash = $2 WHERE id = $1 AND revoked_at IS NULL", id.as_str(), hash).run(tx).await?;
         return Ok(TokenMade { token: read(tx, &by.scope, &id).await?, secret });
     }
     let ends = new.ttl_secs.map(|ttl| tx.now.saturating_add(i64::from(ttl)));
@@ -83,7 +81,7 @@ pub(super) async fn create_in(tx: &mut Tx, by: &Actor, once: Option<&Once>, new:
         tx.now,
         ends
     )
-    .execute(&mut **tx)
+    .run(tx)
     .await?;
     let token = read(tx, &Scope::All, &id).await?;
     log(tx, &by.who, "token.create", &token, true).await?;
@@ -99,7 +97,7 @@ async fn log(tx: &mut Tx, who: &str, action: &'static str, token: &Token, made: 
 pub(super) async fn list(db: &Db, by: &Actor, paging: &Paging) -> Stored<Page<Token>> {
     let mut sql = Sql::new(SELECT);
     sql.scope("account", &by.scope).after("id", paging);
-    let rows = sql.query().fetch_all(&db.read).await?;
+    let rows = sql.query().all(&mut *db.read().await?).await?;
     let items = rows.iter().map(from_row).collect::<Stored<_>>()?;
     Ok(paging.page(items, |token: &Token| token.id.to_string()))
 }
@@ -107,7 +105,7 @@ pub(super) async fn list(db: &Db, by: &Actor, paging: &Paging) -> Stored<Page<To
 pub(super) async fn delete(db: &Db, by: &Actor, id: &TokenId) -> Stored<()> {
     let mut tx = db.begin().await?;
     let token = read(&mut tx, &by.scope, id).await?;
-    q!("UPDATE token SET revoked_at = $2 WHERE id = $1", id.as_str(), tx.now).execute(&mut *tx).await?;
+    q!("UPDATE token SET revoked_at = $2 WHERE id = $1", id.as_str(), tx.now).run(&mut tx).await?;
     log(&mut tx, &by.who, "token.delete", &token, false).await?;
     tx.commit().await
 }
@@ -127,7 +125,7 @@ async fn authenticate_token(db: &Db, presented: &Presented) -> Stored<Option<Pri
          FROM token t LEFT JOIN gateway g ON g.token = t.id WHERE t.id = $1",
         presented.id.as_str()
     );
-    let row = row.fetch_optional(&db.read).await?;
+    let row = row.maybe(&mut *db.read().await?).await?;
     let stored = row.as_ref().map(|row| row.bytes("hash")).transpose()?;
     let (true, Some(row)) = (presented.matches(stored.as_deref()), row) else { return Ok(None) };
     let role: Role = row.variant("role")?;
@@ -154,8 +152,8 @@ async fn authenticate_token(db: &Db, presented: &Presented) -> Stored<Option<Pri
 /// Notes a token's use. A store that cannot be written to still lets people look.
 async fn note_use(db: &Db, id: &TokenId, now: i64) {
     let hour = now - now % USED_STEP;
-    let noted = q!("UPDATE token SET used_at = $2 WHERE id = $1", id.as_str(), hour).execute(&db.write).await;
-    if let Err(error) = noted {
+    let note = q!("UPDATE token SET used_at = $2 WHERE id = $1", id.as_str(), hour);
+    if let Err(error) = db.alone(note).await {
         tracing::debug!(%error, "a token's use was not noted");
     }
 }
@@ -166,7 +164,7 @@ async fn authenticate_agent(db: &Db, presented: &Presented) -> Stored<Option<Pri
          WHERE c.id = $1",
         presented.id.as_str()
     );
-    let row = row.fetch_optional(&db.read).await?;
+    let row = row.maybe(&mut *db.read().await?).await?;
     let stored = row.as_ref().map(|row| row.bytes("hash")).transpose()?;
     let (true, Some(row)) = (presented.matches(stored.as_deref()), row) else { return Ok(None) };
     let (None, Some(peer)) = (row.opt_int("revoked_at")?, row.opt_word("id")?) else { return Err(StoreError::Revoked) };

@@ -2,7 +2,7 @@
 
 use crate::api::{GatewayApplied, GatewayId, GatewayInstanceApplied, InstanceStatus};
 use crate::hub::store::sql::check::{invalid, not_found};
-use crate::hub::store::sql::db::{Db, RowExt as _, Tx, q, to_word};
+use crate::hub::store::sql::db::{Db, RowExt as _, Run as _, Tx, q, to_word};
 use crate::hub::store::sql::instance::{Inst, lock};
 use crate::hub::store::sql::once::{Change, audit};
 use crate::hub::store::{Scope, StoreError, Stored};
@@ -35,7 +35,7 @@ pub(in crate::hub::store::sql) async fn applied(db: &Db, id: &GatewayId, mut app
         applied.revision,
         tx.now
     );
-    if noted.execute(&mut *tx).await?.rows_affected() == 0 {
+    if noted.run(&mut tx).await? == 0 {
         return Err(not_found("gateway", id));
     }
     tx.commit().await
@@ -79,7 +79,7 @@ async fn note(tx: &mut Tx, gateway: &GatewayId, was: Inst, one: GatewayInstanceA
         inst.agent_counter,
         inst.agent_revision
     )
-    .execute(&mut **tx)
+    .run(tx)
     .await?;
     let facts = |inst: &Inst| {
         serde_json::json!({
@@ -103,5 +103,5 @@ async fn is_free(tx: &mut Tx, gateway: &GatewayId, inst: &Inst, port: u16) -> St
         i64::from(port),
         inst.id.as_str()
     );
-    Ok(row.fetch_one(&mut **tx).await?.int("n")? == 0)
+    Ok(row.one(tx).await?.int("n")? == 0)
 }

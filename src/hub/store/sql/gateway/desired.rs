@@ -7,7 +7,7 @@ use crate::api::{
 };
 use crate::hub::store::Stored;
 use crate::hub::store::sql::check::not_found;
-use crate::hub::store::sql::db::{Db, RowExt as _, q};
+use crate::hub::store::sql::db::{Db, RowExt as _, Run as _, q};
 use crate::hub::store::sql::instance::Inst;
 use crate::hub::store::sql::peer::Pr;
 use crate::hub::store::sql::pool;
@@ -29,7 +29,7 @@ pub(in crate::hub::store::sql) async fn desired(db: &Db, id: &GatewayId, since: 
         "SELECT g.revision, g.floor, s.seen_at, s.filling FROM gateway g JOIN gateway_seen s ON s.gateway = g.id WHERE g.id = $1",
         id.as_str()
     );
-    let row = row.fetch_optional(&mut *snapshot).await?.ok_or_else(|| not_found("gateway", id))?;
+    let row = row.maybe(&mut snapshot).await?.ok_or_else(|| not_found("gateway", id))?;
     let (revision, floor) = (row.int("revision")?, row.int("floor")?);
     let now = db.clock.now();
     if row.opt_int("seen_at")?.is_none_or(|seen| seen <= now - SEEN_STEP) {
@@ -53,7 +53,7 @@ pub(in crate::hub::store::sql) async fn desired(db: &Db, id: &GatewayId, since: 
     let told = part(items, revision);
     if filling && (told.more || since != 0) {
         let ended = told.more.then_some(told.revision);
-        q!("UPDATE gateway_seen SET filling = $2 WHERE gateway = $1", id.as_str(), ended).execute(&db.write).await?;
+        db.alone(q!("UPDATE gateway_seen SET filling = $2 WHERE gateway = $1", id.as_str(), ended)).await?;
     }
     Ok(Some(told))
 }
@@ -107,7 +107,7 @@ async fn instances(
         since,
         most()
     );
-    for row in rows.fetch_all(connection).await? {
+    for row in rows.all(connection).await? {
         let inst = Inst::from_row(&row)?;
         let instance = GatewayInstance {
             addresses: pool::gateway_addresses(inst.tunnel4, inst.tunnel6),
@@ -132,7 +132,7 @@ async fn peers(connection: &mut AnyConnection, id: &GatewayId, since: i64, items
         since,
         most()
     );
-    for row in rows.fetch_all(connection).await? {
+    for row in rows.all(connection).await? {
         let peer = Pr::from_row(&row)?;
         let (Some(public_key), true) = (peer.public_key, peer.enabled) else {
             items.push((peer.revision, Item::RemovedPeer(RemovedPeer { instance: peer.instance, peer: peer.id })));
@@ -168,7 +168,7 @@ async fn removals(
         since,
         most()
     );
-    for row in rows.fetch_all(connection).await? {
+    for row in rows.all(connection).await? {
         let (revision, instance) = (row.int("revision")?, row.word("instance")?);
         let removed = match row.text("peer")?.as_str() {
             "" => Item::RemovedInstance(instance),
@@ -183,9 +183,8 @@ async fn removals(
 }
 
 async fn note_seen(db: &Db, id: &GatewayId, now: i64) {
-    let noted =
-        q!("UPDATE gateway_seen SET seen_at = $2 WHERE gateway = $1", id.as_str(), now).execute(&db.write).await;
-    if let Err(error) = noted {
+    let note = q!("UPDATE gateway_seen SET seen_at = $2 WHERE gateway = $1", id.as_str(), now);
+    if let Err(error) = db.alone(note).await {
         tracing::debug!(%error, "that a gateway was heard was not noted");
     }
 }

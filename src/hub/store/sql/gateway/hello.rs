@@ -6,7 +6,7 @@ use crate::api::{Gateway, GatewayHello, GatewayId, GatewayWelcome, InstanceId, P
 use crate::domain::Host;
 use crate::hub::store::sql::Context;
 use crate::hub::store::sql::check::{conflict, invalid, name, not_found};
-use crate::hub::store::sql::db::{Db, RowExt as _, Tx, is_unique, q, to_word};
+use crate::hub::store::sql::db::{Db, RowExt as _, Run as _, Tx, is_unique, q, to_word};
 use crate::hub::store::sql::list::{Page as _, Sql};
 use crate::hub::store::sql::once::{Change, audit, fields};
 use crate::hub::store::sql::secret::new_id;
@@ -26,11 +26,11 @@ pub(in crate::hub::store::sql) async fn hello(
     let mut tx = db.begin().await?;
     let mut known = Sql::new("SELECT gateway.* FROM gateway WHERE token = ");
     known.bind(token.as_str().to_owned()).push(&tx.dialect.lock("gateway"));
-    let id = match known.query().fetch_optional(&mut *tx).await? {
+    let id = match known.query().maybe(&mut tx).await? {
         Some(row) => update(&mut tx, &row, &hello).await?,
         None => insert(&mut tx, token, &hello).await?,
     };
-    q!("UPDATE gateway_seen SET seen_at = $2 WHERE gateway = $1", id.as_str(), tx.now).execute(&mut *tx).await?;
+    q!("UPDATE gateway_seen SET seen_at = $2 WHERE gateway = $1", id.as_str(), tx.now).run(&mut tx).await?;
     tx.commit().await?;
     Ok(GatewayWelcome { id, report_secs: context.report_secs })
 }
@@ -59,14 +59,14 @@ async fn insert(tx: &mut Tx, token: &TokenId, hello: &GatewayHello) -> Stored<Ga
         to_word(&hello.backend)?,
         hello.version.as_str()
     )
-    .execute(&mut **tx)
+    .run(tx)
     .await
     .map_err(|error| taken(error, hello))?;
     q!(
         "INSERT INTO gateway_seen (gateway, seen_at, applied_revision, epoch, number) VALUES ($1, NULL, 0, '', 0)",
         id.as_str()
     )
-    .execute(&mut **tx)
+    .run(tx)
     .await?;
     log(tx, &id, hello, "gateway.create").await?;
     Ok(id)
@@ -98,7 +98,7 @@ async fn update(tx: &mut Tx, row: &AnyRow, hello: &GatewayHello) -> Stored<Gatew
         to_word(&hello.backend)?,
         hello.version.as_str()
     )
-    .execute(&mut **tx)
+    .run(tx)
     .await
     .map_err(|error| taken(error, hello))?;
     if moved {
@@ -106,7 +106,7 @@ async fn update(tx: &mut Tx, row: &AnyRow, hello: &GatewayHello) -> Stored<Gatew
             "UPDATE instance SET agent_counter = agent_counter + 1, agent_revision = agent_counter + 1 WHERE gateway = $1 RETURNING id",
             id.as_str()
         );
-        for row in served.fetch_all(&mut **tx).await? {
+        for row in served.all(tx).await? {
             let instance: InstanceId = row.word("id")?;
             tx.signal(Signal::Reach(instance));
         }
@@ -124,7 +124,7 @@ pub(in crate::hub::store::sql) async fn list(db: &Db, by: &Actor, paging: &Pagin
          FROM gateway g JOIN gateway_seen s ON s.gateway = g.id WHERE 1 = 1",
     );
     sql.after("g.id", paging);
-    let rows = sql.query().fetch_all(&db.read).await?;
+    let rows = sql.query().all(&mut *db.read().await?).await?;
     let items = rows.iter().map(from_row).collect::<Stored<_>>()?;
     Ok(paging.page(items, |gateway: &Gateway| gateway.id.to_string()))
 }

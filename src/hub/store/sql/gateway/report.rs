@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::api::{GatewayId, GatewayReport, MAX_REPORTS, PeerTraffic, ReportsTaken, code};
 use crate::hub::store::Stored;
 use crate::hub::store::sql::check::{invalid, not_found};
-use crate::hub::store::sql::db::{Db, Dialect, RowExt as _, Tx, q, to_int, to_json};
+use crate::hub::store::sql::db::{Db, Dialect, RowExt as _, Run as _, Tx, q, to_int, to_json};
 use crate::hub::store::sql::list::Sql;
 use crate::hub::store::sql::usage::period;
 
@@ -40,7 +40,7 @@ pub(in crate::hub::store::sql) async fn report(db: &Db, id: &GatewayId, report: 
     let mut tx = db.begin().await?;
     let mut hold = Sql::new("SELECT epoch, number FROM gateway_seen WHERE gateway = ");
     hold.bind(id.as_str().to_owned()).push(&tx.dialect.lock("gateway_seen"));
-    let row = hold.query().fetch_optional(&mut *tx).await?.ok_or_else(|| not_found("gateway", id))?;
+    let row = hold.query().maybe(&mut tx).await?.ok_or_else(|| not_found("gateway", id))?;
     let stored = if row.text("epoch")? == report.epoch { row.int("number")? } else { 0 };
     if report.number <= stored {
         return Ok(ReportsTaken { number: stored });
@@ -59,7 +59,7 @@ pub(in crate::hub::store::sql) async fn report(db: &Db, id: &GatewayId, report: 
         report.epoch.as_str(),
         report.number
     )
-    .execute(&mut *tx)
+    .run(&mut tx)
     .await?;
     tx.commit().await?;
     Ok(ReportsTaken { number: report.number })
@@ -95,7 +95,7 @@ async fn known(tx: &mut Tx, id: &GatewayId, report: &GatewayReport) -> Stored<(V
     sql.push(" ORDER BY p.id");
     let mut links = Vec::with_capacity(reported.len());
     let mut traffic: BTreeMap<(&'static str, String), (i64, i64)> = BTreeMap::new();
-    for row in sql.query().fetch_all(&mut **tx).await? {
+    for row in sql.query().all(tx).await? {
         let peer = row.text("id")?;
         let Some(seen) = reported.get(peer.as_str()) else { continue };
         let (rx, tx) = (to_int(seen.rx_bytes), to_int(seen.tx_bytes));
@@ -145,7 +145,7 @@ async fn save_links(tx: &mut Tx, links: &[LinkRow]) -> Stored<()> {
          endpoint = COALESCE(excluded.endpoint, link.endpoint), rx = excluded.rx, tx = excluded.tx, \
          reported_at = excluded.reported_at, gateway_revision = excluded.gateway_revision"
     ));
-    sql.query().execute(&mut **tx).await?;
+    sql.query().run(tx).await?;
     Ok(())
 }
 
@@ -166,6 +166,6 @@ async fn save_traffic(tx: &mut Tx, traffic: &[TrafficRow]) -> Stored<()> {
         "INSERT INTO traffic (kind, object, period, rx, tx) {rows} \
          ON CONFLICT (kind, object, period) DO UPDATE SET rx = traffic.rx + excluded.rx, tx = traffic.tx + excluded.tx"
     ));
-    sql.query().execute(&mut **tx).await?;
+    sql.query().run(tx).await?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::{Inst, next_revisions};
 use crate::api::{GatewayId, InstanceStatus};
-use crate::hub::store::sql::db::{RowExt as _, Tx, q, to_word};
+use crate::hub::store::sql::db::{RowExt as _, Run as _, Tx, q, to_word};
 use crate::hub::store::sql::gateway::HEARD_WITHIN;
 use crate::hub::store::{Scope, Stored};
 
@@ -32,11 +32,10 @@ pub(in crate::hub::store::sql) async fn assign(tx: &mut Tx, inst: &mut Inst, see
         MOST_CANDIDATES
     );
     let mut outcome = Assigned::NoGateway;
-    for row in candidates.fetch_all(&mut **tx).await? {
+    for row in candidates.all(tx).await? {
         let gateway: GatewayId = row.word("id")?;
         // The gateway's row is held from here on, so that nobody else takes the port.
-        let peers =
-            q!("SELECT COUNT(*) AS n FROM peer WHERE instance = $1", inst.id.as_str()).fetch_one(&mut **tx).await?;
+        let peers = q!("SELECT COUNT(*) AS n FROM peer WHERE instance = $1", inst.id.as_str()).one(tx).await?;
         let peers = peers.int("n")?;
         let last = next_revisions(tx, Some(&gateway), peers + 1).await?;
         match port(tx, &gateway, inst, inst.asked_port, seen_by).await? {
@@ -65,7 +64,7 @@ pub(in crate::hub::store::sql) async fn port(
             i64::from(port),
             inst.id.as_str()
         );
-        let Some(row) = row.fetch_optional(&mut **tx).await? else { return Ok(Ok(port)) };
+        let Some(row) = row.maybe(tx).await? else { return Ok(Ok(port)) };
         let seen = *seen_by == Scope::All || row.text("account")? == inst.account.as_str();
         let whose =
             if seen { format!("instance {} ({})", row.text("id")?, row.text("name")?) } else { "another".to_owned() };
@@ -77,7 +76,7 @@ pub(in crate::hub::store::sql) async fn port(
         i64::from(DEFAULT_PORT)
     );
     let mut free = DEFAULT_PORT;
-    for row in rows.fetch_all(&mut **tx).await? {
+    for row in rows.all(tx).await? {
         if row.small::<u16>("listen_port")? > free {
             break;
         }
@@ -108,7 +107,7 @@ async fn take(tx: &mut Tx, inst: &mut Inst, gateway: GatewayId, port: u16, revis
         inst.agent_counter,
         inst.agent_revision
     )
-    .execute(&mut **tx)
+    .run(tx)
     .await?;
     q!(
         "UPDATE peer SET revision = $1 + n.place FROM (SELECT id, ROW_NUMBER() OVER (ORDER BY id) AS place FROM peer \
@@ -116,7 +115,7 @@ async fn take(tx: &mut Tx, inst: &mut Inst, gateway: GatewayId, port: u16, revis
         revision,
         inst.id.as_str()
     )
-    .execute(&mut **tx)
+    .run(tx)
     .await?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use super::{Inst, lock, next_revision, read};
 use crate::api::{Instance, InstanceEdit, InstanceId, code};
 use crate::domain::SubnetSet;
 use crate::hub::store::sql::check::{conflict, invalid, prefixes, version};
-use crate::hub::store::sql::db::{Db, RowExt as _, Tx, q, to_json};
+use crate::hub::store::sql::db::{Db, RowExt as _, Run as _, Tx, q, to_json};
 use crate::hub::store::sql::once::{Change, audit, fields};
 use crate::hub::store::sql::{Context, reach};
 use crate::hub::store::{Actor, Stored};
@@ -115,14 +115,14 @@ async fn save(tx: &mut Tx, inst: &Inst) -> Stored<()> {
         inst.revision,
         inst.version
     );
-    taken(result.execute(&mut **tx).await.map(|_| ()), &inst.hostname)
+    taken(result.run(tx).await, &inst.hostname)
 }
 
 /// All that is offered, from the beginning: for the rare change of what is pushed.
 async fn all_offered(tx: &mut Tx, inst: &Inst) -> Stored<SubnetSet> {
     let rows = q!("SELECT net FROM prefix WHERE instance = $1 AND enabled = 1", inst.id.as_str());
     let mut nets = Vec::new();
-    for row in rows.fetch_all(&mut **tx).await? {
+    for row in rows.all(tx).await? {
         nets.push(row.word("net")?);
     }
     Ok(reach::merge(&inst.always(), nets))

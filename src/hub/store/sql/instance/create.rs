@@ -9,7 +9,7 @@ use super::{Inst, lock, read};
 use crate::api::{AccountId, Instance, InstanceId, NewInstance, RESERVED_HOSTNAMES, code};
 use crate::domain::{InstanceName, MAX_SUBNETS, SubnetSet, overlap};
 use crate::hub::store::sql::check::{self, conflict, invalid, not_found, owner};
-use crate::hub::store::sql::db::{Db, RowExt as _, Tx, is_unique, q, to_json};
+use crate::hub::store::sql::db::{Db, RowExt as _, Run as _, Tx, is_unique, q, to_json};
 use crate::hub::store::sql::once::{Change, audit, fields, first_time};
 use crate::hub::store::sql::secret::new_id;
 use crate::hub::store::sql::{Context, account, prefix, reach};
@@ -179,7 +179,7 @@ async fn limit(tx: &mut Tx, owner: &AccountId) -> Stored<()> {
         "SELECT a.max_instances, (SELECT COUNT(*) FROM instance i WHERE i.account = a.id) AS have FROM account a WHERE a.id = $1",
         owner.as_str()
     );
-    let row = row.fetch_one(&mut **tx).await?;
+    let row = row.one(tx).await?;
     let (most, have) = (row.int("max_instances")?, row.int("have")?);
     if most != 0 && have >= most {
         return Err(conflict("account", format!("the account has {have} instances, {most} is its most"), code::LIMIT)
@@ -200,12 +200,12 @@ pub(super) async fn free(
     let own = own.map_or("", InstanceId::as_str);
     let row =
         q!("SELECT id FROM instance WHERE account = $1 AND name = $2 AND id <> $3", owner.as_str(), name.as_str(), own);
-    if let Some(row) = row.fetch_optional(&mut **tx).await? {
+    if let Some(row) = row.maybe(tx).await? {
         let detail = format!("instance {} has the name {name} already", row.text("id")?);
         return Err(conflict("name", detail, code::NAME_TAKEN));
     }
     let row = q!("SELECT id, account FROM instance WHERE hostname = $1 AND id <> $2", hostname, own);
-    let Some(row) = row.fetch_optional(&mut **tx).await? else { return Ok(()) };
+    let Some(row) = row.maybe(tx).await? else { return Ok(()) };
     // Whose it is, is nobody's business who does not see it anyway.
     let seen = by.scope == Scope::All || row.text("account")? == owner.as_str();
     let whose = if seen { format!(" by instance {}", row.text("id")?) } else { String::new() };
@@ -235,12 +235,12 @@ async fn insert(tx: &mut Tx, id: &InstanceId, owner: &AccountId, new: &NewInstan
         merged,
         tx.now
     );
-    taken(result.execute(&mut **tx).await.map(|_| ()), &made.hostname)
+    taken(result.run(tx).await, &made.hostname)
 }
 
 /// Two replicas that took the same name at the same time: the constraint decides.
-pub(super) fn taken(result: Result<(), sqlx::Error>, hostname: &str) -> Stored<()> {
-    result.map_err(|error| match is_unique(&error) {
+pub(super) fn taken(result: Result<u64, sqlx::Error>, hostname: &str) -> Stored<()> {
+    result.map(|_| ()).map_err(|error| match is_unique(&error) {
         true => conflict(
             "hostname",
             format!("the hostname {hostname} or the name was taken just now"),

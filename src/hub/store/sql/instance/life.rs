@@ -5,7 +5,7 @@ use super::{Inst, lock, next_revision, read};
 use crate::api::{Instance, InstanceId, InstanceStatus};
 use crate::hub::store::sql::Context;
 use crate::hub::store::sql::check::version;
-use crate::hub::store::sql::db::{Db, Tx, q, to_word};
+use crate::hub::store::sql::db::{Db, Run as _, Tx, q, to_word};
 use crate::hub::store::sql::list::Sql;
 use crate::hub::store::sql::once::{Change, audit, fields};
 use crate::hub::store::{Actor, StoreError, Stored};
@@ -64,7 +64,7 @@ pub(in crate::hub::store::sql) async fn save_state(tx: &mut Tx, inst: &Inst) -> 
         inst.revision,
         inst.version
     )
-    .execute(&mut **tx)
+    .run(tx)
     .await?;
     Ok(())
 }
@@ -140,12 +140,12 @@ pub(in crate::hub::store::sql) async fn delete(
             id.as_str(),
             now
         )
-        .execute(&mut *tx)
+        .run(&mut tx)
         .await?;
         // Reports of this gateway wait until its links are gone, so that neither meets the other half way.
         let mut hold = Sql::new("SELECT gateway FROM gateway_seen WHERE gateway = ");
         hold.bind(gateway.as_str().to_owned()).push(&tx.dialect.lock("gateway_seen"));
-        hold.query().fetch_optional(&mut *tx).await?;
+        hold.query().maybe(&mut tx).await?;
     }
     remove_rows(&mut tx, id).await?;
     let change = Change {
@@ -167,7 +167,7 @@ async fn remove_rows(tx: &mut Tx, id: &InstanceId) -> Stored<()> {
         id.as_str(),
         tx.now
     )
-    .execute(&mut **tx)
+    .run(tx)
     .await?;
     for statement in [
         "DELETE FROM enrolled WHERE enrollment IN (SELECT e.id FROM enrollment e JOIN peer p ON p.id = e.peer WHERE p.instance = $1)",
@@ -181,7 +181,7 @@ async fn remove_rows(tx: &mut Tx, id: &InstanceId) -> Stored<()> {
         "DELETE FROM peer WHERE instance = $1",
         "DELETE FROM instance WHERE id = $1",
     ] {
-        q!(statement, id.as_str()).execute(&mut **tx).await?;
+        q!(statement, id.as_str()).run(tx).await?;
     }
     Ok(())
 }

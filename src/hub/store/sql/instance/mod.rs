@@ -6,7 +6,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use sqlx::any::AnyRow;
 
 use super::check::{conflict, not_found};
-use super::db::{RowExt as _, Tx, q, to_json};
+use super::db::{RowExt as _, Run as _, Tx, q, to_json};
 use super::list::Sql;
 use super::reach;
 use crate::api::{AccountId, GatewayId, InstanceId, InstanceStatus, Policy, code};
@@ -162,7 +162,7 @@ impl Inst {
             self.reach_since_ms,
             self.reach_due_ms
         )
-        .execute(&mut **tx)
+        .run(tx)
         .await?;
         Ok(())
     }
@@ -186,7 +186,7 @@ impl Inst {
 pub(super) async fn lock(tx: &mut Tx, scope: &Scope, id: &InstanceId) -> Stored<Inst> {
     let mut sql = Sql::new("SELECT instance.* FROM instance WHERE 1 = 1");
     sql.scope("account", scope).push(" AND id = ").bind(id.as_str().to_owned()).push(&tx.dialect.lock("instance"));
-    let row = sql.query().fetch_optional(&mut **tx).await?;
+    let row = sql.query().maybe(tx).await?;
     Inst::from_row(&row.ok_or_else(|| not_found("instance", id))?)
 }
 
@@ -200,7 +200,7 @@ pub(super) async fn next_revisions(tx: &mut Tx, gateway: Option<&GatewayId>, cou
     let Some(gateway) = gateway else { return Ok(0) };
     let row =
         q!("UPDATE gateway SET revision = revision + $2 WHERE id = $1 RETURNING revision", gateway.as_str(), count)
-            .fetch_one(&mut **tx)
+            .one(tx)
             .await?;
     tx.signal(Signal::Topic(Topic::Gateway(gateway.clone())));
     row.int("revision")

@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 use super::Inst;
 use crate::api::{Instance, InstanceId, InstanceStatus, Page, Readiness, Step, StepState, Usage};
 use crate::hub::store::sql::check::not_found;
-use crate::hub::store::sql::db::{Db, RowExt as _, q, to_word};
+use crate::hub::store::sql::db::{Db, RowExt as _, Run as _, q, to_word};
 use crate::hub::store::sql::list::{Page as _, Sql};
 use crate::hub::store::sql::usage::{KEPT_PERIODS, period};
 use crate::hub::store::sql::{Context, peer};
@@ -95,7 +95,7 @@ pub(in crate::hub::store::sql) async fn read(
 ) -> Stored<Instance> {
     let mut sql = select(now);
     sql.scope("i.account", scope).push(" AND i.id = ").bind(id.as_str().to_owned());
-    let row = sql.query().fetch_optional(connection).await?;
+    let row = sql.query().maybe(connection).await?;
     from_row(&row.ok_or_else(|| not_found("instance", id))?, context.domain.as_deref(), now)
 }
 
@@ -105,7 +105,7 @@ pub(in crate::hub::store::sql) async fn get(
     by: &Actor,
     id: &InstanceId,
 ) -> Stored<Instance> {
-    read(&mut *db.read.acquire().await?, context, &by.scope, id, db.clock.now()).await
+    read(&mut *db.read().await?, context, &by.scope, id, db.clock.now()).await
 }
 
 pub(in crate::hub::store::sql) async fn list(
@@ -133,21 +133,21 @@ pub(in crate::hub::store::sql) async fn list(
     let site = "(SELECT s.name FROM peer p JOIN site s ON s.id = p.site WHERE p.instance = i.id";
     sql.search_with(&["i.name", "i.hostname", "a.name"], Some((site, "s.name")), filter.search.as_deref());
     sql.after("i.id", paging);
-    let rows = sql.query().fetch_all(&db.read).await?;
+    let rows = sql.query().all(&mut *db.read().await?).await?;
     let domain = context.domain.as_deref();
     let items = rows.iter().map(|row| from_row(row, domain, now)).collect::<Stored<_>>()?;
     Ok(paging.page(items, |instance: &Instance| instance.id.to_string()))
 }
 
 pub(in crate::hub::store::sql) async fn usage(db: &Db, by: &Actor, id: &InstanceId) -> Stored<Vec<Usage>> {
-    let mut connection = db.read.acquire().await?;
+    let mut connection = db.read().await?;
     let mut sql = Sql::new("SELECT id FROM instance WHERE 1 = 1");
     sql.scope("account", &by.scope).push(" AND id = ").bind(id.as_str().to_owned());
-    sql.query().fetch_optional(&mut *connection).await?.ok_or_else(|| not_found("instance", id))?;
+    sql.query().maybe(&mut connection).await?.ok_or_else(|| not_found("instance", id))?;
     let rows = q!(
         "SELECT period, rx, tx FROM traffic WHERE kind = 'instance' AND object = $1 ORDER BY period DESC LIMIT $2",
         id.as_str(),
         KEPT_PERIODS
     );
-    rows.fetch_all(&mut *connection).await?.iter().map(crate::hub::store::sql::usage::from_row).collect()
+    rows.all(&mut connection).await?.iter().map(crate::hub::store::sql::usage::from_row).collect()
 }

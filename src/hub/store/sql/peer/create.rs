@@ -6,7 +6,7 @@ use super::{DEFAULT_KEEPALIVE, Pr, read, settle};
 use crate::api::{InstanceId, NewPeer, Peer, PeerId, PeerKind, Protocol, SiteId, code};
 use crate::domain::{PresharedKey, Secret, SubnetSet};
 use crate::hub::store::sql::check::{invalid, name, not_found, prefixes};
-use crate::hub::store::sql::db::{Db, RowExt as _, Tx, q};
+use crate::hub::store::sql::db::{Db, RowExt as _, Run as _, Tx, q};
 use crate::hub::store::sql::instance::{Inst, lock};
 use crate::hub::store::sql::once::{Change, audit, fields, first_time};
 use crate::hub::store::sql::pool;
@@ -147,7 +147,7 @@ fn blank(inst: &Inst, id: PeerId, now: i64) -> Pr {
 /// The name of a site of the same account; another account's does not exist.
 async fn site_name(tx: &mut Tx, inst: &Inst, site: &SiteId) -> Stored<String> {
     let row = q!("SELECT name FROM site WHERE id = $1 AND account = $2", site.as_str(), inst.account.as_str());
-    let row = row.fetch_optional(&mut **tx).await?.ok_or_else(|| not_found("site", site))?;
+    let row = row.maybe(tx).await?.ok_or_else(|| not_found("site", site))?;
     row.text("name")
 }
 

@@ -4,7 +4,7 @@ use super::{lock, read};
 use crate::api::PeerId;
 use crate::domain::SubnetSet;
 use crate::hub::store::sql::check::version;
-use crate::hub::store::sql::db::{Db, q};
+use crate::hub::store::sql::db::{Db, Run as _, q};
 use crate::hub::store::sql::instance::next_revision;
 use crate::hub::store::sql::once::{Change, audit, fields};
 use crate::hub::store::{Actor, Stored};
@@ -26,13 +26,13 @@ pub(in crate::hub::store::sql) async fn delete(db: &Db, by: &Actor, id: &PeerId,
             id.as_str(),
             now
         )
-        .execute(&mut *tx)
+        .run(&mut tx)
         .await?;
     }
     inst.offer("subnets", &peer.offered(), &SubnetSet::default(), now_ms)?;
     inst.save_counters(&mut tx).await?;
     q!("UPDATE credential SET revoked_at = $2 WHERE peer = $1 AND revoked_at IS NULL", id.as_str(), now)
-        .execute(&mut *tx)
+        .run(&mut tx)
         .await?;
     for statement in [
         "DELETE FROM enrolled WHERE enrollment IN (SELECT id FROM enrollment WHERE peer = $1)",
@@ -42,9 +42,9 @@ pub(in crate::hub::store::sql) async fn delete(db: &Db, by: &Actor, id: &PeerId,
         "DELETE FROM traffic WHERE kind = 'peer' AND object = $1",
         "DELETE FROM peer WHERE id = $1",
     ] {
-        q!(statement, id.as_str()).execute(&mut *tx).await?;
+        q!(statement, id.as_str()).run(&mut tx).await?;
     }
-    q!("DELETE FROM prefix WHERE instance = $1 AND peer = $2", inst.id.as_str(), id.as_str()).execute(&mut *tx).await?;
+    q!("DELETE FROM prefix WHERE instance = $1 AND peer = $2", inst.id.as_str(), id.as_str()).run(&mut tx).await?;
     let change = Change {
         action: "peer.delete",
         object: peer.object(),

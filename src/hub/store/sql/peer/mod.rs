@@ -6,7 +6,7 @@ use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
 use super::check::{conflict, not_found};
-use super::db::{RowExt as _, Tx, is_unique, q, to_json, to_word};
+use super::db::{RowExt as _, Run as _, Tx, is_unique, q, to_json, to_word};
 use super::instance::{self, Inst, next_revision};
 use super::list::Sql;
 use super::{pool, prefix};
@@ -141,7 +141,7 @@ impl Pr {
 pub(super) async fn lock(tx: &mut Tx, scope: &Scope, id: &PeerId) -> Stored<(Inst, Pr)> {
     let mut sql = Sql::new("SELECT instance FROM peer WHERE 1 = 1");
     sql.scope("account", scope).push(" AND id = ").bind(id.as_str().to_owned());
-    let row = sql.query().fetch_optional(&mut **tx).await?.ok_or_else(|| not_found("peer", id))?;
+    let row = sql.query().maybe(tx).await?.ok_or_else(|| not_found("peer", id))?;
     let inst = instance::lock(tx, &Scope::All, &row.word("instance")?).await;
     // The instance may be gone since, and the peer with it.
     let inst = inst.map_err(|error| {
@@ -152,7 +152,7 @@ pub(super) async fn lock(tx: &mut Tx, scope: &Scope, id: &PeerId) -> Stored<(Ins
 
 /// Reads a row.
 pub(super) async fn find(connection: &mut AnyConnection, id: &PeerId) -> Stored<Pr> {
-    let row = q!("SELECT peer.* FROM peer WHERE id = $1", id.as_str()).fetch_optional(connection).await?;
+    let row = q!("SELECT peer.* FROM peer WHERE id = $1", id.as_str()).maybe(connection).await?;
     Pr::from_row(&row.ok_or_else(|| not_found("peer", id))?)
 }
 
@@ -191,7 +191,7 @@ pub(super) async fn settle(tx: &mut Tx, inst: &mut Inst, old: Option<&Pr>, new: 
             new.id.as_str(),
             enabled
         )
-        .execute(&mut **tx)
+        .run(tx)
         .await?;
     }
     inst.save_counters(tx).await
@@ -205,7 +205,7 @@ async fn free(tx: &mut Tx, inst: &Inst, new: &Pr) -> Stored<()> {
         new.name.as_str(),
         new.id.as_str()
     );
-    if let Some(row) = row.fetch_optional(&mut **tx).await? {
+    if let Some(row) = row.maybe(tx).await? {
         let detail = format!("peer {} has the name {:?} already", row.text("id")?, new.name);
         return Err(conflict("name", detail, code::NAME_TAKEN));
     }
@@ -219,7 +219,7 @@ async fn free(tx: &mut Tx, inst: &Inst, new: &Pr) -> Stored<()> {
         key.to_string(),
         new.id.as_str()
     );
-    let Some(row) = row.fetch_optional(&mut **tx).await? else { return Ok(()) };
+    let Some(row) = row.maybe(tx).await? else { return Ok(()) };
     let detail = format!("peer {} ({}) has this public key already", row.text("id")?, row.text("name")?);
     Err(conflict("public_key", detail, code::KEY_TAKEN))
 }
@@ -283,7 +283,7 @@ async fn write(tx: &mut Tx, sql: &'static str, peer: &Pr) -> Result<(), sqlx::Er
         peer.created_at,
         peer.version
     )
-    .execute(&mut **tx)
+    .run(tx)
     .await
     .map(|_| ())
 }

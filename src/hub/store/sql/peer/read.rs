@@ -8,7 +8,7 @@ use sqlx::any::AnyRow;
 use super::{CONNECTED_WITHIN, REPORTED_WITHIN};
 use crate::api::{Link, Page, Peer, PeerId, Protocol, Usage};
 use crate::hub::store::sql::check::not_found;
-use crate::hub::store::sql::db::{Db, RowExt as _, q, to_word};
+use crate::hub::store::sql::db::{Db, RowExt as _, Run as _, q, to_word};
 use crate::hub::store::sql::list::{Page as _, Sql};
 use crate::hub::store::sql::usage::{KEPT_PERIODS, from_row as usage_row, period};
 use crate::hub::store::{Actor, Paging, PeerFilter, Scope, Stored};
@@ -101,12 +101,12 @@ pub(in crate::hub::store::sql) async fn read(
 ) -> Stored<Peer> {
     let mut sql = select(now);
     sql.scope("p.account", scope).push(" AND p.id = ").bind(id.as_str().to_owned());
-    let row = sql.query().fetch_optional(connection).await?;
+    let row = sql.query().maybe(connection).await?;
     from_row(&row.ok_or_else(|| not_found("peer", id))?, now)
 }
 
 pub(in crate::hub::store::sql) async fn get(db: &Db, by: &Actor, id: &PeerId) -> Stored<Peer> {
-    read(&mut *db.read.acquire().await?, &by.scope, id, db.clock.now()).await
+    read(&mut *db.read().await?, &by.scope, id, db.clock.now()).await
 }
 
 pub(in crate::hub::store::sql) async fn list(
@@ -132,20 +132,20 @@ pub(in crate::hub::store::sql) async fn list(
     }
     sql.search(&["p.name", "p.person", "s.name", "i.name"], filter.search.as_deref());
     sql.after("p.id", paging);
-    let rows = sql.query().fetch_all(&db.read).await?;
+    let rows = sql.query().all(&mut *db.read().await?).await?;
     let items = rows.iter().map(|row| from_row(row, now)).collect::<Stored<_>>()?;
     Ok(paging.page(items, |peer: &Peer| peer.id.to_string()))
 }
 
 pub(in crate::hub::store::sql) async fn usage(db: &Db, by: &Actor, id: &PeerId) -> Stored<Vec<Usage>> {
-    let mut connection = db.read.acquire().await?;
+    let mut connection = db.read().await?;
     let mut sql = Sql::new("SELECT id FROM peer WHERE 1 = 1");
     sql.scope("account", &by.scope).push(" AND id = ").bind(id.as_str().to_owned());
-    sql.query().fetch_optional(&mut *connection).await?.ok_or_else(|| not_found("peer", id))?;
+    sql.query().maybe(&mut connection).await?.ok_or_else(|| not_found("peer", id))?;
     let rows = q!(
         "SELECT period, rx, tx FROM traffic WHERE kind = 'peer' AND object = $1 ORDER BY period DESC LIMIT $2",
         id.as_str(),
         KEPT_PERIODS
     );
-    rows.fetch_all(&mut *connection).await?.iter().map(usage_row).collect()
+    rows.all(&mut connection).await?.iter().map(usage_row).collect()
 }

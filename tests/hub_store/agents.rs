@@ -1,0 +1,152 @@
+//! Enrolment and agents.
+
+use std::time::Duration;
+
+use sitepeer::api::*;
+use sitepeer::domain::Secret;
+use sitepeer::hub::store::{Principal, StoreConfig, StoreError};
+
+use crate::world::*;
+
+fn request(token: &Secret, nonce: &str, serial: &str) -> EnrollRequest {
+    EnrollRequest {
+        token: token.clone(),
+        device_nonce: format!("{nonce:0<16}"),
+        device: DeviceFacts {
+            serial: Some(serial.to_owned()),
+            board: Some("hEX".to_owned()),
+            ..DeviceFacts::default()
+        },
+        public_key: None,
+    }
+}
+
+async fn token(world: &World, peer: &PeerId, uses: u32) -> EnrollmentMade {
+    let new = NewEnrollment { peer: peer.clone(), ttl_secs: Some(3600), uses: Some(uses) };
+    world.store.create_enrollment(&world.admin, None, new).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_token_says_whether_it_is_spent_expired_or_revoked_and_an_enrolled_agent_stays() {
+    let databases = Databases::new();
+    for config in databases.configs("tokens") {
+        let world = World::open(&config).await;
+        let account = world.account("a").await;
+        let site = world.site(&account, "s").await;
+        let instance = world.instance(&account, "main").await.id;
+        let peer = world.peer(&instance, site_peer(&site, "p", &[])).await.unwrap().id;
+        let made = token(&world, &peer, 1).await;
+        let first = world.store.enroll(request(&made.token, "one", "S1")).await.unwrap().credential.unwrap();
+        // The reply was lost: the same device again costs no use, and the credential before is replaced.
+        let again = world.store.enroll(request(&made.token, "one", "S1")).await.unwrap().credential.unwrap();
+        assert!(matches!(world.store.authenticate(&first).await, Err(StoreError::Revoked)));
+        assert_eq!(code_of(world.store.enroll(request(&made.token, "two", "S1")).await), code::TOKEN_SPENT);
+        let listed = world.store.enrollments(&world.admin, &page(10)).await.unwrap().items;
+        assert_eq!((listed[0].state, listed[0].used), (EnrollmentState::Spent, 1));
+
+        world.store.revoke_enrollment(&world.admin, &made.enrollment.id).await.unwrap();
+        assert_eq!(code_of(world.store.enroll(request(&made.token, "one", "S1")).await), code::TOKEN_REVOKED);
+        assert!(matches!(world.store.authenticate(&again).await, Ok(Some(Principal::Agent { .. }))), "never kicked");
+        let late = token(&world, &peer, 1).await;
+        world.pass(Duration::from_secs(3601)).await;
+        assert_eq!(code_of(world.store.enroll(request(&late.token, "one", "S1")).await), code::TOKEN_EXPIRED);
+        let unknown = Secret::new(late.token.expose().replace(late.enrollment.id.as_str(), "00000000"));
+        assert_eq!(code_of(world.store.enroll(request(&unknown, "one", "S1")).await), code::UNAUTHENTICATED);
+        assert_eq!(world.store.authenticate(&late.token).await.unwrap(), None, "an enrolment token is no credential");
+
+        world.store.delete_peer(&world.admin, &peer, None).await.unwrap();
+        assert!(matches!(world.store.authenticate(&again).await, Err(StoreError::Revoked)));
+    }
+}
+
+#[tokio::test]
+async fn a_serial_number_binds_nothing_and_the_same_one_under_two_sites_is_reported() {
+    let databases = Databases::new();
+    for config in databases.configs("serials") {
+        let world = World::open(&config).await;
+        let account = world.account("a").await;
+        let instance = world.instance(&account, "main").await.id;
+        let mut sites = Vec::new();
+        for name in ["one", "two"] {
+            let site = world.site(&account, name).await;
+            let peer = world.peer(&instance, site_peer(&site, name, &[])).await.unwrap().id;
+            let made = token(&world, &peer, 1).await;
+            let enrolled = world.store.enroll(request(&made.token, name, "SAME")).await.unwrap();
+            assert_eq!(enrolled.peer, peer, "the token decides, not the serial number");
+            sites.push(site);
+        }
+        let one = world.store.site(&world.admin, &sites[0]).await.unwrap();
+        assert_eq!(one.same_serial, [sites[1].clone()]);
+        let listed = world.store.sites(&world.admin, Some("same"), &page(10)).await.unwrap().items;
+        assert!(listed.len() == 2 && listed.iter().all(|site| site.same_serial.len() == 1), "{listed:?}");
+        let log = world.store.audit(&world.admin, &page(100)).await.unwrap().items;
+        assert_eq!(log.iter().filter(|entry| entry.action == "site.same-serial").count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_site_is_told_of_all_but_its_own_subnets_once_for_changes_that_come_together() {
+    let databases = Databases::new();
+    for config in databases.configs("reach") {
+        let world = World::open(&config).await;
+        let account = world.account("a").await;
+        let gateway = world.gateway("gw", "eu").await;
+        let instance = world.instance(&account, "main").await.id;
+        let site = world.site(&account, "s").await;
+        let first = world.peer(&instance, site_peer(&site, "first", &["10.1.0.0/24"])).await.unwrap().id;
+        assert!(world.store.agent_desired(&first).await.unwrap().waiting_for.is_some());
+        world.serve(&gateway).await;
+        let revision = world.store.agent_desired(&first).await.unwrap().revision;
+        for number in 1..4 {
+            let subnet = format!("10.1.{number}.0/24");
+            world.peer(&instance, site_peer(&site, &format!("p{number}"), &[&subnet])).await.unwrap();
+        }
+        world.store.tick().await.unwrap();
+        assert_eq!(world.store.agent_desired(&first).await.unwrap().revision, revision, "not yet");
+        world.pass(Duration::from_millis(600)).await;
+        let desired = world.store.agent_desired(&first).await.unwrap();
+        let told = desired.config.unwrap();
+        assert_eq!(
+            (desired.revision > revision, told.reach.to_string().as_str()),
+            (true, "10.1.1.0/24,10.1.2.0/23,10.99.0.0/24")
+        );
+        assert_eq!(told.advertise.to_string(), "10.1.0.0/24");
+        world.pass(Duration::from_secs(5)).await;
+        assert_eq!(world.store.agent_desired(&first).await.unwrap().revision, desired.revision, "once");
+        // Its own wish comes before what the instance offers.
+        let own = PeerEdit { reach: Some(nets(&["10.1.2.0/24"])), ..PeerEdit::default() };
+        world.store.edit_peer(&world.admin, &first, None, own).await.unwrap();
+        let told = world.store.agent_desired(&first).await.unwrap().config.unwrap();
+        assert_eq!(told.reach.to_string(), "10.1.2.0/24");
+    }
+}
+
+#[tokio::test]
+async fn agents_reports_are_taken_once_and_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::open(&StoreConfig::Sqlite(folder.path().join("hub.db"))).await;
+    let account = world.account("a").await;
+    let site = world.site(&account, "s").await;
+    let instance = world.instance(&account, "main").await.id;
+    let peer = world.peer(&instance, site_peer(&site, "p", &[])).await.unwrap().id;
+    let batch = |epoch: &str, numbers: std::ops::RangeInclusive<i64>| AgentReports {
+        epoch: epoch.to_owned(),
+        reports: numbers
+            .map(|number| AgentReport {
+                number,
+                at: number,
+                tunnel: TunnelHealth { verdict: format!("proven:{number}"), handshake_age_secs: None, rtt_us: None },
+            })
+            .collect(),
+        dropped: 0,
+    };
+    let send = |batch| world.store.agent_reports(&peer, batch);
+    assert_eq!(send(batch("a", 1..=5)).await.unwrap().number, 5);
+    assert_eq!(send(batch("a", 3..=4)).await.unwrap().number, 5, "late");
+    let says = || async { world.store.peer(&world.admin, &peer).await.unwrap().link.agent_says.unwrap() };
+    assert_eq!(says().await, "proven:5");
+    assert_eq!(send(batch("b", 1..=2)).await.unwrap().number, 2, "another epoch begins anew");
+    assert_eq!(says().await, "proven:2");
+    let nobody: PeerId = "00000000".parse().unwrap();
+    assert_eq!(code_of(world.store.agent_reports(&nobody, batch("a", 1..=1)).await), code::NOT_FOUND);
+}

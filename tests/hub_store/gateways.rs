@@ -1,0 +1,174 @@
+//! Gateways: which one takes an instance, what it is told, what it reports.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use sitepeer::api::*;
+use sitepeer::hub::store::StoreConfig;
+
+use crate::world::*;
+
+async fn sqlite() -> (tempfile::TempDir, World) {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::open(&StoreConfig::Sqlite(folder.path().join("hub.db"))).await;
+    (folder, world)
+}
+
+#[tokio::test]
+async fn the_least_loaded_gateway_of_the_region_that_was_heard_takes_an_instance() {
+    let (_folder, world) = sqlite().await;
+    let account = world.account("a").await;
+    let waiting = world.instance(&account, "waiting").await;
+    assert!(waiting.gateway.is_none() && waiting.readiness[0].detail.contains("region eu"), "{waiting:?}");
+    let (one, _far) = (world.gateway("gw-1", "eu").await, world.gateway("gw-far", "us").await);
+    world.pass(Duration::from_secs(2)).await;
+    let taken = world.store.instance(&world.admin, &waiting.id).await.unwrap();
+    assert_eq!((taken.gateway.as_ref(), taken.listen_port), (Some(&one), Some(51820)));
+    let two = world.gateway("gw-2", "eu").await;
+    assert_eq!(world.instance(&account, "second").await.gateway.as_ref(), Some(&two));
+    // On the same gateway the next free port, and one that was asked for only if it is free.
+    let third = world.instance(&account, "third").await;
+    assert_eq!(third.listen_port, Some(51821));
+    world.pass(Duration::from_secs(100)).await;
+    let nobody = world.instance(&account, "fourth").await;
+    assert_eq!(nobody.gateway, None, "no gateway was heard lately");
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_refused_with_the_instance_that_has_it() {
+    let (_folder, world) = sqlite().await;
+    let account = world.account("a").await;
+    world.gateway("gw-1", "eu").await;
+    let first = world.instance(&account, "first").await;
+    let new = NewInstance { listen_port: Some(51820), ..new_instance(&account, "second") };
+    let refused = world.store.create_instance(&world.admin, None, new).await;
+    assert!(refused.as_ref().unwrap_err().to_string().contains(first.id.as_str()), "{refused:?}");
+    assert_eq!(code_of(refused), code::PORT_TAKEN);
+    let second = world.instance(&account, "second").await;
+    let edit = InstanceEdit { listen_port: Some(51820), ..InstanceEdit::default() };
+    assert_eq!(code_of(world.store.edit_instance(&world.admin, &second.id, None, edit).await), code::PORT_TAKEN);
+}
+
+#[tokio::test]
+async fn a_gateway_is_told_of_thousands_in_parts_and_afterwards_only_of_what_changed() {
+    let databases = Databases::new();
+    for config in databases.configs("parts") {
+        let world = World::open(&config).await;
+        let account = world.account("a").await;
+        let new =
+            NewInstance { tunnel_subnet: Some("10.200.0.0/16".parse().unwrap()), ..new_instance(&account, "main") };
+        let instance = world.store.create_instance(&world.admin, None, new).await.unwrap().id;
+        let count = u64::try_from(MAX_PEERS_PER_REPLY).unwrap() + 300;
+        let mut ids = BTreeSet::new();
+        for number in 0..count {
+            ids.insert(world.peer(&instance, client_peer(&format!("c{number}"), Some(key(number)))).await.unwrap().id);
+        }
+        // The gateway comes after them: each gets a revision of its own.
+        let gateway = world.gateway("gw", "eu").await;
+        world.pass(Duration::from_secs(2)).await;
+        let first = world.store.gateway_desired(&gateway, 0).await.unwrap().unwrap();
+        assert!(first.more && first.instances.len() == 1);
+        let all = world.told(&gateway, 0).await;
+        let told: BTreeSet<PeerId> = all.peers.iter().map(|peer| peer.id.clone()).collect();
+        assert_eq!((told.len(), told), (ids.len(), ids.clone()));
+        assert_eq!(world.store.gateway_desired(&gateway, all.revision).await.unwrap(), None);
+        let gone = ids.pop_first().unwrap();
+        world.store.delete_peer(&world.admin, &gone, None).await.unwrap();
+        let changed = world.told(&gateway, all.revision).await;
+        assert!(
+            changed.peers.is_empty() && changed.instances.is_empty() && changed.removed_peers.len() == 1,
+            "{changed:?}"
+        );
+        forgotten(&world, &gateway, all.revision).await;
+    }
+}
+
+/// What was removed long ago is forgotten: who asks from before begins again, and gets everything in parts all the same.
+async fn forgotten(world: &World, gateway: &GatewayId, before: i64) {
+    world.pass(Duration::from_secs(8 * 24 * 3600)).await;
+    let told = world.store.gateway_desired(gateway, before).await.unwrap().unwrap();
+    assert!(told.restart && told.peers.is_empty(), "{told:?}");
+    let all = world.told(gateway, 0).await;
+    assert!(!all.restart && all.peers.len() == MAX_PEERS_PER_REPLY + 299, "{}", all.peers.len());
+    let ahead = world.store.gateway_desired(gateway, all.revision + 5).await.unwrap().unwrap();
+    assert!(ahead.restart && ahead.revision == all.revision, "a hub restored from a backup");
+}
+
+#[tokio::test]
+async fn a_report_is_taken_once_and_traffic_never_goes_backwards() {
+    let databases = Databases::new();
+    for config in databases.configs("reports") {
+        let world = World::open(&config).await;
+        let account = world.account("a").await;
+        let gateway = world.gateway("gw", "eu").await;
+        let stranger = world.gateway("gw-other", "us").await;
+        let instance = world.instance(&account, "main").await.id;
+        let peer = world.peer(&instance, client_peer("c", Some(key(1)))).await.unwrap().id;
+        let report = |epoch: &str, number: i64, rx_bytes: u64| GatewayReport {
+            epoch: epoch.to_owned(),
+            number,
+            at: 0,
+            peers: vec![PeerTraffic {
+                peer: peer.clone(),
+                revision: 1,
+                handshake_at: None,
+                connected_since: None,
+                endpoint: None,
+                rx_bytes,
+                tx_bytes: 0,
+            }],
+        };
+        let used = || async {
+            world.store.peer_usage(&world.admin, &peer).await.unwrap().first().map_or(0, |usage| usage.rx_bytes)
+        };
+        for (epoch, number, total, taken, expected) in [
+            ("a", 1, 100, 1, 100),
+            ("a", 2, 250, 2, 250),
+            ("a", 2, 900, 2, 250), // sent again
+            ("a", 1, 900, 2, 250),
+            ("b", 1, 300, 1, 300), // the gateway lost its count of reports, not its totals
+            ("c", 1, 40, 1, 340),  // its disk: totals begin at 0
+        ] {
+            let reply = world.store.gateway_report(&gateway, report(epoch, number, total)).await.unwrap();
+            assert_eq!((reply.number, used().await), (taken, expected), "{epoch} {number} {total}");
+        }
+        world.store.gateway_report(&stranger, report("x", 1, 1_000_000)).await.unwrap();
+        assert_eq!(used().await, 340, "another gateway's word for this peer counts nothing");
+        let instance = world.store.instance(&world.admin, &instance).await.unwrap();
+        assert_eq!(instance.usage.rx_bytes, 340);
+    }
+}
+
+#[tokio::test]
+async fn an_instance_that_failed_is_tried_again_with_its_name_settings_and_gateway() {
+    let (_folder, world) = sqlite().await;
+    let account = world.account("a").await;
+    let gateway = world.gateway("gw", "eu").await;
+    let made = world.instance(&account, "main").await;
+    let told = world.told(&gateway, 0).await;
+    let failed = |revision| GatewayApplied {
+        revision: told.revision,
+        instances: vec![GatewayInstanceApplied {
+            id: made.id.clone(),
+            revision,
+            public_key: None,
+            listen_port: None,
+            error: Some("port 51820 is taken on this host".to_owned()),
+        }],
+    };
+    world.store.gateway_applied(&gateway, failed(told.instances[0].revision)).await.unwrap();
+    let broken = world.store.instance(&world.admin, &made.id).await.unwrap();
+    assert_eq!(
+        (broken.status, broken.reason.as_deref()),
+        (InstanceStatus::Error, Some("port 51820 is taken on this host"))
+    );
+    let again = world.store.retry_instance(&world.admin, &made.id).await.unwrap();
+    assert_eq!(
+        (again.status, &again.hostname, &again.gateway),
+        (InstanceStatus::Deploying, &made.hostname, &made.gateway)
+    );
+    world.store.gateway_applied(&gateway, failed(told.instances[0].revision)).await.unwrap();
+    let still = world.store.instance(&world.admin, &made.id).await.unwrap();
+    assert_eq!(still.status, InstanceStatus::Deploying, "an answer to the try before says nothing of this one");
+    assert!(world.told(&gateway, told.revision).await.instances[0].revision > told.instances[0].revision);
+}
