@@ -8,6 +8,8 @@ mod fake;
 mod help;
 mod hostile;
 mod readme;
+#[cfg(all(unix, feature = "gateway"))]
+mod real;
 mod refusals;
 mod samples;
 #[path = "../cli/schema.rs"]

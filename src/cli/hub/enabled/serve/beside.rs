@@ -88,7 +88,7 @@ async fn token(store: &dyn Store, file: &Path, region: &str) -> Result<Secret, F
             Err(error) => return Err(failure(&error)),
         }
     }
-    let hub = Actor { who: "hub".to_owned(), token: None, scope: Scope::All, role: Role::Admin };
+    let hub = Actor { who: "hub".to_owned(), token: None, scope: Scope::All, role: None };
     let new = NewToken {
         name: "gateway in the hub's process".to_owned(),
         role: Role::Gateway,

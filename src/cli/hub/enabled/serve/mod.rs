@@ -16,7 +16,6 @@ use crate::cli::process;
 use crate::cli::report::{Event, Outcome, Reporter, ServingGateway, Verdict};
 use crate::hub::config::HubConfig;
 use crate::hub::server::Server;
-use crate::hub::store::Store;
 
 pub(super) use check::check;
 pub(super) use store::{backup, restore};
