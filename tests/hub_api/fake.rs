@@ -91,6 +91,7 @@ macro_rules! fake {
 fake! {
     fn ping(this) -> () { Ok(()) }
     fn tick(this) -> () { Err(StoreError::Unavailable("gone fishing".into())) }
+    fn first_token(this, keep: Keep<'_>) -> bool { Ok(false) }
     fn census(this) -> Census { Ok(Census { instances: vec![(InstanceStatus::Active, 3)], peers: 7, connected: 5, gateways: 1 }) }
     fn authenticate(this, credential: &Secret) -> Option<Principal> { this.who(credential.expose()) }
     fn create_token(this, by: &Actor, once: Option<&Once>, new: NewToken) -> TokenMade { nothing("token") }

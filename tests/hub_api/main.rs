@@ -9,6 +9,7 @@ mod polls;
 mod profile;
 mod refusals;
 mod running;
+mod serve;
 mod server;
 mod story;
 #[cfg(feature = "sim")]
