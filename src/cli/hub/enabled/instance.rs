@@ -147,8 +147,10 @@ async fn settled(api: &Api, made: Instance, wait: Option<Duration>, reporter: &R
         InstanceStatus::Error => {
             let why = instance.reason.clone().unwrap_or_else(|| "no reason given".to_owned());
             let message = format!("instance {} ({}) could not be served: {why}", instance.name, instance.id);
-            Err(Failure::new(Verdict::Rejected, "instance-error", message)
-                .hint(format!("mend it, then: sitepeer hub instance retry {} --wait", instance.id)))
+            Err(Failure::new(Verdict::Rejected, "instance-error", message).hint(format!(
+                "mend it, or change it with sitepeer hub instance edit; then: sitepeer hub instance retry {} --wait",
+                instance.id
+            )))
         }
         InstanceStatus::Suspended => {
             let message = format!("instance {} ({}) was switched off meanwhile", instance.name, instance.id);
