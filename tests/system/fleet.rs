@@ -82,12 +82,12 @@ impl Fleet {
         host.ip("route add default via 203.0.113.254");
         let (cert, key) = certificate(folder.path());
         let place = Place::Net(host.clone());
-        let data = folder.path().join("hub");
+        let (data, backend) = (folder.path().join("hub"), backend());
         let mut arguments = vec!["hub", "--listen", "203.0.113.1:8443", "--report-secs", "1", "--data-dir", name(&data)];
         arguments.extend(["--tls-cert", name(&cert), "--tls-key", name(&key)]);
         if shape == Shape::Together {
             arguments.extend(["--gateway", "--public-host", HOST]);
-            arguments.extend(backend().iter().flat_map(|backend| ["--backend", backend]));
+            arguments.extend(backend.iter().flat_map(|backend| ["--backend", backend]));
         }
         let hub = Program::start(&place, &folder.path().join("hub.log"), &arguments);
         let admin = Admin::arrive(Some(&internet), URL, &Trust::CaFile(cert), &data);
