@@ -113,12 +113,9 @@ async fn edit_and_delete(world: &World, gateway: &GatewayId, a: &Peer, b: &Peer)
     world.pass(Duration::from_millis(600)).await;
     let instance = world.store.instance(&world.admin, &a.instance).await.unwrap();
     assert_eq!(instance.reach.to_string(), "10.1.0.0/24,10.99.0.0/24");
-    let listed = world.store.peers(
-        &world.admin,
-        &PeerFilter { status: Some(PeerStatus::Connected), ..PeerFilter::default() },
-        &page(10),
-    );
-    assert_eq!(listed.await.unwrap().items.iter().map(|peer| &peer.id).collect::<Vec<_>>(), [&a.id]);
+    let connected = PeerFilter { status: Some(PeerStatus::Connected), ..PeerFilter::default() };
+    let listed = world.store.peers(&world.admin, &connected, &page(10)).await.unwrap().items;
+    assert_eq!(listed.iter().map(|peer| &peer.id).collect::<Vec<_>>(), [&a.id]);
     let found = InstanceFilter { search: Some("BRANCH 1".to_owned()), ..InstanceFilter::default() };
     assert_eq!(world.store.instances(&world.admin, &found, &page(10)).await.unwrap().items.len(), 1);
 }

@@ -13,14 +13,32 @@ use crate::api::{
     SiteConfig, TunnelEnd, code,
 };
 use crate::domain::MAX_SUBNETS;
-use crate::hub::store::{Scope, Stored};
+use crate::hub::store::{Actor, Scope, Stored};
+use crate::hub::wake::{Signal, Topic};
 
 /// Longest text that a router may say of itself, in characters.
 const MAX_FACT: usize = 256;
 /// Longest verdict and epoch, in characters.
 const MAX_WORD: usize = 64;
 
-pub(super) async fn desired(db: &Db, context: &Context, id: &PeerId) -> Stored<AgentDesired> {
+pub(super) async fn desired(
+    db: &Db,
+    context: &Context,
+    id: &PeerId,
+    since: Option<i64>,
+) -> Stored<Option<AgentDesired>> {
+    if let Some(since) = since {
+        // The question that ten thousand agents ask: two numbers answer it.
+        let row = q!(
+            "SELECT CASE WHEN p.agent_revision > i.agent_revision THEN p.agent_revision ELSE i.agent_revision END AS revision \
+             FROM peer p JOIN instance i ON i.id = p.instance WHERE p.id = $1",
+            id.as_str()
+        );
+        let row = row.maybe(&mut *db.read().await?).await?.ok_or_else(|| not_found("peer", id))?;
+        if row.int("revision")? == since {
+            return Ok(None);
+        }
+    }
     let rows = q!(
         "SELECT i.*, g.public_host FROM peer p JOIN instance i ON i.id = p.instance \
          LEFT JOIN gateway g ON g.id = i.gateway WHERE p.id = $1",
@@ -38,14 +56,36 @@ pub(super) async fn desired(db: &Db, context: &Context, id: &PeerId) -> Stored<A
         (None, None) => Some(format!("a gateway in region {}", inst.region)),
         (None, Some(_)) => Some("the gateway to make the instance's key".to_owned()),
     };
-    Ok(AgentDesired {
+    Ok(Some(AgentDesired {
         revision: peer.agent_revision.max(inst.agent_revision),
         peer: peer.id,
         enabled: peer.enabled,
         public_key: peer.public_key,
         config,
         waiting_for,
-    })
+    }))
+}
+
+/// Takes the agent's credential back. What it was told stays on the router until somebody removes it there.
+pub(super) async fn revoke(db: &Db, by: &Actor, id: &PeerId) -> Stored<()> {
+    let mut tx = db.begin().await?;
+    let (inst, peer) = peer::lock(&mut tx, &by.scope, id).await?;
+    let revoked =
+        q!("UPDATE credential SET revoked_at = $2 WHERE peer = $1 AND revoked_at IS NULL", id.as_str(), tx.now);
+    if revoked.run(&mut tx).await? == 0 {
+        return Err(not_found("credential of peer", id));
+    }
+    let change = Change {
+        action: "peer.revoke",
+        object: peer.object(),
+        account: Some(&inst.account),
+        before: None,
+        after: None,
+    };
+    audit(&mut tx, &by.who, change).await?;
+    // A poll that is held is asked again for its credential.
+    tx.signal(Signal::Topic(Topic::Peer(id.clone())));
+    tx.commit().await
 }
 
 /// The site config, once gateway and key are there.

@@ -137,8 +137,8 @@ impl Drop for Listener {
 /// Looks through the whole file, once at the start: a damaged one is never served.
 async fn check(pool: &AnyPool, path: &str) -> Stored<()> {
     let mut connection = pool.acquire().await.map_err(|error| cannot_open(path, error))?;
-    let row = q!("SELECT quick_check AS verdict FROM pragma_quick_check(1)").one(&mut connection).await;
-    let verdict = row.map_err(|error| cannot_open(path, error))?.text("verdict")?;
+    let row = q!("PRAGMA quick_check(1)").one(&mut connection).await;
+    let verdict = row.map_err(|error| cannot_open(path, error))?.text("quick_check")?;
     if verdict == "ok" {
         return Ok(());
     }

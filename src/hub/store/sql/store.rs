@@ -184,8 +184,12 @@ impl Store for SqlStore {
         enrollment::enroll(&self.db, request).await
     }
 
-    async fn agent_desired(&self, peer: &PeerId) -> Stored<AgentDesired> {
-        agent::desired(&self.db, &self.context, peer).await
+    async fn revoke_agent(&self, by: &Actor, peer: &PeerId) -> Stored<()> {
+        agent::revoke(&self.db, by, peer).await
+    }
+
+    async fn agent_desired(&self, peer: &PeerId, since: Option<i64>) -> Stored<Option<AgentDesired>> {
+        agent::desired(&self.db, &self.context, peer, since).await
     }
 
     async fn agent_applied(&self, peer: &PeerId, applied: AgentApplied) -> Stored<()> {
@@ -210,6 +214,10 @@ impl Store for SqlStore {
 
     async fn gateway_report(&self, gateway: &GatewayId, report: GatewayReport) -> Stored<ReportsTaken> {
         gateway::report(&self.db, gateway, report).await
+    }
+
+    async fn delete_gateway(&self, by: &Actor, id: &GatewayId) -> Stored<()> {
+        gateway::delete(&self.db, by, id).await
     }
 
     async fn gateways(&self, by: &Actor, paging: &Paging) -> Stored<Page<Gateway>> {

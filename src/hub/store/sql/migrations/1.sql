@@ -15,6 +15,8 @@ CREATE TABLE token (
     name TEXT NOT NULL,
     role TEXT NOT NULL,
     account TEXT,
+    -- The only region of a gateway's token.
+    region TEXT,
     hash @BYTES@ NOT NULL,
     created_at BIGINT NOT NULL,
     expires_at BIGINT,
@@ -46,6 +48,8 @@ CREATE TABLE gateway (
     public_host TEXT NOT NULL,
     backend TEXT NOT NULL,
     software TEXT NOT NULL,
+    -- Tells two hosts with one token apart.
+    install TEXT NOT NULL,
     -- Bumped by every change that concerns it, under the lock of this row: revisions are committed in their order.
     revision BIGINT NOT NULL,
     -- Removals up to here are forgotten.
@@ -164,6 +168,13 @@ CREATE TABLE link (
     tx BIGINT NOT NULL,
     reported_at BIGINT NOT NULL,
     gateway_revision BIGINT NOT NULL
+);
+
+-- Peers that a gateway could not serve, with the revision that it tried.
+CREATE TABLE failure (
+    peer TEXT PRIMARY KEY,
+    revision BIGINT NOT NULL,
+    error TEXT NOT NULL
 );
 
 -- What the agent of a site peer reports.
