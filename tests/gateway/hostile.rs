@@ -8,7 +8,9 @@ use crate::control::{Stage, peer, served};
 use crate::world::{instance, ip};
 
 fn inst(id: &str, port: u16) -> Value {
-    json!(served(id, port))
+    let mut value = json!(served("inst1", port));
+    value["id"] = json!(id);
+    value
 }
 
 #[tokio::test]
