@@ -65,7 +65,7 @@ pub fn has(program: &str) -> bool {
 
 /// A number that this machine's tests do not use twice.
 pub fn unique() -> String {
-    format!("{:x}{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
+    format!("{:06x}{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
 impl World {
@@ -352,7 +352,11 @@ impl Wireguard {
                 .stderr(Stdio::null());
             made.process = Some(command.spawn().unwrap());
             let name = made.interface.clone();
-            until("wireguard-go is there", || net.output("wg", &["show", &name]).status.success());
+            until("wireguard-go is there", || {
+                let ended = made.process.as_mut().and_then(|process| process.try_wait().unwrap());
+                assert_eq!(ended, None, "wireguard-go {name} ended");
+                net.output("wg", &["show", &name]).status.success()
+            });
         }
         made.set(&format!("[Interface]\nPrivateKey = {}", made.private_key));
         for address in addresses {

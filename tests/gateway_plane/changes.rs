@@ -176,6 +176,39 @@ fn a_new_key_replaces_the_old_one_and_a_new_port_keeps_the_sessions() {
 }
 
 #[test]
+fn an_address_and_a_prefix_that_another_peer_has_by_now_stay_that_peers() {
+    let Some(mut stage) = stage() else { return };
+    let instance = stage.instance(51820);
+    let raised = stage.raise(&instance);
+    let old = stage.site(&raised, 2, 11);
+    let new = stage.site(&raised, 3, 12);
+    let client = stage.client(&raised, 5, true, &["10.99.0.0/24", "192.168.0.0/16", "198.51.100.0/24"]);
+    client.net.pings_in_the_end("198.51.100.80");
+    // The new site takes the old one's LAN over before the old one has given it up, and a client another one's address.
+    let mut takes = new.peer.clone();
+    takes.subnets = ["192.168.11.0/24", "192.168.12.0/24"].iter().map(|net| net.parse().unwrap()).collect();
+    stage.set(&raised, &takes);
+    let mut other = client.peer.clone();
+    other.id = format!("p{}", unique()).parse().unwrap();
+    other.public_key = PublicKey::from_bytes(generate_private().unwrap().public()).unwrap();
+    stage.set(&raised, &other);
+    stage.set(&raised, &client.peer);
+    stage.remove_peer(&raised, &other);
+    stage.remove_peer(&raised, &old.peer);
+    new.net.ip("addr add 192.168.11.10/32 dev lo");
+    client.net.pings_in_the_end("192.168.11.10");
+    assert!(client.net.pings("198.51.100.80"), "its rules went with the peer that had them before");
+    let digest = |peer: &GatewayPeer| found(&stage, &raised, peer).preshared_key;
+    let mut keyed = takes.clone();
+    keyed.preshared_key =
+        Some(sitepeer::domain::Secret::new("xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=".to_owned()));
+    stage.set(&raised, &keyed);
+    assert!(digest(&keyed).is_some());
+    stage.set(&raised, &takes);
+    assert_eq!(digest(&takes), None, "really cleared");
+}
+
+#[test]
 fn a_remote_peer_is_called_by_the_gateway_and_a_name_that_does_not_resolve_is_no_error() {
     let Some(mut stage) = stage() else { return };
     let instance = stage.instance(51820);
