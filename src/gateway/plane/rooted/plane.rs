@@ -101,7 +101,7 @@ impl RootedPlane {
             return Ok(());
         };
         self.drop_routes(state, state.routed(&gone.allowed)).await?;
-        let mine = gone.elements.without(&state.elements_of_others(public_key));
+        let mine = state.still_of(public_key, &gone.elements);
         firewall::removal_script(&mine).inside(&self.namespace).await
     }
 
@@ -118,7 +118,7 @@ impl RootedPlane {
         let (endpoint, news) = endpoint(peer, state.peers.get(&key)).await;
         let old = state.peers.get(&key).map(|before| before.allowed.clone()).unwrap_or_default();
         let there = state.elements(peer);
-        let mine = there.without(&state.elements_of_others(&key));
+        let mine = state.still_of(&key, &there);
         firewall::peer_script(&wanted, &mine).inside(&self.namespace).await?;
         // Should the rest fail, the next attempt finds all that may be there.
         let mut either = Applied::of(peer, None);

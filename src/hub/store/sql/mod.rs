@@ -87,8 +87,9 @@ impl SqlStore {
         if row.one(&mut tx).await?.int("n")? > 0 {
             return Ok(false);
         }
-        let by = Actor { who: "hub".to_owned(), token: None, scope: Scope::All };
-        let new = NewToken { name: "first start".to_owned(), role: Role::Admin, account: None, ttl_secs: None };
+        let by = Actor { who: "hub".to_owned(), token: None, role: None, scope: Scope::All };
+        let new =
+            NewToken { name: "first start".to_owned(), role: Role::Admin, account: None, region: None, ttl_secs: None };
         let made = token::create_in(&mut tx, &by, None, new).await?;
         keep(&made).map_err(|error| {
             StoreError::Unavailable(format!("the first administrator's token cannot be written: {error}").into())

@@ -13,7 +13,7 @@ use crate::domain::Secret;
 use crate::hub::store::{Actor, Once, Paging, Principal, Scope, StoreError, Stored};
 
 const SELECT: &str =
-    "SELECT id, name, role, account, created_at, expires_at, used_at FROM token WHERE revoked_at IS NULL";
+    "SELECT id, name, role, account, region, created_at, expires_at, used_at FROM token WHERE revoked_at IS NULL";
 /// A token's last use is noted to the hour: a note for every request would make every request a change.
 const USED_STEP: i64 = 3600;
 
@@ -23,6 +23,7 @@ fn from_row(row: &AnyRow) -> Stored<Token> {
         name: row.text("name")?,
         role: row.variant("role")?,
         account: row.opt_word("account")?,
+        region: row.opt_text("region")?,
         created_at: row.int("created_at")?,
         expires_at: row.opt_int("expires_at")?,
         used_at: row.opt_int("used_at")?,
@@ -49,6 +50,15 @@ pub(super) async fn create(db: &Db, by: &Actor, once: Option<&Once>, new: NewTok
 }
 
 pub(super) async fn create_in(tx: &mut Tx, by: &Actor, once: Option<&Once>, new: NewToken) -> Stored<TokenMade> {
+    match (new.role, &new.region) {
+        (Role::Gateway, Some(region)) => name("region", region)?,
+        (Role::Gateway, None) => {
+            return Err(invalid("region", "a gateway's token is for one region", code::INVALID)
+                .hint("name the region in `region`"));
+        }
+        (_, Some(_)) => return Err(invalid("region", "only a gateway's token has a region", code::INVALID)),
+        (_, None) => {}
+    }
     let account = match (new.role, &new.account, &by.scope) {
         (Role::Admin | Role::Gateway, None, Scope::All) => None,
         (Role::Admin | Role::Gateway, _, Scope::Account(_)) => {
@@ -72,14 +82,15 @@ pub(super) async fn create_in(tx: &mut Tx, by: &Actor, once: Option<&Once>, new:
     }
     let ends = new.ttl_secs.map(|ttl| tx.now.saturating_add(i64::from(ttl)));
     q!(
-        "INSERT INTO token (id, name, role, account, hash, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO token (id, name, role, account, hash, created_at, expires_at, region) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         id.as_str(),
         new.name,
         to_word(&new.role)?,
         account.as_ref().map(|account| account.as_str().to_owned()),
         hash,
         tx.now,
-        ends
+        ends,
+        new.region
     )
     .run(tx)
     .await?;
@@ -160,7 +171,7 @@ async fn note_use(db: &Db, id: &TokenId, now: i64) {
 
 async fn authenticate_agent(db: &Db, presented: &Presented) -> Stored<Option<Principal>> {
     let row = q!(
-        "SELECT c.hash, c.revoked_at, p.id, p.instance, p.account FROM credential c LEFT JOIN peer p ON p.id = c.peer \
+        "SELECT c.hash, c.revoked_at, c.used_at, p.id, p.instance, p.account FROM credential c LEFT JOIN peer p ON p.id = c.peer \
          WHERE c.id = $1",
         presented.id.as_str()
     );
@@ -168,5 +179,10 @@ async fn authenticate_agent(db: &Db, presented: &Presented) -> Stored<Option<Pri
     let stored = row.as_ref().map(|row| row.bytes("hash")).transpose()?;
     let (true, Some(row)) = (presented.matches(stored.as_deref()), row) else { return Ok(None) };
     let (None, Some(peer)) = (row.opt_int("revoked_at")?, row.opt_word("id")?) else { return Err(StoreError::Revoked) };
+    if row.opt_int("used_at")?.is_none() {
+        // From now on its owner has it for certain: nobody gets it a second time by the same enrolment.
+        let note = q!("UPDATE credential SET used_at = $2 WHERE id = $1", presented.id.as_str(), db.clock.now());
+        db.alone(note).await?;
+    }
     Ok(Some(Principal::Agent { peer, instance: row.word("instance")?, account: row.word("account")? }))
 }

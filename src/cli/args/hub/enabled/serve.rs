@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use ipnet::IpNet;
 
 use super::instance::DEFAULT_REGION;
 use super::list::{YesArgs, word};
@@ -11,7 +12,7 @@ use crate::api::Backend;
 use crate::cli::args::common::OutputArgs;
 use crate::cli::failure::Failure;
 use crate::cli::report::Confirm;
-use crate::domain::Host;
+use crate::domain::{Host, SubnetSet};
 use crate::hub::config::HubConfig;
 
 #[derive(Debug, Args)]
@@ -39,6 +40,9 @@ struct GatewayBesideArgs {
     /// How it makes tunnels; the best that this machine can if left out
     #[arg(long, requires = "gateway", value_parser = word::<Backend>(&["kernel", "userspace", "rootless"]))]
     backend: Option<Backend>,
+    /// A network beyond this host that peers may reach beside the internet, such as its LAN; may be repeated
+    #[arg(long, value_name = "PREFIX", requires = "gateway")]
+    egress_allow: Vec<IpNet>,
     /// Its name
     #[arg(long, value_name = "NAME", requires = "gateway", default_value = "embedded")]
     gateway_name: String,
@@ -53,6 +57,8 @@ pub struct GatewayBeside {
     pub public_host: Option<Host>,
     /// How it makes tunnels, if it was said.
     pub backend: Option<Backend>,
+    /// What peers may reach beside the internet.
+    pub egress_allow: SubnetSet,
     /// Its name.
     pub name: String,
 }
@@ -73,6 +79,7 @@ impl ServeArgs {
             region: beside.region,
             public_host: beside.public_host,
             backend: beside.backend,
+            egress_allow: beside.egress_allow.into_iter().collect(),
             name: beside.gateway_name,
         });
         Ok(Serve { config: self.settings.settle()?, gateway })

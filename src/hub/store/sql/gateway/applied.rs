@@ -1,6 +1,6 @@
 //! What gateways did.
 
-use crate::api::{GatewayApplied, GatewayId, GatewayInstanceApplied, InstanceStatus};
+use crate::api::{GatewayApplied, GatewayId, GatewayInstanceApplied, GatewayPeerFailed, InstanceStatus};
 use crate::hub::store::sql::check::{invalid, not_found};
 use crate::hub::store::sql::db::{Db, RowExt as _, Run as _, Tx, q, to_word};
 use crate::hub::store::sql::instance::{Inst, lock};
@@ -29,6 +29,9 @@ pub(in crate::hub::store::sql) async fn applied(db: &Db, id: &GatewayId, mut app
             Ok(inst) => note(&mut tx, id, inst, one).await?,
         }
     }
+    for failed in applied.peers.iter().take(MOST_INSTANCES) {
+        note_failed(&mut tx, id, failed).await?;
+    }
     let noted = q!(
         "UPDATE gateway_seen SET applied_revision = $2, seen_at = $3 WHERE gateway = $1",
         id.as_str(),
@@ -39,6 +42,21 @@ pub(in crate::hub::store::sql) async fn applied(db: &Db, id: &GatewayId, mut app
         return Err(not_found("gateway", id));
     }
     tx.commit().await
+}
+
+/// Remembers why a peer is not served. One of another gateway, or one that is gone, is skipped.
+async fn note_failed(tx: &mut Tx, gateway: &GatewayId, failed: &GatewayPeerFailed) -> Stored<()> {
+    q!(
+        "INSERT INTO failure (peer, revision, error) SELECT p.id, $3, $4 FROM peer p JOIN instance i ON i.id = p.instance \
+         WHERE p.id = $1 AND i.gateway = $2 ON CONFLICT (peer) DO UPDATE SET revision = excluded.revision, error = excluded.error",
+        failed.id.as_str(),
+        gateway.as_str(),
+        failed.revision,
+        readable(&failed.error)
+    )
+    .run(tx)
+    .await?;
+    Ok(())
 }
 
 async fn note(tx: &mut Tx, gateway: &GatewayId, was: Inst, one: GatewayInstanceApplied) -> Stored<()> {
@@ -53,7 +71,7 @@ async fn note(tx: &mut Tx, gateway: &GatewayId, was: Inst, one: GatewayInstanceA
     // What was said of an older revision says nothing of this one.
     if one.revision >= inst.revision {
         (inst.state, inst.reason) = match one.error {
-            Some(error) => (InstanceStatus::Error, Some(error.chars().take(MAX_REASON).collect())),
+            Some(error) => (InstanceStatus::Error, Some(readable(&error))),
             None if inst.public_key.is_some() => (InstanceStatus::Active, None),
             None => (inst.state, inst.reason),
         };
@@ -94,6 +112,11 @@ async fn note(tx: &mut Tx, gateway: &GatewayId, was: Inst, one: GatewayInstanceA
         after: Some(facts(&inst)),
     };
     audit(tx, &format!("gateway {gateway}"), change).await
+}
+
+/// A reason as it is kept: not too long, no control characters.
+fn readable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MAX_REASON).collect()
 }
 
 async fn is_free(tx: &mut Tx, gateway: &GatewayId, inst: &Inst, port: u16) -> Stored<bool> {

@@ -23,7 +23,11 @@ pub(in crate::hub::store::sql) async fn hello(
     name("region", &hello.region)?;
     name("version", &hello.version)?;
     hello.public_host.parse::<Host>().map_err(|error| invalid("public_host", error.to_string(), code::INVALID))?;
+    if !(16..=64).contains(&hello.install.chars().count()) || hello.install.chars().any(char::is_control) {
+        return Err(invalid("install", "an installation's id has 16 to 64 characters", code::INVALID));
+    }
     let mut tx = db.begin().await?;
+    pinned(&mut tx, token, &hello).await?;
     let mut known = Sql::new("SELECT gateway.* FROM gateway WHERE token = ");
     known.bind(token.as_str().to_owned()).push(&tx.dialect.lock("gateway"));
     let id = match known.query().maybe(&mut tx).await? {
@@ -33,6 +37,27 @@ pub(in crate::hub::store::sql) async fn hello(
     q!("UPDATE gateway_seen SET seen_at = $2 WHERE gateway = $1", id.as_str(), tx.now).run(&mut tx).await?;
     tx.commit().await?;
     Ok(GatewayWelcome { id, report_secs: context.report_secs })
+}
+
+/// A token is for one region, and for one host at a time.
+async fn pinned(tx: &mut Tx, token: &TokenId, hello: &GatewayHello) -> Stored<()> {
+    let row = q!("SELECT region FROM token WHERE id = $1", token.as_str()).maybe(tx).await?;
+    let region = row.map(|row| row.opt_text("region")).transpose()?.flatten();
+    if region.is_some_and(|region| region != hello.region) {
+        let detail = format!("this token is not for region {:?}", hello.region);
+        return Err(conflict("region", detail, code::TOKEN_PINNED));
+    }
+    let row = q!(
+        "SELECT g.install, s.seen_at FROM gateway g JOIN gateway_seen s ON s.gateway = g.id WHERE g.token = $1",
+        token.as_str()
+    );
+    let Some(row) = row.maybe(tx).await? else { return Ok(()) };
+    let lately = row.opt_int("seen_at")?.is_some_and(|seen| seen >= tx.now - super::HEARD_WITHIN);
+    if lately && row.text("install")? != hello.install {
+        let detail = "another host uses this gateway's token at this moment";
+        return Err(conflict("install", detail, code::TOKEN_PINNED));
+    }
+    Ok(())
 }
 
 fn taken(error: sqlx::Error, hello: &GatewayHello) -> StoreError {
@@ -49,15 +74,16 @@ fn taken(error: sqlx::Error, hello: &GatewayHello) -> StoreError {
 async fn insert(tx: &mut Tx, token: &TokenId, hello: &GatewayHello) -> Stored<GatewayId> {
     let id: GatewayId = new_id()?;
     q!(
-        "INSERT INTO gateway (id, token, name, region, public_host, backend, software, revision, floor) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 1, 0)",
+        "INSERT INTO gateway (id, token, name, region, public_host, backend, software, revision, floor, install) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 1, 0, $8)",
         id.as_str(),
         token.as_str(),
         hello.name.as_str(),
         hello.region.as_str(),
         hello.public_host.as_str(),
         to_word(&hello.backend)?,
-        hello.version.as_str()
+        hello.version.as_str(),
+        hello.install.as_str()
     )
     .run(tx)
     .await
@@ -85,18 +111,20 @@ async fn update(tx: &mut Tx, row: &AnyRow, hello: &GatewayHello) -> Stored<Gatew
         && row.text("name")? == hello.name
         && row.text("region")? == hello.region
         && row.text("backend")? == to_word(&hello.backend)?
-        && row.text("software")? == hello.version;
+        && row.text("software")? == hello.version
+        && row.text("install")? == hello.install;
     if same {
         return Ok(id);
     }
     q!(
-        "UPDATE gateway SET name = $2, region = $3, public_host = $4, backend = $5, software = $6 WHERE id = $1",
+        "UPDATE gateway SET name = $2, region = $3, public_host = $4, backend = $5, software = $6, install = $7 WHERE id = $1",
         id.as_str(),
         hello.name.as_str(),
         hello.region.as_str(),
         hello.public_host.as_str(),
         to_word(&hello.backend)?,
-        hello.version.as_str()
+        hello.version.as_str(),
+        hello.install.as_str()
     )
     .run(tx)
     .await

@@ -2,11 +2,13 @@
 
 mod applied;
 mod desired;
+mod forget;
 mod hello;
 mod report;
 
 pub(super) use applied::applied;
 pub(super) use desired::desired;
+pub(super) use forget::delete;
 pub(super) use hello::{hello, list};
 pub(super) use report::report;
 

@@ -15,6 +15,8 @@ CREATE TABLE token (
     name TEXT NOT NULL,
     role TEXT NOT NULL,
     account TEXT,
+    -- The only region of a gateway's token.
+    region TEXT,
     hash @BYTES@ NOT NULL,
     created_at BIGINT NOT NULL,
     expires_at BIGINT,
@@ -46,6 +48,8 @@ CREATE TABLE gateway (
     public_host TEXT NOT NULL,
     backend TEXT NOT NULL,
     software TEXT NOT NULL,
+    -- Tells two hosts with one token apart.
+    install TEXT NOT NULL,
     -- Bumped by every change that concerns it, under the lock of this row: revisions are committed in their order.
     revision BIGINT NOT NULL,
     -- Removals up to here are forgotten.
@@ -85,8 +89,7 @@ CREATE TABLE instance (
     client_to_client BIGINT NOT NULL,
     site_to_site BIGINT NOT NULL,
     public_key TEXT,
-    -- What sites may reach: as it is now, and as it was last told.
-    merged TEXT NOT NULL,
+    -- What sites may reach, as it was last told; and since when, and until when, a change of it waits.
     reach TEXT NOT NULL,
     reach_since_ms BIGINT,
     reach_due_ms BIGINT,
@@ -135,7 +138,7 @@ CREATE TABLE peer (
     UNIQUE (instance, name),
     UNIQUE (instance, host)
 );
-CREATE UNIQUE INDEX peer_key ON peer (instance, public_key) WHERE enabled = 1 AND public_key IS NOT NULL;
+CREATE UNIQUE INDEX peer_key ON peer (instance, public_key);
 CREATE INDEX peer_instance ON peer (instance, id);
 CREATE INDEX peer_account ON peer (account, id);
 CREATE INDEX peer_site ON peer (site, id);
@@ -166,6 +169,13 @@ CREATE TABLE link (
     gateway_revision BIGINT NOT NULL
 );
 
+-- Peers that a gateway could not serve, with the revision that it tried.
+CREATE TABLE failure (
+    peer TEXT PRIMARY KEY,
+    revision BIGINT NOT NULL,
+    error TEXT NOT NULL
+);
+
 -- What the agent of a site peer reports.
 CREATE TABLE agent (
     peer TEXT PRIMARY KEY,
@@ -193,6 +203,8 @@ CREATE TABLE removal (
     revision BIGINT NOT NULL,
     instance TEXT NOT NULL,
     peer TEXT NOT NULL,
+    -- Of an instance: stays taken until the gateway has heard of it.
+    port BIGINT,
     at BIGINT NOT NULL,
     PRIMARY KEY (gateway, revision)
 );
@@ -218,6 +230,7 @@ CREATE TABLE enrolled (
     enrollment TEXT NOT NULL REFERENCES enrollment (id),
     nonce @BYTES@ NOT NULL,
     credential TEXT NOT NULL,
+    at BIGINT NOT NULL,
     PRIMARY KEY (enrollment, nonce)
 );
 
@@ -227,6 +240,8 @@ CREATE TABLE credential (
     peer TEXT NOT NULL,
     hash @BYTES@ NOT NULL,
     created_at BIGINT NOT NULL,
+    -- First: from then on its owner has it for certain.
+    used_at BIGINT,
     revoked_at BIGINT
 );
 CREATE INDEX credential_peer ON credential (peer);
