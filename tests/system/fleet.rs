@@ -47,6 +47,7 @@ pub struct Site {
     pub peer: String,
     /// The host's address.
     pub host: String,
+    token: PathBuf,
     _sim: Program,
 }
 
@@ -82,13 +83,12 @@ impl Fleet {
         host.ip("route add default via 203.0.113.254");
         let (cert, key) = certificate(folder.path());
         let place = Place::Net(host.clone());
-        let data = folder.path().join("hub");
-        let mut arguments =
-            vec!["hub", "--listen", "203.0.113.1:8443", "--report-secs", "1", "--data-dir", name(&data)];
+        let (data, backend) = (folder.path().join("hub"), backend());
+        let mut arguments = vec!["hub", "--listen", "203.0.113.1:8443", "--report-secs", "1", "--data-dir", name(&data)];
         arguments.extend(["--tls-cert", name(&cert), "--tls-key", name(&key)]);
         if shape == Shape::Together {
             arguments.extend(["--gateway", "--public-host", HOST]);
-            arguments.extend(backend().iter().flat_map(|backend| ["--backend", backend]));
+            arguments.extend(backend.iter().flat_map(|backend| ["--backend", backend]));
         }
         let hub = Program::start(&place, &folder.path().join("hub.log"), &arguments);
         let admin = Admin::arrive(Some(&internet), URL, &Trust::CaFile(cert), &data);
@@ -155,12 +155,28 @@ impl Fleet {
         let peer = self.admin.peer(instance, new);
         let enrollment = self.admin.post("/v1/enrollments", json!({ "peer": peer }));
         let token = self.secret(&format!("{label}.token"), &text(&enrollment, "token"));
-        let (token, ca) = (name(&token).to_owned(), self.ca());
-        let hub = ["--hub", URL, "--hub-ca", name(&ca), "--token-file", &token];
-        let words: Vec<&str> =
-            ["provision", "--router", "api://admin@127.0.0.1", "--yes"].into_iter().chain(hub).collect();
-        run(&place, &words);
-        Site { lan: behind, router, peer, host: format!("192.168.{lan}.10"), _sim: sim }
+        let site = Site { lan: behind, router, peer, host: format!("192.168.{lan}.10"), token, _sim: sim };
+        self.provision(&site);
+        site
+    }
+
+    /// Brings what the hub wants to the site's router, and has it proven; enrols the first time.
+    pub fn provision(&self, site: &Site) {
+        let ca = self.ca();
+        let words = ["provision", "--router", "api://admin@127.0.0.1", "--yes", "--hub", URL];
+        let hub = ["--hub-ca", name(&ca), "--token-file", name(&site.token)];
+        run(&Place::Net(site.router.clone()), &words.into_iter().chain(hub).collect::<Vec<_>>());
+    }
+
+    /// Waits until the hub tells all sites of an instance that they reach a network.
+    pub fn is_told(&self, instance: &str, network: &str) {
+        let path = format!("/v1/instances/{instance}");
+        let covers = |reach: &serde_json::Value| {
+            let network: ipnet::IpNet = network.parse().unwrap();
+            let prefixes = reach.as_array().into_iter().flatten().filter_map(|prefix| prefix.as_str());
+            prefixes.filter_map(|prefix| prefix.parse::<ipnet::IpNet>().ok()).any(|prefix| prefix.contains(&network))
+        };
+        until("sites are told of a network", || covers(&self.admin.get(&path)["reach"]));
     }
 
     /// Makes a client with its own key, set up by the profile that the hub writes for it.
@@ -181,8 +197,7 @@ impl Fleet {
         let wireguard = Wireguard::new(&net, &[]);
         net.ip(&format!("addr add 192.168.{lan}.1/32 dev lo"));
         let subnets = json!([format!("192.168.{lan}.0/24")]);
-        let new =
-            json!({ "kind": "remote", "name": label, "public_key": wireguard.public_key(), "allowed_ips": subnets });
+        let new = json!({ "kind": "remote", "name": label, "public_key": wireguard.public_key(), "allowed_ips": subnets });
         let peer = self.admin.peer(instance, new);
         let tunnel = self.admin.get(&format!("/v1/peers/{peer}"))["addresses"][0].as_str().unwrap().to_owned();
         net.ip(&format!("addr add {tunnel}/32 dev {}", wireguard.interface()));

@@ -25,6 +25,9 @@ fn sites_reach_each_other_and_clients_reach_what_their_tunnel_is_for() {
     let instance = fleet.admin.instance("office");
     let a = fleet.site(&instance, "a", 88);
     let b = fleet.site(&instance, "b", 89);
+    // Site a was provisioned before there was a site b.
+    fleet.is_told(&instance, "192.168.89.0/24");
+    fleet.provision(&a);
     sites(&a, &b);
 
     let split = fleet.client(&instance, "split", false);
