@@ -12,7 +12,7 @@ use crate::gateway::plane::firewall::{self, Elements};
 use crate::gateway::plane::{DevicePeer, allowed};
 
 /// A session ends this long after its handshake.
-const SESSION: Duration = Duration::from_secs(180);
+const SESSION: Duration = Duration::from_mins(3);
 
 /// Everything a plane remembers.
 #[derive(Debug)]
