@@ -119,9 +119,9 @@ pub fn peer(instance: &str, number: u8) -> GatewayPeer {
 }
 
 /// The last word about an instance.
-fn told(stage: &Stage, id: &str) -> GatewayInstanceApplied {
-    let state = stage.hub.state();
-    let mut all = state.applied.iter().flat_map(|applied| &applied.instances);
+pub fn told(stage: &Stage, id: &str) -> GatewayInstanceApplied {
+    let heard = stage.hub.state();
+    let mut all = heard.applied.iter().flat_map(|applied| &applied.instances);
     all.rfind(|told| told.id.as_str() == id).unwrap().clone()
 }
 
@@ -289,8 +289,8 @@ async fn one_instance_that_fails_or_hangs_does_not_stop_another_and_is_tried_aga
     assert_eq!(stage.hub.until("the error is told", error).await, "raise bad1 fails as told");
     stage.planes.world().fail.clear();
     let healed = |state: &crate::hub::State| {
-        let told = state.applied.iter().flat_map(|applied| &applied.instances);
-        told.filter(|told| told.id.as_str() == "bad1").next_back().filter(|told| told.error.is_none()).cloned()
+        let mut told = state.applied.iter().flat_map(|applied| &applied.instances);
+        told.rfind(|told| told.id.as_str() == "bad1").filter(|told| told.error.is_none()).cloned()
     };
     let told = stage.hub.until("the error is over", healed).await;
     assert_eq!(told.listen_port, Some(51820));

@@ -118,8 +118,11 @@ async fn killed_at_any_moment_it_comes_back_with_whole_state_and_every_key_it_to
         let dir = to.join(number.to_string());
         stage.planes.world().devices.clear();
         // Whatever was told before the copy was made is served again, with the same key.
-        let told: BTreeMap<_, _> =
-            applied[..*told].iter().flat_map(|applied| &applied.instances).map(|told| (&told.id, told.public_key)).collect();
+        let told: BTreeMap<_, _> = applied[..*told]
+            .iter()
+            .flat_map(|applied| &applied.instances)
+            .map(|told| (&told.id, told.public_key))
+            .collect();
         let gateway = stage.start_at(&dir);
         stage.until("served", || told.keys().all(|id| stage.planes.world().devices.contains_key(*id))).await;
         for (id, key) in told {
@@ -206,11 +209,11 @@ async fn totals_go_on_through_restarts_and_counters_that_begin_again() {
     count(&stage, 5000);
     reported(7600).await;
     gateway.stop().await.unwrap();
-    let state = stage.hub.state();
-    let numbers: Vec<i64> = state.reports.iter().map(|report| report.number).collect();
+    let heard = stage.hub.state();
+    let numbers: Vec<i64> = heard.reports.iter().map(|report| report.number).collect();
     assert!(numbers.is_sorted(), "{numbers:?}");
-    assert!(state.reports.iter().all(|report| report.epoch == state.reports[0].epoch));
-    let row = state.reports.iter().flat_map(|report| &report.peers).next_back().unwrap();
+    assert!(heard.reports.iter().all(|report| report.epoch == heard.reports[0].epoch));
+    let row = heard.reports.iter().flat_map(|report| &report.peers).next_back().unwrap();
     assert_eq!(row.endpoint, Some("192.0.2.7:1234".parse().unwrap()));
     assert!(row.connected_since.is_some() && row.handshake_at >= row.connected_since);
 }

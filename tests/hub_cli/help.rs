@@ -35,10 +35,10 @@ const COMMANDS: &[&[&str]] = &[
 #[test]
 fn the_reference_is_as_reviewed() {
     for command in COMMANDS {
-        let run = Run::of(hub(&[command, &["--help"]].concat())).ok();
+        let run = Run::of(hub(&[*command, &["--help"]].concat())).ok();
         // clap pads lines it leaves empty.
         let text = run.stdout.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
         assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
-        insta::assert_snapshot!([&["hub"], *command].concat().join("_"), text);
+        insta::assert_snapshot!([&["hub"][..], *command].concat().join("_"), text);
     }
 }

@@ -92,7 +92,9 @@ impl Admin {
     pub fn instance(&self, name: &str) -> String {
         let made = self.post("/v1/instances", json!({ "name": name, "region": "default", "account": self.account() }));
         let id = text(&made, "id");
-        until(&format!("instance {name} is active"), || text(&self.get(&format!("/v1/instances/{id}")), "status") == "active");
+        until(&format!("instance {name} is active"), || {
+            text(&self.get(&format!("/v1/instances/{id}")), "status") == "active"
+        });
         id
     }
 

@@ -65,7 +65,10 @@ fn a_hundred_kills_of_the_hub_lose_no_acknowledged_change() {
         mortal.admin.is_there();
         check(&mortal.admin, &instance, &mut expected);
     }
-    println!("{ROUNDS} kills of the hub in {:.0} s: {acknowledged} acknowledged changes, all there", begun.elapsed().as_secs_f64());
+    println!(
+        "{ROUNDS} kills of the hub in {:.0} s: {acknowledged} acknowledged changes, all there",
+        begun.elapsed().as_secs_f64()
+    );
     assert!(acknowledged > u64::from(ROUNDS), "only {acknowledged} changes were made");
 }
 
@@ -76,7 +79,8 @@ fn change(admin: &Admin, instance: &str, round: u32, expected: &mut Expected, st
             return number;
         }
         let user = format!("user-{round}-{number}");
-        let living: Vec<String> = expected.iter().filter(|(_, user)| user[0].is_some()).map(|(id, _)| id.clone()).collect();
+        let living: Vec<String> =
+            expected.iter().filter(|(_, user)| user[0].is_some()).map(|(id, _)| id.clone()).collect();
         let acknowledged = if living.len() > MAX_PEERS {
             settle(admin.ask(Method::DELETE, &format!("/v1/peers/{}", living[0]), None), &living[0], None, expected)
         } else if number % 2 == 1 && !living.is_empty() {

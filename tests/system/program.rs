@@ -103,13 +103,8 @@ impl Drop for Program {
 
 /// Runs `sitepeer` to its end; it has to succeed.
 pub fn run(place: &Place, arguments: &[&str]) -> String {
-    let output = place
-        .sitepeer()
-        .args(arguments)
-        .env("SITEPEER_ROUTER_PASSWORD", "")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let output =
+        place.sitepeer().args(arguments).env("SITEPEER_ROUTER_PASSWORD", "").stdin(Stdio::null()).output().unwrap();
     let (said, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "sitepeer {arguments:?}: {:?}\n{said}\n{error}", output.status.code());
     said.into_owned()

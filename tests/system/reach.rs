@@ -9,7 +9,8 @@ use crate::netns::Net;
 fn reaches(from: (&Net, &str), to: (&Net, &str), seen_as: &str) {
     from.0.pings_in_the_end(to.1);
     let begun = Instant::now();
-    let received = from.0.transfer(to.0, to.1, TRANSFER).unwrap_or_else(|| panic!("{} to {}: no connection", from.1, to.1));
+    let received =
+        from.0.transfer(to.0, to.1, TRANSFER).unwrap_or_else(|| panic!("{} to {}: no connection", from.1, to.1));
     println!("{} to {}: {TRANSFER} bytes in {:.2} s", from.1, to.1, begun.elapsed().as_secs_f64());
     assert_eq!((received.bytes, received.from.to_string()), (TRANSFER, seen_as.to_owned()));
 }

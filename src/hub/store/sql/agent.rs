@@ -12,8 +12,8 @@ use crate::api::{
     AgentApplied, AgentDesired, AgentReports, DeviceFacts, HubEnd, MAX_REPORTS, PeerId, PeerKind, ReportsTaken,
     SiteConfig, TunnelEnd, code,
 };
-use crate::domain::MAX_SUBNETS;
-use crate::hub::store::{Actor, Scope, Stored};
+use crate::domain::{Host, MAX_SUBNETS};
+use crate::hub::store::{Actor, Scope, StoreError, Stored};
 use crate::hub::wake::{Signal, Topic};
 
 /// Longest text that a router may say of itself, in characters.
@@ -96,6 +96,10 @@ fn config(context: &Context, inst: &Inst, peer: &Pr, public_host: Option<&str>) 
     let lengths = inst.tunnels().map(|net| net.prefix_len());
     let addresses =
         peer.addresses().into_iter().zip(lengths).filter_map(|(address, length)| IpNet::new(address, length).ok());
+    let hub_address = match endpoint.host {
+        Host::Address(address) => Some(address),
+        Host::Name(_) => None,
+    };
     let gateway = pool::gateway_addresses(inst.tunnel4, inst.tunnel6);
     Ok(Some(SiteConfig {
         id,
@@ -109,7 +113,7 @@ fn config(context: &Context, inst: &Inst, peer: &Pr, public_host: Option<&str>) 
         },
         hub: HubEnd { public_key, endpoints: vec![endpoint], keepalive_secs: peer.keepalive },
         advertise: peer.subnets.clone(),
-        reach: reach::for_site(peer.reach.as_ref().unwrap_or(&inst.reach), &peer.subnets),
+        reach: reach::for_site(peer.reach.as_ref().unwrap_or(&inst.reach), &peer.subnets, hub_address),
     }))
 }
 
@@ -121,11 +125,12 @@ pub(super) fn check_device(field: &str, device: &DeviceFacts) -> Stored<()> {
         ("version", &device.version),
         ("serial", &device.serial),
     ];
-    let long = |text: &Option<String>| text.as_ref().is_some_and(|text| text.chars().count() > MAX_FACT);
-    if let Some((name, _)) = facts.iter().find(|(_, text)| long(text)) {
-        return Err(invalid(format!("{field}.{name}"), format!("longer than {MAX_FACT} characters"), code::INVALID));
+    let long = |text: &String| text.chars().count() > MAX_FACT || text.chars().any(char::is_control);
+    if let Some((name, _)) = facts.iter().find(|(_, text)| text.as_ref().is_some_and(long)) {
+        let detail = format!("longer than {MAX_FACT} characters, or with a control character");
+        return Err(invalid(format!("{field}.{name}"), detail, code::INVALID));
     }
-    let odd = device.subnets.iter().any(|subnet| subnet.interface.chars().count() > MAX_FACT);
+    let odd = device.subnets.iter().any(|subnet| long(&subnet.interface));
     if odd || device.subnets.len() > MAX_SUBNETS {
         let detail = format!("more than {MAX_SUBNETS} networks, or an interface longer than {MAX_FACT} characters");
         return Err(invalid(format!("{field}.subnets"), detail, code::INVALID));
@@ -141,9 +146,14 @@ pub(super) async fn applied(db: &Db, id: &PeerId, applied: AgentApplied) -> Stor
         return Err(not_found("peer", id));
     }
     let who = format!("agent {id}");
-    if old.public_key != Some(applied.public_key) {
+    // What a second machine or a request sent again says of the past changes no key.
+    let row = q!("SELECT router_revision FROM agent WHERE peer = $1", id.as_str()).maybe(&mut tx).await?;
+    let known = row.map(|row| row.opt_int("router_revision")).transpose()?.flatten().unwrap_or(0);
+    let current = old.agent_revision.max(inst.agent_revision);
+    let timely = (known..=current).contains(&applied.revision) || old.public_key.is_none();
+    if timely && old.public_key != Some(applied.public_key) {
         let mut new = Pr { public_key: Some(applied.public_key), ..old.clone() };
-        peer::settle(&mut tx, &mut inst, Some(&old), &mut new).await?;
+        peer::settle(&mut tx, &mut inst, Some(&old), &mut new).await.map_err(nameless)?;
         let change = Change {
             action: "peer.key",
             object: new.object(),
@@ -153,11 +163,24 @@ pub(super) async fn applied(db: &Db, id: &PeerId, applied: AgentApplied) -> Stor
         };
         audit(&mut tx, &who, change).await?;
     }
-    note_applied(&mut tx, id, applied.revision).await?;
+    if timely {
+        note_applied(&mut tx, id, applied.revision).await?;
+    }
     if let (Some(site), false) = (&old.site, applied.device == DeviceFacts::default()) {
         site::note_device(&mut tx, &who, site, applied.device).await?;
     }
     tx.commit().await
+}
+
+/// Whose key it is, is nothing that an agent has to know.
+fn nameless(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Conflict { code: code::KEY_TAKEN, field, hint, .. } => {
+            let detail = "this public key cannot be used here: the router has to make another".to_owned();
+            StoreError::Conflict { field, detail, code: code::KEY_TAKEN, hint }
+        }
+        other => other,
+    }
 }
 
 async fn note_applied(tx: &mut Tx, id: &PeerId, revision: i64) -> Stored<()> {
@@ -209,13 +232,14 @@ pub(super) async fn reports(db: &Db, id: &PeerId, batch: AgentReports) -> Stored
 }
 
 fn check_batch(batch: &AgentReports) -> Stored<()> {
-    if !(1..=MAX_WORD).contains(&batch.epoch.chars().count()) {
+    let word = |text: &str| text.chars().count() <= MAX_WORD && !text.chars().any(char::is_control);
+    if batch.epoch.is_empty() || !word(&batch.epoch) {
         return Err(invalid("epoch", format!("an epoch has 1 to {MAX_WORD} characters"), code::INVALID));
     }
     if batch.reports.len() > MAX_REPORTS {
         return Err(invalid("reports", format!("at most {MAX_REPORTS} in a batch"), code::INVALID));
     }
-    let long = batch.reports.iter().position(|report| report.tunnel.verdict.chars().count() > MAX_WORD);
+    let long = batch.reports.iter().position(|report| !word(&report.tunnel.verdict));
     long.map_or(Ok(()), |index| {
         let detail = format!("a verdict has at most {MAX_WORD} characters");
         Err(invalid(format!("reports[{index}].tunnel.verdict"), detail, code::INVALID))

@@ -165,6 +165,11 @@ pub struct Tx {
 }
 
 impl Tx {
+    /// Microseconds since 1970: where revisions go on.
+    pub fn now_us(&self) -> i64 {
+        self.now_ms.saturating_mul(1000)
+    }
+
     /// Remembers whom to wake after the commit.
     pub fn signal(&mut self, signal: Signal) {
         if !self.signals.contains(&signal) {
@@ -181,7 +186,9 @@ impl Tx {
         }
         let done: BoxFuture<'_, _> = Box::pin(self.inner.commit());
         done.await?;
-        self.signals.iter().for_each(|signal| self.wakes.signal(signal));
+        for signal in &self.signals {
+            self.wakes.signal(signal);
+        }
         Ok(())
     }
 }
@@ -213,6 +220,14 @@ impl From<sqlx::Error> for StoreError {
 pub(super) fn is_corrupt(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     code.is_some_and(|code| matches!(code.as_ref(), "11" | "26" | "267" | "523" | "779"))
+}
+
+/// Whether two changes met in PostgreSQL, and this one has to be tried again.
+pub(super) fn is_clash(error: &StoreError) -> bool {
+    let StoreError::Unavailable(source) = error else { return false };
+    let error = source.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
+    let code = error.and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| matches!(code.as_ref(), "40001" | "40P01"))
 }
 
 /// Whether a unique constraint was violated. It is the last line: whoever calls has looked before, and names what is in the way.

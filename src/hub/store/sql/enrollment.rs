@@ -24,6 +24,8 @@ const DEFAULT_TTL: u32 = 24 * 3600;
 const MOST_TTL: u32 = 90 * 24 * 3600;
 /// Most uses of a token.
 const MOST_USES: u32 = 1000;
+/// A device whose reply was lost comes again within this time, in seconds, and before it used its credential.
+const REPLAY_WITHIN: i64 = 600;
 /// What interfaces on routers are called, before the instance's name: as the agent names them.
 const INTERFACE_PREFIX: &str = "sitepeer-";
 
@@ -157,8 +159,10 @@ struct Use {
     inst: Inst,
     peer: Pr,
     nonce: Vec<u8>,
-    /// The credential that this device got before, or nothing if it is new.
-    before: Option<String>,
+    /// The device was here before.
+    known: bool,
+    /// It comes again because the reply was lost: this costs no use.
+    again: bool,
 }
 
 pub(super) async fn enroll(db: &Db, request: EnrollRequest) -> Stored<EnrollReply> {
@@ -170,7 +174,7 @@ pub(super) async fn enroll(db: &Db, request: EnrollRequest) -> Stored<EnrollRepl
     let mut credential_id = String::new();
     match used.token.kind {
         EnrollmentKind::Site => {
-            let (id, secret) = bind_agent(&mut tx, &used).await?;
+            let (id, secret) = bind_agent(&mut tx, &mut used).await?;
             (credential, credential_id) = (Some(secret), id);
             if let Some(site) = &used.peer.site {
                 site::note_device(&mut tx, &who, site, request.device.clone()).await?;
@@ -180,7 +184,7 @@ pub(super) async fn enroll(db: &Db, request: EnrollRequest) -> Stored<EnrollRepl
     }
     count_use(&mut tx, &used, &credential_id).await?;
     let facts = serde_json::json!({
-        "peer": used.peer.id, "again": used.before.is_some(), "serial": request.device.serial, "board": request.device.board,
+        "peer": used.peer.id, "again": used.again, "serial": request.device.serial, "board": request.device.board,
         "credential": credential_id, "public_key": request.public_key,
     });
     log(&mut tx, &who, "enrollment.use", &used.token, Some(facts)).await?;
@@ -223,11 +227,19 @@ async fn present(tx: &mut Tx, request: &EnrollRequest) -> Stored<Use> {
     let row = hold.query().maybe(tx).await?.ok_or_else(unknown)?;
     let token = from_row(&row, tx.now)?;
     let nonce = hash(request.device_nonce.as_bytes());
-    let before =
-        q!("SELECT credential FROM enrolled WHERE enrollment = $1 AND nonce = $2", token.id.as_str(), nonce.as_slice());
-    let before = before.maybe(tx).await?.map(|row| row.text("credential")).transpose()?;
-    usable(&token, before.is_some(), tx.now)?;
-    Ok(Use { token, inst, peer, nonce, before })
+    let before = q!(
+        "SELECT e.at, c.used_at FROM enrolled e LEFT JOIN credential c ON c.id = e.credential \
+         WHERE e.enrollment = $1 AND e.nonce = $2",
+        token.id.as_str(),
+        nonce.as_slice()
+    );
+    let before = before.maybe(tx).await?;
+    let again = match &before {
+        Some(row) => row.int("at")? >= tx.now - REPLAY_WITHIN && row.opt_int("used_at")?.is_none(),
+        None => false,
+    };
+    usable(&token, again, tx.now)?;
+    Ok(Use { token, inst, peer, nonce, known: before.is_some(), again })
 }
 
 /// A device whose reply was lost comes again with the same nonce: that a token is spent does not stop it, what else ended it does.
@@ -246,7 +258,14 @@ fn usable(token: &Enrollment, again: bool, now: i64) -> Stored<()> {
 
 /// Gives the agent a credential of its own. One agent looks after a peer: what another device got before is no good any more,
 /// or the two would write their keys in turn.
-async fn bind_agent(tx: &mut Tx, used: &Use) -> Stored<(String, Secret)> {
+async fn bind_agent(tx: &mut Tx, used: &mut Use) -> Stored<(String, Secret)> {
+    if !used.again && used.peer.public_key.is_some() {
+        // Another router: the key of the one before is no good any more.
+        let old = used.peer.clone();
+        used.peer.public_key = None;
+        peer::settle(tx, &mut used.inst, Some(&old), &mut used.peer).await?;
+        q!("UPDATE agent SET router_revision = NULL WHERE peer = $1", used.peer.id.as_str()).run(tx).await?;
+    }
     let id: EnrollmentId = new_id()?;
     let (secret, stored) = new_secret(Kind::Agent, id.as_str())?;
     q!("UPDATE credential SET revoked_at = $2 WHERE peer = $1 AND revoked_at IS NULL", used.peer.id.as_str(), tx.now)
@@ -281,15 +300,23 @@ async fn bind_client(tx: &mut Tx, used: &mut Use, request: &EnrollRequest) -> St
 
 async fn count_use(tx: &mut Tx, used: &Use, credential: &str) -> Stored<()> {
     let (id, nonce) = (used.token.id.as_str(), used.nonce.as_slice());
-    if used.before.is_some() {
+    if used.known {
         q!("UPDATE enrolled SET credential = $3 WHERE enrollment = $1 AND nonce = $2", id, nonce, credential)
             .run(tx)
             .await?;
-        return Ok(());
-    }
-    q!("INSERT INTO enrolled (enrollment, nonce, credential) VALUES ($1, $2, $3)", id, nonce, credential)
+    } else {
+        q!(
+            "INSERT INTO enrolled (enrollment, nonce, credential, at) VALUES ($1, $2, $3, $4)",
+            id,
+            nonce,
+            credential,
+            tx.now
+        )
         .run(tx)
         .await?;
-    q!("UPDATE enrollment SET used = used + 1 WHERE id = $1", id).run(tx).await?;
+    }
+    if !used.again {
+        q!("UPDATE enrollment SET used = used + 1 WHERE id = $1", id).run(tx).await?;
+    }
     Ok(())
 }

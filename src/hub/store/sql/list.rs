@@ -63,7 +63,7 @@ impl Sql {
     /// Limits to what is behind the page before, in the order of ids.
     pub fn after(&mut self, column: &str, paging: &Paging) -> &mut Self {
         if let Some(cursor) = &paging.cursor {
-            self.push(" AND ").push(column).push(" > ").bind(cursor.clone());
+            self.push(" AND ").push(column).push(" > ").bind(cursor.replace('\0', ""));
         }
         self.push(" ORDER BY ").push(column).push(" LIMIT ").bind(paging.more())
     }
@@ -76,7 +76,8 @@ impl Sql {
     /// The same, or in a column of rows that belong to it: `within` is a SELECT without its end, and the column.
     pub fn search_with(&mut self, columns: &[&str], within: Option<(&str, &str)>, text: Option<&str>) -> &mut Self {
         let Some(text) = text.filter(|text| !text.is_empty()) else { return self };
-        let escaped = text.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+        let escaped =
+            text.to_lowercase().replace('\0', "").replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
         let pattern = format!("%{escaped}%");
         for (index, column) in columns.iter().enumerate() {
             let before = if index == 0 { " AND (lower(" } else { " OR lower(" };

@@ -13,9 +13,9 @@ pub(super) const CHANNEL: &str = "sitepeer";
 /// After the connection broke: long-polls end by themselves meanwhile, so nothing is lost but time.
 const AGAIN: Duration = Duration::from_millis(500);
 /// A quiet connection is looked at after this, so that one that died silently is noticed, and a store that is gone too.
-const QUIET: Duration = Duration::from_secs(20);
+const QUIET: Duration = Duration::from_secs(3);
 /// An answer that takes longer does not come.
-const ANSWER: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// Listens as long as the store is there; every new connection wakes all, because signals may have been lost before it.
 pub(super) async fn run(url: Secret, wakes: Weak<Wakes>) {

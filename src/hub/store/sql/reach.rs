@@ -1,14 +1,15 @@
-//! What the sites of an instance may reach: a set of addresses, kept as its shortest list of prefixes.
-//!
-//! The list is changed prefix by prefix, never computed anew from ten thousand peers: sources of enabled peers are disjoint, so
-//! taking one out takes exactly its addresses out, but for those that a pushed route holds in place.
+//! What the sites of an instance may reach: prefixes merged into as few as there can be, and cut so that a router takes them.
+
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::domain::{SubnetSet, is_broad, overlap};
+use crate::domain::{MAX_SUBNETS, SubnetSet, is_broad, overlap};
 
 /// The broadest prefix that a site config may have.
 const BROADEST: u8 = 8;
+/// Most prefixes that are published: half of what a router takes, because a site's own make holes in them.
+const MOST_PUBLISHED: usize = MAX_SUBNETS / 2;
 
 /// Joins two lists: adjacent prefixes become one.
 pub(super) fn merge(set: &SubnetSet, more: impl IntoIterator<Item = IpNet>) -> SubnetSet {
@@ -34,8 +35,8 @@ fn cut(mut net: IpNet, hole: IpNet, left: &mut Vec<IpNet>) {
     while net.prefix_len() < hole.prefix_len() {
         let Ok(halves) = net.subnets(net.prefix_len() + 1) else { return };
         let mut next = None;
-        for half in halves {
-            if half.contains(&hole) { next = Some(half) } else { left.push(half) }
+        for part in halves {
+            if part.contains(&hole) { next = Some(part) } else { left.push(part) }
         }
         match next {
             Some(half) => net = half,
@@ -44,25 +45,43 @@ fn cut(mut net: IpNet, hole: IpNet, left: &mut Vec<IpNet>) {
     }
 }
 
-/// Takes a peer's prefixes out; what `kept` covers of them stays.
-pub(super) fn withdraw(set: &SubnetSet, gone: &SubnetSet, kept: &SubnetSet) -> SubnetSet {
-    let mut set = set.clone();
-    for hole in gone.iter() {
-        let still =
-            kept.iter().filter(|net| overlap(*net, hole)).map(|net| if hole.contains(&net) { net } else { hole });
-        set = merge(&subtract(&set, hole), still);
+/// What all sites are told of these prefixes: merged, nothing broader than a site config may have, and in coarser prefixes where
+/// they would be too many. A broad prefix that somebody asked for is reached only by who names it.
+pub(super) fn published(nets: impl IntoIterator<Item = IpNet>) -> SubnetSet {
+    let fine: Vec<IpNet> = nets.into_iter().filter(|net| !is_broad(*net)).collect();
+    let mut set = in_parts(&merge(&SubnetSet::default(), fine));
+    let mut length = 128;
+    while set.len() > MOST_PUBLISHED && length > BROADEST {
+        length -= 1;
+        let coarser = set.iter().map(|net| coarse(net, length));
+        set = in_parts(&merge(&SubnetSet::default(), coarser.collect::<Vec<_>>()));
     }
     set
 }
 
-/// What one site is told: all without its own, and nothing broader than a site config may have, whatever merging made.
-pub(super) fn for_site(reach: &SubnetSet, own: &SubnetSet) -> SubnetSet {
-    let mut set = reach.clone();
-    for hole in own.iter() {
+/// The prefix of this length around a longer one. IPv4 begins to give way with the last 24 of its bits.
+fn coarse(net: IpNet, length: u8) -> IpNet {
+    let length = if net.addr().is_ipv4() { length.min(32) } else { length };
+    if net.prefix_len() <= length {
+        return net;
+    }
+    net.supernet().map_or(net, |wider| if wider.prefix_len() > length { coarse(wider, length) } else { wider })
+}
+
+/// What one site is told: all without its own and without the hub's own address, which is sought outside the tunnel.
+pub(super) fn for_site(reach: &SubnetSet, own: &SubnetSet, endpoint: Option<IpAddr>) -> SubnetSet {
+    let mut set = in_parts(reach);
+    for hole in own.iter().chain(endpoint.map(IpNet::from)) {
         set = subtract(&set, hole);
     }
+    // Holes make more prefixes; a router takes no more than this.
+    set.iter().take(MAX_SUBNETS).collect()
+}
+
+/// Nothing broader than a site config may have: a broader one in its parts.
+fn in_parts(set: &SubnetSet) -> SubnetSet {
     if !set.iter().any(is_broad) {
-        return set;
+        return set.clone();
     }
     let mut parts = Vec::with_capacity(set.len());
     for net in set.iter() {
@@ -87,17 +106,28 @@ mod tests {
     }
 
     #[test]
-    fn a_site_is_told_everything_but_its_own() {
-        let told = for_site(&set(&["10.0.0.0/8", "192.168.7.0/24"]), &set(&["10.1.0.0/24"]));
+    fn a_site_is_told_everything_but_its_own_and_the_hubs_address() {
+        let told = for_site(&set(&["10.0.0.0/8", "192.168.7.0/24"]), &set(&["10.1.0.0/24"]), None);
         assert_eq!(told.len(), 17, "{told}");
         assert!(told.overlapping("10.1.0.0/24".parse().unwrap()).is_none());
         assert!(told.covering("10.1.1.0/24".parse().unwrap()).is_some());
+        let told = for_site(&set(&["203.0.113.0/24"]), &set(&[]), Some("203.0.113.9".parse().unwrap()));
+        assert!(told.overlapping("203.0.113.9/32".parse().unwrap()).is_none() && told.len() == 8, "{told}");
     }
 
     #[test]
-    fn what_merging_made_too_broad_is_told_in_parts() {
-        let told = for_site(&merge(&set(&["10.0.0.0/8"]), set(&["11.0.0.0/8"]).iter()), &set(&[]));
+    fn what_merging_makes_too_broad_is_told_in_parts_and_a_broad_one_not_at_all() {
+        let told = published(set(&["10.0.0.0/8", "11.0.0.0/8"]).iter().chain(set(&["0.0.0.0/0", "fc00::/7"]).iter()));
         assert_eq!(told, set(&["10.0.0.0/8", "11.0.0.0/8"]));
+    }
+
+    #[test]
+    fn ten_thousand_scattered_sites_are_told_in_coarser_prefixes_that_cover_them_all() {
+        let nets: Vec<IpNet> =
+            (0..10_000_u32).map(|n| format!("10.{}.{}.0/25", n / 128, 2 * (n % 128)).parse().unwrap()).collect();
+        let told = published(nets.clone());
+        assert!(told.len() <= MOST_PUBLISHED, "{}", told.len());
+        assert!(nets.iter().all(|net| told.covering(*net).is_some()));
     }
 
     /// Prefixes below 10.0.0.0/24 and fd00::/120: small enough to count their addresses.
@@ -109,27 +139,24 @@ mod tests {
         })
     }
 
-    fn addresses(set: &SubnetSet) -> BTreeSet<std::net::IpAddr> {
-        set.iter()
-            .flat_map(|net| net.subnets(if net.addr().is_ipv4() { 32 } else { 128 }).unwrap())
-            .map(|net| net.addr())
-            .collect()
+    fn addresses(set: &SubnetSet) -> BTreeSet<IpAddr> {
+        let single = |net: IpNet| net.subnets(if net.addr().is_ipv4() { 32 } else { 128 }).unwrap();
+        set.iter().flat_map(single).map(|net| net.addr()).collect()
     }
 
     proptest! {
         #[test]
-        fn adding_and_taking_out_is_the_same_as_counting_addresses(
+        fn what_a_site_is_told_is_what_counting_addresses_says(
             nets in proptest::collection::vec(small_prefix(), 0..12),
-            gone in proptest::collection::vec(small_prefix(), 0..6),
-            kept in proptest::collection::vec(small_prefix(), 0..4),
+            own in proptest::collection::vec(small_prefix(), 0..6),
         ) {
-            let kept: SubnetSet = kept.into_iter().collect();
-            let gone: SubnetSet = gone.into_iter().collect();
-            let all = merge(&kept, nets);
-            let left = withdraw(&all, &gone, &kept);
-            let expected: BTreeSet<_> = addresses(&all).difference(&addresses(&gone)).copied().chain(addresses(&kept)).collect();
-            prop_assert_eq!(addresses(&left), expected);
-            prop_assert_eq!(merge(&left, []), left, "not the shortest list");
+            let own: SubnetSet = own.into_iter().collect();
+            let all = published(nets.clone());
+            prop_assert_eq!(addresses(&all), addresses(&nets.into_iter().collect()));
+            let told = for_site(&all, &own, None);
+            let expected: BTreeSet<_> = addresses(&all).difference(&addresses(&own)).copied().collect();
+            prop_assert_eq!(addresses(&told), expected);
+            prop_assert_eq!(merge(&all, []), all, "not the shortest list");
         }
     }
 }

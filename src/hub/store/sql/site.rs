@@ -154,14 +154,13 @@ pub(super) async fn delete(db: &Db, by: &Actor, id: &SiteId, if_match: Option<i6
     let before = read(&mut tx, &by.scope, id).await?;
     version("site", id, before.version, if_match)?;
     let gone = q!("DELETE FROM site WHERE id = $1", id.as_str()).run(&mut tx).await;
-    gone.map_err(|error| match is_foreign(&error) {
-        true => StoreError::Conflict {
-            field: None,
-            detail: format!("site {id} still has peers"),
-            code: code::IN_USE,
-            hint: Some("delete its peers first".to_owned()),
-        },
-        false => error.into(),
+    gone.map_err(|error| {
+        if is_foreign(&error) {
+            let detail = format!("site {id} still has peers");
+            let hint = Some("delete its peers first".to_owned());
+            return StoreError::Conflict { field: None, detail, code: code::IN_USE, hint };
+        }
+        error.into()
     })?;
     log(&mut tx, &by.who, "site.delete", Some(&before), None).await?;
     tx.commit().await
@@ -180,14 +179,18 @@ pub(super) async fn subnets(db: &Db, by: &Actor, id: &SiteId) -> Stored<SiteSubn
         meets.map(|(peer, _)| peer.clone()).collect()
     };
     let mut subnets = device.subnets;
-    subnets.iter_mut().for_each(|subnet| subnet.advertised_by = by_whom(subnet.subnet));
+    for subnet in &mut subnets {
+        subnet.advertised_by = by_whom(subnet.subnet);
+    }
     Ok(SiteSubnets { subnets, at: site.device_at })
 }
 
 /// Notes what an agent said of its router. The serial number is information: it binds nothing, and one that another site has too
 /// is reported.
 pub(super) async fn note_device(tx: &mut Tx, who: &str, site: &SiteId, mut device: DeviceFacts) -> Stored<()> {
-    device.subnets.iter_mut().for_each(|subnet| subnet.advertised_by.clear());
+    for subnet in &mut device.subnets {
+        subnet.advertised_by.clear();
+    }
     let before = read(tx, &Scope::All, site).await?;
     let old = before.device.as_ref().and_then(|device| device.serial.as_deref());
     let new = device.serial.clone().filter(|serial| !serial.is_empty());

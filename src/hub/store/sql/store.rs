@@ -4,18 +4,44 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::db::{Run as _, q};
+use super::check::invalid;
+use super::db::{Run as _, is_clash, q};
 use super::{SqlStore, account, agent, enrollment, gateway, instance, once, peer, site, tick, token};
 use crate::api::{
     Account, AccountEdit, AccountId, AgentApplied, AgentDesired, AgentReports, AuditEntry, EnrollReply, EnrollRequest,
     Enrollment, EnrollmentId, EnrollmentMade, Gateway, GatewayApplied, GatewayDesired, GatewayHello, GatewayId,
     GatewayReport, GatewayWelcome, Instance, InstanceEdit, InstanceId, NewAccount, NewEnrollment, NewInstance, NewPeer,
-    NewSite, NewToken, Page, Peer, PeerEdit, PeerId, ReportsTaken, Site, SiteEdit, SiteId, SiteSubnets, Token, TokenId,
-    TokenMade, Usage,
+    NewSite, NewToken, Page, Peer, PeerEdit, PeerId, ReportsTaken, Role, Site, SiteEdit, SiteId, SiteSubnets, Token,
+    TokenId, TokenMade, Usage, code,
 };
 use crate::domain::Secret;
 use crate::hub::store::{Actor, Census, InstanceFilter, Keep, Once, Paging, PeerFilter, Principal, Store, Stored};
 use crate::hub::wake::Wakes;
+
+/// How often a change is tried that meets another one in PostgreSQL.
+const TRIES: u32 = 3;
+
+/// Makes a change, once more if it met another one half way.
+macro_rules! again {
+    ($change:expr) => {{
+        let mut tries = 1;
+        loop {
+            match $change.await {
+                Err(error) if tries < TRIES && is_clash(&error) => tries += 1,
+                result => break result,
+            }
+        }
+    }};
+}
+
+/// Refuses what the role does not allow, should the HTTP layer have forgotten it. The hub itself and agents have none.
+fn may(by: &Actor, needed: Role) -> Stored<()> {
+    match by.role {
+        None | Some(Role::Admin) => Ok(()),
+        Some(Role::Operator) if needed == Role::Operator => Ok(()),
+        Some(_) => Err(invalid("", "the token's role does not allow this", code::FORBIDDEN)),
+    }
+}
 
 #[async_trait]
 impl Store for SqlStore {
@@ -45,7 +71,8 @@ impl Store for SqlStore {
     }
 
     async fn create_token(&self, by: &Actor, once: Option<&Once>, new: NewToken) -> Stored<TokenMade> {
-        token::create(&self.db, by, once, new).await
+        may(by, Role::Admin)?;
+        again!(token::create(&self.db, by, once, new.clone()))
     }
 
     async fn tokens(&self, by: &Actor, paging: &Paging) -> Stored<Page<Token>> {
@@ -53,11 +80,13 @@ impl Store for SqlStore {
     }
 
     async fn delete_token(&self, by: &Actor, id: &TokenId) -> Stored<()> {
-        token::delete(&self.db, by, id).await
+        may(by, Role::Admin)?;
+        again!(token::delete(&self.db, by, id))
     }
 
     async fn create_account(&self, by: &Actor, once: Option<&Once>, new: NewAccount) -> Stored<Account> {
-        account::create(&self.db, by, once, new).await
+        may(by, Role::Admin)?;
+        again!(account::create(&self.db, by, once, new.clone()))
     }
 
     async fn accounts(&self, by: &Actor, paging: &Paging) -> Stored<Page<Account>> {
@@ -75,15 +104,18 @@ impl Store for SqlStore {
         if_match: Option<i64>,
         edit: AccountEdit,
     ) -> Stored<Account> {
-        account::edit(&self.db, by, id, if_match, edit).await
+        may(by, Role::Admin)?;
+        again!(account::edit(&self.db, by, id, if_match, edit.clone()))
     }
 
     async fn delete_account(&self, by: &Actor, id: &AccountId, if_match: Option<i64>) -> Stored<()> {
-        account::delete(&self.db, by, id, if_match).await
+        may(by, Role::Admin)?;
+        again!(account::delete(&self.db, by, id, if_match))
     }
 
     async fn create_instance(&self, by: &Actor, once: Option<&Once>, new: NewInstance) -> Stored<Instance> {
-        instance::create(&self.db, &self.context, by, once, new).await
+        may(by, Role::Operator)?;
+        again!(instance::create(&self.db, &self.context, by, once, new.clone()))
     }
 
     async fn instances(&self, by: &Actor, filter: &InstanceFilter, paging: &Paging) -> Stored<Page<Instance>> {
@@ -101,19 +133,23 @@ impl Store for SqlStore {
         if_match: Option<i64>,
         edit: InstanceEdit,
     ) -> Stored<Instance> {
-        instance::edit(&self.db, &self.context, by, id, if_match, edit).await
+        may(by, Role::Operator)?;
+        again!(instance::edit(&self.db, &self.context, by, id, if_match, edit.clone()))
     }
 
     async fn delete_instance(&self, by: &Actor, id: &InstanceId, if_match: Option<i64>) -> Stored<()> {
-        instance::delete(&self.db, &self.context, by, id, if_match).await
+        may(by, Role::Operator)?;
+        again!(instance::delete(&self.db, &self.context, by, id, if_match))
     }
 
     async fn retry_instance(&self, by: &Actor, id: &InstanceId) -> Stored<Instance> {
-        instance::retry(&self.db, &self.context, by, id).await
+        may(by, Role::Operator)?;
+        again!(instance::retry(&self.db, &self.context, by, id))
     }
 
     async fn suspend_instance(&self, by: &Actor, id: &InstanceId, suspended: bool) -> Stored<Instance> {
-        instance::suspend(&self.db, &self.context, by, id, suspended).await
+        may(by, Role::Operator)?;
+        again!(instance::suspend(&self.db, &self.context, by, id, suspended))
     }
 
     async fn instance_usage(&self, by: &Actor, id: &InstanceId) -> Stored<Vec<Usage>> {
@@ -121,7 +157,8 @@ impl Store for SqlStore {
     }
 
     async fn create_peer(&self, by: &Actor, once: Option<&Once>, instance: &InstanceId, new: NewPeer) -> Stored<Peer> {
-        peer::create(&self.db, by, once, instance, new).await
+        may(by, Role::Operator)?;
+        again!(peer::create(&self.db, by, once, instance, new.clone()))
     }
 
     async fn peers(&self, by: &Actor, filter: &PeerFilter, paging: &Paging) -> Stored<Page<Peer>> {
@@ -133,11 +170,13 @@ impl Store for SqlStore {
     }
 
     async fn edit_peer(&self, by: &Actor, id: &PeerId, if_match: Option<i64>, edit: PeerEdit) -> Stored<Peer> {
-        peer::edit(&self.db, by, id, if_match, edit).await
+        may(by, Role::Operator)?;
+        again!(peer::edit(&self.db, by, id, if_match, edit.clone()))
     }
 
     async fn delete_peer(&self, by: &Actor, id: &PeerId, if_match: Option<i64>) -> Stored<()> {
-        peer::delete(&self.db, by, id, if_match).await
+        may(by, Role::Operator)?;
+        again!(peer::delete(&self.db, by, id, if_match))
     }
 
     async fn peer_usage(&self, by: &Actor, id: &PeerId) -> Stored<Vec<Usage>> {
@@ -145,7 +184,8 @@ impl Store for SqlStore {
     }
 
     async fn create_site(&self, by: &Actor, once: Option<&Once>, new: NewSite) -> Stored<Site> {
-        site::create(&self.db, by, once, new).await
+        may(by, Role::Operator)?;
+        again!(site::create(&self.db, by, once, new.clone()))
     }
 
     async fn sites(&self, by: &Actor, search: Option<&str>, paging: &Paging) -> Stored<Page<Site>> {
@@ -157,11 +197,13 @@ impl Store for SqlStore {
     }
 
     async fn edit_site(&self, by: &Actor, id: &SiteId, if_match: Option<i64>, edit: SiteEdit) -> Stored<Site> {
-        site::edit(&self.db, by, id, if_match, edit).await
+        may(by, Role::Operator)?;
+        again!(site::edit(&self.db, by, id, if_match, edit.clone()))
     }
 
     async fn delete_site(&self, by: &Actor, id: &SiteId, if_match: Option<i64>) -> Stored<()> {
-        site::delete(&self.db, by, id, if_match).await
+        may(by, Role::Operator)?;
+        again!(site::delete(&self.db, by, id, if_match))
     }
 
     async fn site_subnets(&self, by: &Actor, id: &SiteId) -> Stored<SiteSubnets> {
@@ -169,7 +211,8 @@ impl Store for SqlStore {
     }
 
     async fn create_enrollment(&self, by: &Actor, once: Option<&Once>, new: NewEnrollment) -> Stored<EnrollmentMade> {
-        enrollment::create(&self.db, by, once, new).await
+        may(by, Role::Operator)?;
+        again!(enrollment::create(&self.db, by, once, new.clone()))
     }
 
     async fn enrollments(&self, by: &Actor, paging: &Paging) -> Stored<Page<Enrollment>> {
@@ -177,15 +220,17 @@ impl Store for SqlStore {
     }
 
     async fn revoke_enrollment(&self, by: &Actor, id: &EnrollmentId) -> Stored<()> {
-        enrollment::revoke(&self.db, by, id).await
+        may(by, Role::Operator)?;
+        again!(enrollment::revoke(&self.db, by, id))
     }
 
     async fn enroll(&self, request: EnrollRequest) -> Stored<EnrollReply> {
-        enrollment::enroll(&self.db, request).await
+        again!(enrollment::enroll(&self.db, request.clone()))
     }
 
     async fn revoke_agent(&self, by: &Actor, peer: &PeerId) -> Stored<()> {
-        agent::revoke(&self.db, by, peer).await
+        may(by, Role::Operator)?;
+        again!(agent::revoke(&self.db, by, peer))
     }
 
     async fn agent_desired(&self, peer: &PeerId, since: Option<i64>) -> Stored<Option<AgentDesired>> {
@@ -193,15 +238,15 @@ impl Store for SqlStore {
     }
 
     async fn agent_applied(&self, peer: &PeerId, applied: AgentApplied) -> Stored<()> {
-        agent::applied(&self.db, peer, applied).await
+        again!(agent::applied(&self.db, peer, applied.clone()))
     }
 
     async fn agent_reports(&self, peer: &PeerId, reports: AgentReports) -> Stored<ReportsTaken> {
-        agent::reports(&self.db, peer, reports).await
+        again!(agent::reports(&self.db, peer, reports.clone()))
     }
 
     async fn gateway_hello(&self, token: &TokenId, hello: GatewayHello) -> Stored<GatewayWelcome> {
-        gateway::hello(&self.db, &self.context, token, hello).await
+        again!(gateway::hello(&self.db, &self.context, token, hello.clone()))
     }
 
     async fn gateway_desired(&self, gateway: &GatewayId, since: i64) -> Stored<Option<GatewayDesired>> {
@@ -209,15 +254,16 @@ impl Store for SqlStore {
     }
 
     async fn gateway_applied(&self, gateway: &GatewayId, applied: GatewayApplied) -> Stored<()> {
-        gateway::applied(&self.db, gateway, applied).await
+        again!(gateway::applied(&self.db, gateway, applied.clone()))
     }
 
     async fn gateway_report(&self, gateway: &GatewayId, report: GatewayReport) -> Stored<ReportsTaken> {
-        gateway::report(&self.db, gateway, report).await
+        again!(gateway::report(&self.db, gateway, report.clone()))
     }
 
     async fn delete_gateway(&self, by: &Actor, id: &GatewayId) -> Stored<()> {
-        gateway::delete(&self.db, by, id).await
+        may(by, Role::Admin)?;
+        again!(gateway::delete(&self.db, by, id))
     }
 
     async fn gateways(&self, by: &Actor, paging: &Paging) -> Stored<Page<Gateway>> {

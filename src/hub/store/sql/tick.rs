@@ -2,12 +2,16 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use super::db::{Db, Dialect, RowExt as _, Run as _, Tx, q};
+use ipnet::IpNet;
+
+use super::db::{Db, Dialect, RowExt as _, Run as _, Tx, q, to_json};
 use super::gateway::HEARD_WITHIN;
-use super::instance::{self, Assigned, assign};
+use super::instance::{self, Assigned, Inst, assign};
 use super::once::{Change, audit};
+use super::reach;
 use super::usage::{KEPT_PERIODS, period};
 use crate::api::{InstanceId, InstanceStatus};
+use crate::domain::SubnetSet;
 use crate::hub::store::{Census, Scope, StoreError, Stored};
 
 /// Between two rounds of forgetting, and of looking for gateways, in milliseconds.
@@ -64,14 +68,24 @@ async fn publish(db: &Db, now_ms: i64) -> Stored<()> {
             continue;
         }
         (inst.reach_since_ms, inst.reach_due_ms) = (None, None);
-        if inst.reach != inst.merged {
-            inst.reach = inst.merged.clone();
+        let reach = offered(&mut tx, &inst).await?;
+        if inst.reach != reach {
             inst.all_agents_changed(&mut tx);
+            q!("UPDATE instance SET reach = $2 WHERE id = $1", id.as_str(), to_json(&reach)?).run(&mut tx).await?;
         }
         inst.save_counters(&mut tx).await?;
         tx.commit().await?;
     }
     Ok(())
+}
+
+/// All that is offered now: the tunnel, what is pushed, and what peers have, enabled or not.
+async fn offered(tx: &mut Tx, inst: &Inst) -> Stored<SubnetSet> {
+    let mut nets: Vec<IpNet> = inst.pushed.iter().collect();
+    for row in q!("SELECT net FROM prefix WHERE instance = $1", inst.id.as_str()).all(tx).await? {
+        nets.push(row.word("net")?);
+    }
+    Ok(reach::published(nets))
 }
 
 /// Looks for gateways for instances that have none.
@@ -147,16 +161,18 @@ async fn prune_removals(tx: &mut Tx, before: i64) -> Stored<()> {
     Ok(())
 }
 
-/// Far enough that nobody was told such a revision before the backup was taken back.
-const RESTORE_STEP: i64 = 1_000_000_000;
-
 /// Makes gateways and agents begin anew after an older state came back: what they were told since is no longer true.
 pub(in crate::hub::store) async fn after_restore(store: &super::SqlStore) -> Stored<()> {
     let mut tx = store.db.begin().await?;
-    q!("UPDATE gateway SET revision = revision + $1, floor = revision + $1", RESTORE_STEP).run(&mut tx).await?;
-    q!("UPDATE instance SET agent_counter = agent_counter + $1, agent_revision = agent_counter + $1", RESTORE_STEP)
-        .run(&mut tx)
-        .await?;
+    let next = tx.now_us();
+    let later = "CASE WHEN revision + 1 > $1 THEN revision + 1 ELSE $1 END";
+    let counters = format!("UPDATE gateway SET revision = {later}, floor = {later}");
+    q!(sqlx::AssertSqlSafe(counters), next).run(&mut tx).await?;
+    // What was used or taken back since the backup would be good again.
+    q!("UPDATE enrollment SET revoked_at = $1 WHERE revoked_at IS NULL", tx.now).run(&mut tx).await?;
+    let later = "CASE WHEN agent_counter + 1 > $1 THEN agent_counter + 1 ELSE $1 END";
+    let counters = format!("UPDATE instance SET agent_counter = {later}, agent_revision = {later}");
+    q!(sqlx::AssertSqlSafe(counters), next).run(&mut tx).await?;
     let restored = Change { action: "hub.restore", object: "hub".to_owned(), account: None, before: None, after: None };
     audit(&mut tx, "hub", restored).await?;
     tx.commit().await

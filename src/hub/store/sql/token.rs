@@ -171,7 +171,7 @@ async fn note_use(db: &Db, id: &TokenId, now: i64) {
 
 async fn authenticate_agent(db: &Db, presented: &Presented) -> Stored<Option<Principal>> {
     let row = q!(
-        "SELECT c.hash, c.revoked_at, p.id, p.instance, p.account FROM credential c LEFT JOIN peer p ON p.id = c.peer \
+        "SELECT c.hash, c.revoked_at, c.used_at, p.id, p.instance, p.account FROM credential c LEFT JOIN peer p ON p.id = c.peer \
          WHERE c.id = $1",
         presented.id.as_str()
     );
@@ -179,5 +179,10 @@ async fn authenticate_agent(db: &Db, presented: &Presented) -> Stored<Option<Pri
     let stored = row.as_ref().map(|row| row.bytes("hash")).transpose()?;
     let (true, Some(row)) = (presented.matches(stored.as_deref()), row) else { return Ok(None) };
     let (None, Some(peer)) = (row.opt_int("revoked_at")?, row.opt_word("id")?) else { return Err(StoreError::Revoked) };
+    if row.opt_int("used_at")?.is_none() {
+        // From now on its owner has it for certain: nobody gets it a second time by the same enrolment.
+        let note = q!("UPDATE credential SET used_at = $2 WHERE id = $1", presented.id.as_str(), db.clock.now());
+        db.alone(note).await?;
+    }
     Ok(Some(Principal::Agent { peer, instance: row.word("instance")?, account: row.word("account")? }))
 }

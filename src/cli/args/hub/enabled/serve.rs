@@ -40,12 +40,12 @@ struct GatewayBesideArgs {
     /// How it makes tunnels; the best that this machine can if left out
     #[arg(long, requires = "gateway", value_parser = word::<Backend>(&["kernel", "userspace", "rootless"]))]
     backend: Option<Backend>,
-    /// Its name
-    #[arg(long, value_name = "NAME", requires = "gateway", default_value = "embedded")]
-    gateway_name: String,
     /// A network beyond this host that peers may reach beside the internet, such as its LAN; may be repeated
     #[arg(long, value_name = "PREFIX", requires = "gateway")]
     egress_allow: Vec<IpNet>,
+    /// Its name
+    #[arg(long, value_name = "NAME", requires = "gateway", default_value = "embedded")]
+    gateway_name: String,
 }
 
 /// A gateway in the hub's own process.
@@ -57,10 +57,10 @@ pub struct GatewayBeside {
     pub public_host: Option<Host>,
     /// How it makes tunnels, if it was said.
     pub backend: Option<Backend>,
-    /// Its name.
-    pub name: String,
     /// What peers may reach beside the internet.
     pub egress_allow: SubnetSet,
+    /// Its name.
+    pub name: String,
 }
 
 /// What `hub` is to serve.
@@ -79,8 +79,8 @@ impl ServeArgs {
             region: beside.region,
             public_host: beside.public_host,
             backend: beside.backend,
-            name: beside.gateway_name,
             egress_allow: beside.egress_allow.into_iter().collect(),
+            name: beside.gateway_name,
         });
         Ok(Serve { config: self.settings.settle()?, gateway })
     }

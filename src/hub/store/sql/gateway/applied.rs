@@ -52,7 +52,7 @@ async fn note_failed(tx: &mut Tx, gateway: &GatewayId, failed: &GatewayPeerFaile
         failed.id.as_str(),
         gateway.as_str(),
         failed.revision,
-        failed.error.chars().take(MAX_REASON).collect::<String>()
+        readable(&failed.error)
     )
     .run(tx)
     .await?;
@@ -71,7 +71,7 @@ async fn note(tx: &mut Tx, gateway: &GatewayId, was: Inst, one: GatewayInstanceA
     // What was said of an older revision says nothing of this one.
     if one.revision >= inst.revision {
         (inst.state, inst.reason) = match one.error {
-            Some(error) => (InstanceStatus::Error, Some(error.chars().take(MAX_REASON).collect())),
+            Some(error) => (InstanceStatus::Error, Some(readable(&error))),
             None if inst.public_key.is_some() => (InstanceStatus::Active, None),
             None => (inst.state, inst.reason),
         };
@@ -112,6 +112,11 @@ async fn note(tx: &mut Tx, gateway: &GatewayId, was: Inst, one: GatewayInstanceA
         after: Some(facts(&inst)),
     };
     audit(tx, &format!("gateway {gateway}"), change).await
+}
+
+/// A reason as it is kept: not too long, no control characters.
+fn readable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MAX_REASON).collect()
 }
 
 async fn is_free(tx: &mut Tx, gateway: &GatewayId, inst: &Inst, port: u16) -> Stored<bool> {

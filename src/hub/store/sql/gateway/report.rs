@@ -41,11 +41,12 @@ pub(in crate::hub::store::sql) async fn report(db: &Db, id: &GatewayId, report: 
     let mut hold = Sql::new("SELECT epoch, number FROM gateway_seen WHERE gateway = ");
     hold.bind(id.as_str().to_owned()).push(&tx.dialect.lock("gateway_seen"));
     let row = hold.query().maybe(&mut tx).await?.ok_or_else(|| not_found("gateway", id))?;
-    let stored = if row.text("epoch")? == report.epoch { row.int("number")? } else { 0 };
+    let same_epoch = row.text("epoch")? == report.epoch;
+    let stored = if same_epoch { row.int("number")? } else { 0 };
     if report.number <= stored {
         return Ok(ReportsTaken { number: stored });
     }
-    let (links, traffic) = known(&mut tx, id, &report).await?;
+    let (links, traffic) = known(&mut tx, id, &report, same_epoch).await?;
     if !links.is_empty() {
         save_links(&mut tx, &links).await?;
     }
@@ -69,7 +70,7 @@ fn check(report: &GatewayReport) -> Stored<()> {
     if report.peers.len() > MAX_REPORTS {
         return Err(invalid("peers", format!("at most {MAX_REPORTS} in a report"), code::INVALID));
     }
-    if !(1..=MAX_EPOCH).contains(&report.epoch.chars().count()) {
+    if !(1..=MAX_EPOCH).contains(&report.epoch.chars().count()) || report.epoch.chars().any(char::is_control) {
         return Err(invalid("epoch", format!("an epoch has 1 to {MAX_EPOCH} characters"), code::INVALID));
     }
     if report.number < 1 {
@@ -79,7 +80,15 @@ fn check(report: &GatewayReport) -> Stored<()> {
 }
 
 /// Of what is reported, that which this gateway serves; and what it adds to the traffic.
-async fn known(tx: &mut Tx, id: &GatewayId, report: &GatewayReport) -> Stored<(Vec<LinkRow>, Vec<TrafficRow>)> {
+async fn known(
+    tx: &mut Tx,
+    id: &GatewayId,
+    report: &GatewayReport,
+    same_epoch: bool,
+) -> Stored<(Vec<LinkRow>, Vec<TrafficRow>)> {
+    let tx_now = tx.now;
+    // Times are the gateway's: what counts is how long ago they were.
+    let here = |at: i64| tx_now.saturating_sub(report.at.saturating_sub(at).max(0));
     let reported: BTreeMap<&str, &PeerTraffic> = report.peers.iter().map(|peer| (peer.peer.as_str(), peer)).collect();
     let ids = to_json(&reported.keys().collect::<Vec<_>>())?;
     let list = match tx.dialect {
@@ -98,16 +107,17 @@ async fn known(tx: &mut Tx, id: &GatewayId, report: &GatewayReport) -> Stored<(V
     for row in sql.query().all(tx).await? {
         let peer = row.text("id")?;
         let Some(seen) = reported.get(peer.as_str()) else { continue };
-        let (rx, tx) = (to_int(seen.rx_bytes), to_int(seen.tx_bytes));
-        let more = (grown(row.opt_int("rx")?, rx), grown(row.opt_int("tx")?, tx));
+        let (rx, more_rx) = grown(row.opt_int("rx")?, to_int(seen.rx_bytes), same_epoch);
+        let (tx, more_tx) = grown(row.opt_int("tx")?, to_int(seen.tx_bytes), same_epoch);
+        let more = (more_rx, more_tx);
         for place in [("instance", row.text("instance")?), ("peer", peer.clone())] {
             let sum = traffic.entry(place).or_default();
             *sum = (sum.0.saturating_add(more.0), sum.1.saturating_add(more.1));
         }
         links.push(LinkRow {
             peer,
-            handshake_at: seen.handshake_at,
-            connected_since: seen.connected_since,
+            handshake_at: seen.handshake_at.map(here),
+            connected_since: seen.connected_since.map(here),
             endpoint: seen.endpoint.map(|endpoint| endpoint.to_string()),
             rx,
             tx,
@@ -118,10 +128,15 @@ async fn known(tx: &mut Tx, id: &GatewayId, report: &GatewayReport) -> Stored<(V
     Ok((links, moved.map(|((kind, object), (rx, tx))| TrafficRow { kind, object, rx, tx }).collect()))
 }
 
-/// What was added to a total that never falls; if it did, the gateway lost its count and began again at 0.
-fn grown(before: Option<i64>, now: i64) -> i64 {
+/// The total to keep, and what was added to it. Within an epoch it never falls, and one that did is not believed; with a new epoch
+/// the gateway may have lost its count and begun again at 0.
+fn grown(before: Option<i64>, now: i64, same_epoch: bool) -> (i64, i64) {
     let before = before.unwrap_or(0);
-    if now >= before { now - before } else { now }
+    match (now >= before, same_epoch) {
+        (true, _) => (now, now - before),
+        (false, true) => (before, 0),
+        (false, false) => (now, now),
+    }
 }
 
 async fn save_links(tx: &mut Tx, links: &[LinkRow]) -> Stored<()> {

@@ -64,14 +64,16 @@ pub(in crate::hub::store::sql) async fn port(
             i64::from(port),
             inst.id.as_str()
         );
-        let Some(row) = row.maybe(tx).await? else { return Ok(Ok(port)) };
+        let Some(row) = row.maybe(tx).await? else { return leaving(tx, gateway, port).await };
         let seen = *seen_by == Scope::All || row.text("account")? == inst.account.as_str();
         let whose =
             if seen { format!("instance {} ({})", row.text("id")?, row.text("name")?) } else { "another".to_owned() };
         return Ok(Err(format!("port {port} is taken on the gateway by {whose}")));
     }
     let rows = q!(
-        "SELECT listen_port FROM instance WHERE gateway = $1 AND listen_port >= $2 ORDER BY listen_port",
+        "SELECT listen_port FROM instance WHERE gateway = $1 AND listen_port >= $2 \
+         UNION SELECT r.port FROM removal r JOIN gateway_seen s ON s.gateway = r.gateway \
+         WHERE r.gateway = $1 AND r.port >= $2 AND r.revision > s.applied_revision ORDER BY 1",
         gateway.as_str(),
         i64::from(DEFAULT_PORT)
     );
@@ -86,6 +88,18 @@ pub(in crate::hub::store::sql) async fn port(
         }
     }
     Ok(Ok(free))
+}
+
+/// A port is taken until the gateway has taken the instance down that had it.
+async fn leaving(tx: &mut Tx, gateway: &GatewayId, port: u16) -> Stored<Result<u16, String>> {
+    let row = q!(
+        "SELECT COUNT(*) AS n FROM removal r JOIN gateway_seen s ON s.gateway = r.gateway \
+         WHERE r.gateway = $1 AND r.port = $2 AND r.revision > s.applied_revision",
+        gateway.as_str(),
+        i64::from(port)
+    );
+    let held = row.one(tx).await?.int("n")? > 0;
+    Ok(if held { Err(format!("port {port} is still being taken down on the gateway")) } else { Ok(port) })
 }
 
 /// Writes the gateway down. Every peer gets a revision of its own, so that they can be told in parts.

@@ -4,11 +4,10 @@ use super::assign::port;
 use super::create::{dns, free, hostname, pushed_beside, same, taken};
 use super::{Inst, lock, next_revision, read};
 use crate::api::{Instance, InstanceEdit, InstanceId, code};
-use crate::domain::SubnetSet;
+use crate::hub::store::sql::Context;
 use crate::hub::store::sql::check::{conflict, invalid, prefixes, version};
-use crate::hub::store::sql::db::{Db, RowExt as _, Run as _, Tx, q, to_json};
+use crate::hub::store::sql::db::{Db, Run as _, Tx, q, to_json};
 use crate::hub::store::sql::once::{Change, audit, fields};
-use crate::hub::store::sql::{Context, reach};
 use crate::hub::store::{Actor, Stored};
 
 pub(in crate::hub::store::sql) async fn edit(
@@ -27,9 +26,7 @@ pub(in crate::hub::store::sql) async fn edit(
     let mut inst = was.clone();
     merge(&mut tx, by, &mut inst, edit).await?;
     if inst.pushed != was.pushed {
-        let merged = all_offered(&mut tx, &inst).await?;
-        let now_ms = tx.now_ms;
-        inst.offers("pushed_routes", merged, now_ms)?;
+        inst.offers_changed(tx.now_ms);
     }
     if !same(&was, &inst) {
         follow(&mut tx, &was, &mut inst).await?;
@@ -116,14 +113,4 @@ async fn save(tx: &mut Tx, inst: &Inst) -> Stored<()> {
         inst.version
     );
     taken(result.run(tx).await, &inst.hostname)
-}
-
-/// All that is offered, from the beginning: for the rare change of what is pushed.
-async fn all_offered(tx: &mut Tx, inst: &Inst) -> Stored<SubnetSet> {
-    let rows = q!("SELECT net FROM prefix WHERE instance = $1 AND enabled = 1", inst.id.as_str());
-    let mut nets = Vec::new();
-    for row in rows.all(tx).await? {
-        nets.push(row.word("net")?);
-    }
-    Ok(reach::merge(&inst.always(), nets))
 }

@@ -214,11 +214,11 @@ pub(super) async fn free(
 }
 
 async fn insert(tx: &mut Tx, id: &InstanceId, owner: &AccountId, new: &NewInstance, made: &Made) -> Stored<()> {
-    let merged = to_json(&reach::merge(&made.pushed, made.tunnels()))?;
+    let reach = to_json(&reach::published(made.pushed.iter().chain(made.tunnels())))?;
     let result = q!(
         "INSERT INTO instance (id, account, name, hostname, region, suspended, state, asked_port, tunnel4, tunnel6, dns, search, \
-         pushed, client_to_client, site_to_site, merged, reach, agent_counter, agent_revision, revision, cursor, created_at, \
-         version) VALUES ($1, $2, $3, $4, $5, 0, 'deploying', $6, $7, $8, $9, $10, $11, $12, $13, $14, $14, 1, 1, 0, 1, $15, 1)",
+         pushed, client_to_client, site_to_site, reach, agent_counter, agent_revision, revision, cursor, created_at, version) \
+         VALUES ($1, $2, $3, $4, $5, 0, 'deploying', $6, $7, $8, $9, $10, $11, $12, $13, $14, 1, 1, 0, 1, $15, 1)",
         id.as_str(),
         owner.as_str(),
         new.name.as_str(),
@@ -232,7 +232,7 @@ async fn insert(tx: &mut Tx, id: &InstanceId, owner: &AccountId, new: &NewInstan
         to_json(&made.pushed)?,
         i64::from(new.policy.client_to_client),
         i64::from(new.policy.site_to_site),
-        merged,
+        reach,
         tx.now
     );
     taken(result.run(tx).await, &made.hostname)
@@ -240,13 +240,12 @@ async fn insert(tx: &mut Tx, id: &InstanceId, owner: &AccountId, new: &NewInstan
 
 /// Two replicas that took the same name at the same time: the constraint decides.
 pub(super) fn taken(result: Result<u64, sqlx::Error>, hostname: &str) -> Stored<()> {
-    result.map(|_| ()).map_err(|error| match is_unique(&error) {
-        true => conflict(
-            "hostname",
-            format!("the hostname {hostname} or the name was taken just now"),
-            code::HOSTNAME_TAKEN,
-        ),
-        false => error.into(),
+    result.map(|_| ()).map_err(|error| {
+        if is_unique(&error) {
+            let detail = format!("the hostname {hostname} or the name was taken just now");
+            return conflict("hostname", detail, code::HOSTNAME_TAKEN);
+        }
+        error.into()
     })
 }
 

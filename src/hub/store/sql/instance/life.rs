@@ -134,11 +134,12 @@ pub(in crate::hub::store::sql) async fn delete(
     if let Some(gateway) = &inst.gateway {
         let revision = next_revision(&mut tx, Some(gateway)).await?;
         q!(
-            "INSERT INTO removal (gateway, revision, instance, peer, at) VALUES ($1, $2, $3, '', $4)",
+            "INSERT INTO removal (gateway, revision, instance, peer, at, port) VALUES ($1, $2, $3, '', $4, $5)",
             gateway.as_str(),
             revision,
             id.as_str(),
-            now
+            now,
+            inst.listen_port.map(i64::from)
         )
         .run(&mut tx)
         .await?;
@@ -174,6 +175,7 @@ async fn remove_rows(tx: &mut Tx, id: &InstanceId) -> Stored<()> {
         "DELETE FROM enrollment WHERE peer IN (SELECT id FROM peer WHERE instance = $1)",
         "DELETE FROM link WHERE peer IN (SELECT id FROM peer WHERE instance = $1)",
         "DELETE FROM agent WHERE peer IN (SELECT id FROM peer WHERE instance = $1)",
+        "DELETE FROM failure WHERE peer IN (SELECT id FROM peer WHERE instance = $1)",
         "DELETE FROM traffic WHERE kind = 'peer' AND object IN (SELECT id FROM peer WHERE instance = $1)",
         "DELETE FROM traffic WHERE kind = 'instance' AND object = $1",
         "DELETE FROM prefix WHERE instance = $1",

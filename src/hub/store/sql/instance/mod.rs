@@ -5,12 +5,11 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use sqlx::any::AnyRow;
 
-use super::check::{conflict, not_found};
-use super::db::{RowExt as _, Run as _, Tx, q, to_json};
+use super::check::not_found;
+use super::db::{RowExt as _, Run as _, Tx, q};
 use super::list::Sql;
-use super::reach;
-use crate::api::{AccountId, GatewayId, InstanceId, InstanceStatus, Policy, code};
-use crate::domain::{Endpoint, Host, InstanceName, MAX_SUBNETS, PublicKey, SubnetSet};
+use crate::api::{AccountId, GatewayId, InstanceId, InstanceStatus, Policy};
+use crate::domain::{Endpoint, Host, InstanceName, PublicKey, SubnetSet};
 use crate::hub::store::{Scope, Stored};
 use crate::hub::wake::{Signal, Topic};
 
@@ -27,9 +26,9 @@ pub(super) use life::{delete, fail, retry, suspend};
 pub(super) use read::{get, list, usage};
 
 /// From a change of what is offered to its publication: changes that come together are told once.
-const DEBOUNCE_MS: i64 = 500;
+const DEBOUNCE_MS: i64 = 200;
 /// Later changes do not put it off longer than this in all.
-const DEBOUNCE_MOST_MS: i64 = 2000;
+const DEBOUNCE_MOST_MS: i64 = 500;
 
 /// A row of `instance`.
 #[derive(Debug, Clone)]
@@ -52,8 +51,7 @@ pub(super) struct Inst {
     pub pushed: SubnetSet,
     pub policy: Policy,
     pub public_key: Option<PublicKey>,
-    /// What sites may reach now, and what they were last told.
-    pub merged: SubnetSet,
+    /// What sites were last told that they may reach.
     pub reach: SubnetSet,
     pub reach_since_ms: Option<i64>,
     pub reach_due_ms: Option<i64>,
@@ -86,7 +84,6 @@ impl Inst {
             pushed: row.json("pushed")?,
             policy: Policy { client_to_client: row.flag("client_to_client")?, site_to_site: row.flag("site_to_site")? },
             public_key: row.opt_word("public_key")?,
-            merged: row.json("merged")?,
             reach: row.json("reach")?,
             reach_since_ms: row.opt_int("reach_since_ms")?,
             reach_due_ms: row.opt_int("reach_due_ms")?,
@@ -104,61 +101,33 @@ impl Inst {
         std::iter::once(IpNet::V4(self.tunnel4)).chain(self.tunnel6.map(IpNet::V6))
     }
 
-    /// What is reached whatever peers there are: the tunnel and what is pushed.
-    pub fn always(&self) -> SubnetSet {
-        reach::merge(&self.pushed, self.tunnels())
-    }
-
-    /// Takes over a change of what peers offer. It is told later, once for all that come together.
-    pub fn offer(&mut self, field: &str, gone: &SubnetSet, new: &SubnetSet, now_ms: i64) -> Stored<()> {
-        let without =
-            if gone.is_empty() { self.merged.clone() } else { reach::withdraw(&self.merged, gone, &self.always()) };
-        self.offers(field, reach::merge(&without, new.iter()), now_ms)
-    }
-
-    /// Sets what sites may reach.
-    pub fn offers(&mut self, field: &str, merged: SubnetSet, now_ms: i64) -> Stored<()> {
-        if merged.len() > MAX_SUBNETS && merged.len() > self.merged.len() {
-            let detail = format!("what sites may reach would be {} prefixes, {MAX_SUBNETS} is the most", merged.len());
-            return Err(conflict(field, detail, code::LIMIT)
-                .hint("give sites adjacent prefixes, which are told as one, or make another instance"));
-        }
-        if merged == self.merged {
-            return Ok(());
-        }
-        self.merged = merged;
-        if self.merged == self.reach {
-            (self.reach_since_ms, self.reach_due_ms) = (None, None);
-            return Ok(());
-        }
+    /// Notes that what is offered has changed. It is told later, once for all changes that come together.
+    pub fn offers_changed(&mut self, now_ms: i64) {
         let since = *self.reach_since_ms.get_or_insert(now_ms);
         self.reach_due_ms = Some((now_ms + DEBOUNCE_MS).min(since + DEBOUNCE_MOST_MS));
-        Ok(())
     }
 
-    /// Counts a change that concerns agents.
-    pub fn agents_changed(&mut self) -> i64 {
-        self.agent_counter += 1;
+    /// Counts a change that concerns agents, by the clock as gateways' are.
+    pub fn agents_changed(&mut self, tx: &Tx) -> i64 {
+        self.agent_counter = (self.agent_counter + 1).max(tx.now_us());
         self.agent_counter
     }
 
     /// Counts a change that concerns all agents of the instance, and wakes them, some at a time.
     pub fn all_agents_changed(&mut self, tx: &mut Tx) {
-        self.agent_revision = self.agents_changed();
+        self.agent_revision = self.agents_changed(tx);
         tx.signal(Signal::Reach(self.id.clone()));
     }
 
-    /// Writes what a change of a peer moves: counters, what is offered, where the pool stands.
+    /// Writes what a change of a peer moves: counters, when what is offered is due, where the pool stands.
     pub async fn save_counters(&self, tx: &mut Tx) -> Stored<()> {
         q!(
-            "UPDATE instance SET agent_counter = $2, agent_revision = $3, cursor = $4, merged = $5, reach = $6, \
-             reach_since_ms = $7, reach_due_ms = $8 WHERE id = $1",
+            "UPDATE instance SET agent_counter = $2, agent_revision = $3, cursor = $4, reach_since_ms = $5, \
+             reach_due_ms = $6 WHERE id = $1",
             self.id.as_str(),
             self.agent_counter,
             self.agent_revision,
             self.cursor,
-            to_json(&self.merged)?,
-            to_json(&self.reach)?,
             self.reach_since_ms,
             self.reach_due_ms
         )
@@ -195,13 +164,18 @@ pub(super) async fn next_revision(tx: &mut Tx, gateway: Option<&GatewayId>) -> S
     next_revisions(tx, gateway, 1).await
 }
 
-/// Counts several changes at once; returns the last of their numbers.
+/// Counts several changes at once; returns the last of their numbers. They follow the clock, in microseconds, so that a store that
+/// was set back to an older state never gives out a number again.
 pub(super) async fn next_revisions(tx: &mut Tx, gateway: Option<&GatewayId>, count: i64) -> Stored<i64> {
     let Some(gateway) = gateway else { return Ok(0) };
-    let row =
-        q!("UPDATE gateway SET revision = revision + $2 WHERE id = $1 RETURNING revision", gateway.as_str(), count)
-            .one(tx)
-            .await?;
+    let next = q!(
+        "UPDATE gateway SET revision = CASE WHEN revision + $2 > $3 THEN revision + $2 ELSE $3 END WHERE id = $1 \
+         RETURNING revision",
+        gateway.as_str(),
+        count,
+        tx.now_us()
+    );
+    let row = next.one(tx).await?;
     tx.signal(Signal::Topic(Topic::Gateway(gateway.clone())));
     row.int("revision")
 }

@@ -89,8 +89,7 @@ CREATE TABLE instance (
     client_to_client BIGINT NOT NULL,
     site_to_site BIGINT NOT NULL,
     public_key TEXT,
-    -- What sites may reach: as it is now, and as it was last told.
-    merged TEXT NOT NULL,
+    -- What sites may reach, as it was last told; and since when, and until when, a change of it waits.
     reach TEXT NOT NULL,
     reach_since_ms BIGINT,
     reach_due_ms BIGINT,
@@ -139,7 +138,7 @@ CREATE TABLE peer (
     UNIQUE (instance, name),
     UNIQUE (instance, host)
 );
-CREATE UNIQUE INDEX peer_key ON peer (instance, public_key) WHERE enabled = 1 AND public_key IS NOT NULL;
+CREATE UNIQUE INDEX peer_key ON peer (instance, public_key);
 CREATE INDEX peer_instance ON peer (instance, id);
 CREATE INDEX peer_account ON peer (account, id);
 CREATE INDEX peer_site ON peer (site, id);
@@ -204,6 +203,8 @@ CREATE TABLE removal (
     revision BIGINT NOT NULL,
     instance TEXT NOT NULL,
     peer TEXT NOT NULL,
+    -- Of an instance: stays taken until the gateway has heard of it.
+    port BIGINT,
     at BIGINT NOT NULL,
     PRIMARY KEY (gateway, revision)
 );
@@ -229,6 +230,7 @@ CREATE TABLE enrolled (
     enrollment TEXT NOT NULL REFERENCES enrollment (id),
     nonce @BYTES@ NOT NULL,
     credential TEXT NOT NULL,
+    at BIGINT NOT NULL,
     PRIMARY KEY (enrollment, nonce)
 );
 
@@ -238,6 +240,8 @@ CREATE TABLE credential (
     peer TEXT NOT NULL,
     hash @BYTES@ NOT NULL,
     created_at BIGINT NOT NULL,
+    -- First: from then on its owner has it for certain.
+    used_at BIGINT,
     revoked_at BIGINT
 );
 CREATE INDEX credential_peer ON credential (peer);

@@ -2,7 +2,6 @@
 
 use super::{lock, read};
 use crate::api::PeerId;
-use crate::domain::SubnetSet;
 use crate::hub::store::sql::check::version;
 use crate::hub::store::sql::db::{Db, Run as _, q};
 use crate::hub::store::sql::instance::next_revision;
@@ -14,7 +13,7 @@ pub(in crate::hub::store::sql) async fn delete(db: &Db, by: &Actor, id: &PeerId,
     let mut tx = db.begin().await?;
     let (mut inst, peer) = lock(&mut tx, &by.scope, id).await?;
     version("peer", id, peer.version, if_match)?;
-    let (now, now_ms) = (tx.now, tx.now_ms);
+    let now = tx.now;
     let before = read(&mut tx, &by.scope, id, now).await?;
     let revision = next_revision(&mut tx, inst.gateway.as_ref()).await?;
     if let Some(gateway) = &inst.gateway {
@@ -29,7 +28,9 @@ pub(in crate::hub::store::sql) async fn delete(db: &Db, by: &Actor, id: &PeerId,
         .run(&mut tx)
         .await?;
     }
-    inst.offer("subnets", &peer.offered(), &SubnetSet::default(), now_ms)?;
+    if !peer.subnets.is_empty() {
+        inst.offers_changed(tx.now_ms);
+    }
     inst.save_counters(&mut tx).await?;
     q!("UPDATE credential SET revoked_at = $2 WHERE peer = $1 AND revoked_at IS NULL", id.as_str(), now)
         .run(&mut tx)
@@ -39,6 +40,7 @@ pub(in crate::hub::store::sql) async fn delete(db: &Db, by: &Actor, id: &PeerId,
         "DELETE FROM enrollment WHERE peer = $1",
         "DELETE FROM link WHERE peer = $1",
         "DELETE FROM agent WHERE peer = $1",
+        "DELETE FROM failure WHERE peer = $1",
         "DELETE FROM traffic WHERE kind = 'peer' AND object = $1",
         "DELETE FROM peer WHERE id = $1",
     ] {

@@ -100,11 +100,6 @@ impl Pr {
         self.address6 = inst.tunnel6.map(|net| pool::address6(net, host));
     }
 
-    /// What the instance offers because of it.
-    fn offered(&self) -> SubnetSet {
-        if self.enabled { self.subnets.clone() } else { SubnetSet::default() }
-    }
-
     pub fn object(&self) -> String {
         format!("peer {} ({})", self.id, self.name)
     }
@@ -168,13 +163,15 @@ pub(super) async fn settle(tx: &mut Tx, inst: &mut Inst, old: Option<&Pr>, new: 
     if new.enabled && (subnets_changed || enabled_changed) {
         prefix::disjoint(tx, field, inst, &new.id, &new.subnets).await?;
     }
-    let now_ms = tx.now_ms;
-    inst.offer(field, &old.map(Pr::offered).unwrap_or_default(), &new.offered(), now_ms)?;
+    // Whether it is enabled makes no difference: switching a peer off and on touches no other site's router.
+    if subnets_changed && !(old.is_none() && new.subnets.is_empty()) {
+        inst.offers_changed(tx.now_ms);
+    }
     if old.is_none_or(|old| new.differs_at_gateway(old)) {
         new.revision = next_revision(tx, inst.gateway.as_ref()).await?;
     }
     if old.is_none_or(|old| new.differs_on_router(old)) {
-        new.agent_revision = inst.agents_changed();
+        new.agent_revision = inst.agents_changed(tx);
         if new.kind == PeerKind::Site {
             tx.signal(Signal::Topic(Topic::Peer(new.id.clone())));
         }
@@ -209,12 +206,12 @@ async fn free(tx: &mut Tx, inst: &Inst, new: &Pr) -> Stored<()> {
         let detail = format!("peer {} has the name {:?} already", row.text("id")?, new.name);
         return Err(conflict("name", detail, code::NAME_TAKEN));
     }
-    let (Some(key), true) = (&new.public_key, new.enabled) else { return Ok(()) };
+    let Some(key) = &new.public_key else { return Ok(()) };
     if inst.public_key.as_ref() == Some(key) {
         return Err(conflict("public_key", "this is the key of the instance's own gateway", code::KEY_TAKEN));
     }
     let row = q!(
-        "SELECT id, name FROM peer WHERE instance = $1 AND public_key = $2 AND enabled = 1 AND id <> $3",
+        "SELECT id, name FROM peer WHERE instance = $1 AND public_key = $2 AND id <> $3",
         inst.id.as_str(),
         key.to_string(),
         new.id.as_str()
