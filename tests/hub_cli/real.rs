@@ -266,6 +266,11 @@ fn a_damaged_store_stops_with_its_path_and_the_way_out() {
     hub.stop();
     let file = hub.data().join("hub.db");
     fs::write(&file, "this is no database, and was not one for a long time").expect("writable");
+    // What the log still has would mend it.
+    for name in ["hub.db-wal", "hub.db-shm"] {
+        let log = hub.data().join(name);
+        assert!(!log.exists() || fs::remove_file(log).is_ok());
+    }
     let data = hub.data().to_str().expect("UTF-8").to_owned();
     let run = Run::of(crate::hub(&["--listen", "127.0.0.1:0", "--data-dir", &data]));
     assert_eq!(run.code, Some(2), "{run:?}");
