@@ -103,7 +103,7 @@ impl Fleet {
         let token = self.admin.post("/v1/tokens", json!({ "name": "gw", "role": "gateway", "region": "default" }));
         let token = self.secret("gateway.token", &text(&token, "secret"));
         let (state, ca) = (self.file("gateway"), self.ca());
-        let mut arguments = vec!["gateway", "--hub", URL, "--hub-ca", name(&ca), "--hub-token-file", name(&token)];
+        let mut arguments = vec!["gateway", "--hub", URL, "--hub-ca", name(&ca), "--token-file", name(&token)];
         arguments.extend(["--region", "default", "--name", "gw", "--public-host", HOST, "--state-dir", name(&state)]);
         let backend = backend();
         arguments.extend(backend.iter().flat_map(|backend| ["--backend", backend]));

@@ -14,8 +14,10 @@ fn two_hundred_changes_of_peer_b_cost_peer_a_no_ping_and_an_edit_keeps_bs_own_se
     let Some(mut fleet) = fleet(Shape::Together) else { return };
     let instance = fleet.admin.instance("live");
     let a = fleet.site(&instance, "a", 88);
-    let client = fleet.client(&instance, "client", false);
     let b = fleet.remote(&instance, "b", 89);
+    // A split profile lists what there is when it is written.
+    fleet.is_told(&instance, "192.168.89.0/24");
+    let client = fleet.client(&instance, "client", false);
     client.net.pings_in_the_end(&a.host);
     client.net.pings_in_the_end("192.168.89.1");
 

@@ -79,12 +79,15 @@ fn travels(change_at: &Replica, agent_at: &Replica, agent: &Hub, peer: &str, rev
         });
         // The poll is to be held when the change comes, not to find it.
         std::thread::sleep(Duration::from_millis(20));
+        assert!(!waiting.is_finished(), "the poll for what is newer than {revision} was answered before there was anything");
         let begun = Instant::now();
         let keepalive = 10 + NUMBER.fetch_add(1, Ordering::Relaxed) % 50;
         change_at.admin.patch(&format!("/v1/peers/{peer}"), json!({ "keepalive_secs": keepalive }));
         let (came, answer) = waiting.join().unwrap();
         let answer = answer.unwrap_or_else(|| panic!("the change did not reach the agent within its poll"));
-        (came.saturating_duration_since(begun), answer["revision"].as_i64().unwrap())
+        let next = answer["revision"].as_i64().unwrap();
+        assert!(next > revision, "{next} after {revision}");
+        (came.saturating_duration_since(begun), next)
     })
 }
 
@@ -107,6 +110,10 @@ fn a_change_at_one_hub_reaches_an_agent_at_the_other_and_one_of_them_may_die() {
     let (at_one, at_two) = (one.agent(&credential), two.agent(&credential));
 
     let mut revision = two.desired(&at_two, 0, 0).expect("the first answer")["revision"].as_i64().unwrap();
+    // What was made above has settled once nothing newer comes for a second: a poll answered early would time nothing.
+    while let Some(newer) = two.desired(&at_two, revision, 1) {
+        revision = newer["revision"].as_i64().unwrap();
+    }
     let mut times = Vec::new();
     for change in 0..CHANGES {
         let (took, next) = if change % 2 == 0 {
