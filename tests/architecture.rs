@@ -181,6 +181,8 @@ fn only_apply_and_the_login_write_to_a_router() {
     let mut wrong = lines_with(&words, may_write);
     // The demo's operator breaks something on a simulated router by hand, past any API.
     wrong.retain(|place| !place.contains(".operator(\"/"));
+    // Paths of the hub's HTTP API are no paths of a router.
+    wrong.retain(|place| !place.contains("\"/v1/"));
     assert!(wrong.is_empty(), "a write outside reconcile::apply and routeros::login:\n{}", wrong.join("\n"));
     // Nor may a verb come out of a variable: whoever else builds a command names a verb that reads.
     let reads = ["/print\"", "/ping\""];
