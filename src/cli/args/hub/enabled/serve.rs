@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use ipnet::IpNet;
 
 use super::instance::DEFAULT_REGION;
 use super::list::{YesArgs, word};
@@ -11,7 +12,7 @@ use crate::api::Backend;
 use crate::cli::args::common::OutputArgs;
 use crate::cli::failure::Failure;
 use crate::cli::report::Confirm;
-use crate::domain::Host;
+use crate::domain::{Host, SubnetSet};
 use crate::hub::config::HubConfig;
 
 #[derive(Debug, Args)]
@@ -42,6 +43,9 @@ struct GatewayBesideArgs {
     /// Its name
     #[arg(long, value_name = "NAME", requires = "gateway", default_value = "embedded")]
     gateway_name: String,
+    /// A network beyond this host that peers may reach beside the internet, such as its LAN; may be repeated
+    #[arg(long, value_name = "PREFIX", requires = "gateway")]
+    egress_allow: Vec<IpNet>,
 }
 
 /// A gateway in the hub's own process.
@@ -55,6 +59,8 @@ pub struct GatewayBeside {
     pub backend: Option<Backend>,
     /// Its name.
     pub name: String,
+    /// What peers may reach beside the internet.
+    pub egress_allow: SubnetSet,
 }
 
 /// What `hub` is to serve.
@@ -74,6 +80,7 @@ impl ServeArgs {
             public_host: beside.public_host,
             backend: beside.backend,
             name: beside.gateway_name,
+            egress_allow: beside.egress_allow.into_iter().collect(),
         });
         Ok(Serve { config: self.settings.settle()?, gateway })
     }

@@ -53,6 +53,7 @@ pub(super) async fn prepare(
         state_dir: config.data_dir.join(STATE),
         backend: wanted.backend,
         bind,
+        egress_allow: wanted.egress_allow,
         report_every: None,
     }))
 }
