@@ -16,7 +16,7 @@ use crate::api::{GatewayApplied, GatewayInstanceApplied, GatewayPeerFailed, Inst
 /// How long others wait for instances that go, or give up their port.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(10);
 /// How long an instance may take before the hub is told that it is not done.
-const APPLY_PATIENCE: Duration = Duration::from_secs(120);
+const APPLY_PATIENCE: Duration = Duration::from_mins(2);
 /// Most failed peers that are told at once: a request stays small.
 const MAX_FAILED: usize = 2000;
 

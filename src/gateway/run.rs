@@ -23,9 +23,9 @@ const REPORT_FIRST: Duration = Duration::from_secs(10);
 /// Shortest time between reports.
 const REPORT_LEAST: Duration = Duration::from_secs(1);
 /// First and longest pause when the hub does not answer.
-const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 /// When everything is asked for again after something was refused: the hub may have mended it without a word.
-const ASK_AGAIN: Duration = Duration::from_secs(600);
+const ASK_AGAIN: Duration = Duration::from_mins(10);
 
 /// Serves what the hub wants until `stop` is done. Tunnels come up from disk before the hub is asked, and stay when it is away.
 ///

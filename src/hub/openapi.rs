@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use super::routes::{account, agent, audit, enrollment, gateway, instance, peer, service, site, token};
-use crate::api::{IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, PROBLEM_TYPE, Problem};
+use crate::api::{IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, MAX_NAME, PROBLEM_TYPE, Problem};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -54,6 +54,20 @@ fn build() -> Value {
         "scheme": "bearer",
         "description": "A token of `sitepeer hub token`, an agent's credential, or a gateway's token.",
     });
+    for (schema, property, limits) in limits() {
+        // A property of one variant of an enum lies deeper.
+        let schema = &mut document["components"]["schemas"][schema];
+        let variants = schema.get_mut("oneOf").and_then(Value::as_array_mut);
+        let places: Vec<&mut Value> = match variants {
+            Some(variants) => variants.iter_mut().collect(),
+            None => vec![schema],
+        };
+        for place in places {
+            if let Some(found) = place.pointer_mut(&format!("/properties/{property}")).and_then(Value::as_object_mut) {
+                found.extend(limits.clone());
+            }
+        }
+    }
     for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
         for method in METHODS {
             if let Some(operation) = item.get_mut(method).and_then(Value::as_object_mut) {
@@ -62,6 +76,21 @@ fn build() -> Value {
         }
     }
     document
+}
+
+/// What texts of people's requests have to be, as far as a schema can say it: schema, property, keywords.
+fn limits() -> Vec<(&'static str, &'static str, Map<String, Value>)> {
+    let keywords = |keywords: Value| keywords.as_object().cloned().unwrap_or_default();
+    let name = keywords(json!({ "minLength": 1, "maxLength": MAX_NAME }));
+    let label = keywords(json!({ "pattern": "^[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?$" }));
+    let mut all: Vec<_> = ["NewAccount", "AccountEdit", "NewSite", "SiteEdit", "NewToken", "PeerEdit", "NewPeer"]
+        .into_iter()
+        .map(|schema| (schema, "name", name.clone()))
+        .collect();
+    all.extend(["NewInstance", "NewToken"].map(|schema| (schema, "region", name.clone())));
+    all.extend(["NewPeer", "PeerEdit"].map(|schema| (schema, "user", name.clone())));
+    all.extend(["NewInstance", "InstanceEdit"].map(|schema| (schema, "name", label.clone())));
+    all
 }
 
 /// Adds what an operation has in common with others: headers and refusals.
@@ -158,6 +187,9 @@ mod tests {
                 assert!(operation["responses"]["500"].is_object(), "{method} {path}");
             }
         }
+        let schemas = &document["components"]["schemas"];
+        assert_eq!(schemas["NewPeer"]["oneOf"][1]["properties"]["user"]["maxLength"], 64, "{}", schemas["NewPeer"]);
+        assert!(schemas["NewInstance"]["properties"]["name"]["pattern"].is_string());
         let mut missing = Vec::new();
         dangling(&document, &document, &mut missing);
         assert!(missing.is_empty(), "{missing:?}");

@@ -2,7 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says where")]
 
-#[cfg(feature = "sim")]
+#[cfg(all(feature = "sim", feature = "hub", feature = "gateway"))]
 mod demo;
 mod help;
 mod json;

@@ -65,7 +65,7 @@ pub fn has(program: &str) -> bool {
 
 /// A number that this machine's tests do not use twice.
 pub fn unique() -> String {
-    format!("{:x}{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
+    format!("{:06x}{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
 impl World {
@@ -235,7 +235,14 @@ impl Net {
         until(&format!("{} pings {address}", self.name), || self.pings(address));
     }
 
-    /// Begins to ping an address 100 times a second.
+    /// Begins to ping an address 100 times a second, so often; [`Pinging::end`] waits for the last answers, too.
+    pub fn ping_count(&self, address: &str, count: u32) -> Pinging {
+        let mut command = self.command("ping");
+        command.args(["-n", "-i", "0.01", "-W", "1", "-c", &count.to_string(), address]).stdout(Stdio::piped());
+        Pinging(Some(command.spawn().unwrap()))
+    }
+
+    /// Begins to ping an address 100 times a second, until it is stopped: a packet that is under way then counts as lost.
     pub fn ping(&self, address: &str) -> Pinging {
         let mut command = self.command("ping");
         command.args(["-n", "-i", "0.01", "-W", "1", address]).stdout(Stdio::piped());
@@ -302,10 +309,15 @@ pub struct Pinging(Option<Child>);
 
 impl Pinging {
     /// Ends it, and returns how many went and how many came back.
-    pub fn stop(mut self) -> (u32, u32) {
-        let child = self.0.take().unwrap();
+    pub fn stop(self) -> (u32, u32) {
         // SIGINT makes it print its sums.
-        run("kill", &["-INT", &child.id().to_string()]);
+        run("kill", &["-INT", &self.0.as_ref().unwrap().id().to_string()]);
+        self.end()
+    }
+
+    /// Waits for its end, and returns how many went and how many came back.
+    pub fn end(mut self) -> (u32, u32) {
+        let child = self.0.take().unwrap();
         let output = child.wait_with_output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         let line = text.lines().find(|line| line.contains("packets transmitted")).unwrap_or_else(|| panic!("{text}"));
@@ -352,7 +364,11 @@ impl Wireguard {
                 .stderr(Stdio::null());
             made.process = Some(command.spawn().unwrap());
             let name = made.interface.clone();
-            until("wireguard-go is there", || net.output("wg", &["show", &name]).status.success());
+            until("wireguard-go is there", || {
+                let ended = made.process.as_mut().and_then(|process| process.try_wait().unwrap());
+                assert_eq!(ended, None, "wireguard-go {name} ended");
+                net.output("wg", &["show", &name]).status.success()
+            });
         }
         made.set(&format!("[Interface]\nPrivateKey = {}", made.private_key));
         for address in addresses {

@@ -4,11 +4,13 @@ use serde_json::{Value, json};
 use sitepeer::domain::PublicKey;
 use sitepeer::gateway::plane::{Planes as _, rootless::Rootless};
 
-use crate::control::{Stage, peer, served};
+use crate::control::{Stage, peer, served, told};
 use crate::world::{instance, ip};
 
 fn inst(id: &str, port: u16) -> Value {
-    json!(served(id, port))
+    let mut value = json!(served("inst1", port));
+    value["id"] = json!(id);
+    value
 }
 
 #[tokio::test]
@@ -44,8 +46,8 @@ async fn what_cannot_be_served_is_refused_by_name_and_the_rest_is_served() {
     assert_eq!(named, ["orphan01", "peer0003", "peer0004", "peer0005", "twin0001"], "{failed:?}");
     assert!(failed[1].1.contains("overlaps what peer peer0002 has"), "{failed:?}");
     assert!(failed[4].1.contains("its key is that of peer peer0002"), "{failed:?}");
-    let port0 = applied.instances.iter().find(|told| told.id.as_str() == "port0").unwrap();
-    assert!(port0.error.as_ref().unwrap().contains("listen port is 0"), "{port0:?}");
+    let error = told(&stage, "port0").error.unwrap();
+    assert!(error.contains("listen port is 0"), "{error}");
     let keys = [2, 7].map(|n| PublicKey::from_bytes([n; 32]).unwrap());
     assert_eq!(stage.planes.peers("inst1"), keys);
     let dirs: Vec<_> =

@@ -139,7 +139,7 @@ impl FakeHub {
         };
         match timeout(DEADLINE, wait).await {
             Ok(found) => found,
-            Err(_) => panic!("{what}: not within {DEADLINE:?}: {:?}", self.state().applied),
+            Err(late) => panic!("{what}: not within {DEADLINE:?} ({late}): {:?}", self.state().applied),
         }
     }
 
@@ -204,7 +204,7 @@ impl FakeHub {
         let wait = Duration::from_secs(u64::try_from(wait).unwrap()).max(Duration::from_millis(20));
         match timeout(wait, news).await {
             Ok(value) => reply(200, Some(&value), "application/json"),
-            Err(_) => reply(304, None, ""),
+            Err(_late) => reply(304, None, ""),
         }
     }
 }

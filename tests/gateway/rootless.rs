@@ -138,7 +138,7 @@ async fn the_device_says_what_was_set_also_of_addresses_that_moved_and_of_keys_t
 async fn a_plane_that_is_removed_frees_its_port() {
     let up = Up::raise().await;
     let port = up.plane.listen_port();
-    assert_eq!(up.planes.found().await.unwrap(), [up.instance.id.clone()]);
+    assert_eq!(up.planes.found().await.unwrap(), std::slice::from_ref(&up.instance.id));
     up.planes.remove(&up.instance.id).await.unwrap();
     assert!(up.planes.found().await.unwrap().is_empty());
     let mut again = up.instance.clone();

@@ -12,7 +12,7 @@ use sitepeer::wireguard::keys::{SecretKey, generate_private};
 /// How long a condition may take before a test fails.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-/// An instance with the tunnel 10.99.0.0/24 and fd99::/64 on a port of the system's choice.
+/// An instance with the tunnel `10.99.0.0/24` and `fd99::/64` on a port of the system's choice.
 pub fn instance(id: &str) -> GatewayInstance {
     GatewayInstance {
         id: id.parse().unwrap(),
@@ -26,7 +26,7 @@ pub fn instance(id: &str) -> GatewayInstance {
     }
 }
 
-/// A site that really speaks WireGuard: tunnel address 10.99.0.N and fd99::N, LAN 10.N.0.0/24 with host 10.N.0.10.
+/// A site that really speaks WireGuard: tunnel addresses `10.99.0.N` and `fd99::N`, LAN `10.N.0.0/24` with the host `10.N.0.10`.
 pub struct Site {
     pub number: u8,
     pub plane: Plane,
@@ -37,7 +37,7 @@ impl Site {
     /// Starts a site that calls a gateway.
     pub async fn call(number: u8, gateway_key: PublicKey, port: u16) -> Self {
         let host = ip(&format!("10.{number}.0.10"));
-        let lans = vec![Lan { interface: "bridge".into(), hosts: vec![host] }];
+        let lans = vec![Lan { interface: "bridge".into(), hosts: vec![host], tun: None }];
         let plane = Plane::start(PlaneOptions { lans, ..PlaneOptions::default() }).await.unwrap();
         let site = Self { number, plane, key: generate_private().unwrap() };
         site.plane.apply(site.config(gateway_key, port)).await.unwrap();

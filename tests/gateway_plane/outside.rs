@@ -28,8 +28,8 @@ fn a_full_tunnel_client_reaches_the_internet_under_the_hosts_address() {
     let received = client.net.transfer(&stage.internet, OUTSIDE6, TRANSFER);
     assert_eq!(received, Some(Received { bytes: TRANSFER, from: "2001:db8:113::1".parse().unwrap() }));
     // The operator's own networks are not the internet.
-    stage.internet.ip("addr add 10.50.0.1/32 dev lo");
-    assert!(!client.net.pings("10.50.0.1"));
+    stage.internet.ip("addr add 10.60.0.1/32 dev lo");
+    assert!(!client.net.pings("10.60.0.1"));
     client.peer.route_all = false;
     stage.set(&raised, &client.peer);
     assert!(!client.net.pings(OUTSIDE), "switched off at once");
@@ -49,7 +49,18 @@ fn pushed_routes_are_for_everybody_and_only_they() {
     site.wireguard.set(&format!("[Peer]\nPublicKey = {}\nAllowedIPs = 10.50.0.0/16, 10.99.0.0/24", raised.public_key));
     site.net.ip(&format!("route add 10.50.0.0/16 dev {}", site.wireguard.interface()));
     site.lan.as_ref().unwrap().pings_in_the_end("10.50.0.1");
-    assert!(!client.net.pings("10.50.1.1"));
+    assert!(!client.net.pings("10.50.1.1"), "allowed by the gateway, but not pushed");
+    // Whatever the hub pushes: private networks are the gateway's to allow.
+    stage.internet.ip("addr add 10.60.0.1/32 dev lo");
+    instance.pushed_routes = ["10.50.0.0/24", "10.60.0.0/24"].iter().map(|net| net.parse().unwrap()).collect();
+    stage.configure(&raised, &instance);
+    client.net.ip(&format!("route add 10.60.0.0/24 dev {}", client.wireguard.interface()));
+    client.wireguard.set(&format!(
+        "[Peer]\nPublicKey = {}\nAllowedIPs = 10.50.0.0/16, 10.60.0.0/24, 198.51.100.0/24, 10.99.0.0/24",
+        raised.public_key
+    ));
+    client.net.pings_in_the_end("10.50.0.1");
+    assert!(!client.net.pings("10.60.0.1"));
     assert!(!client.net.pings(OUTSIDE));
     instance.pushed_routes = sitepeer::domain::SubnetSet::default();
     stage.configure(&raised, &instance);

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use sitepeer::api::Backend;
+use sitepeer::gateway::plane::Planes;
 use sitepeer::gateway::plane::probe::{PartState, probe};
-use sitepeer::gateway::plane::{Planes, Rooted};
 
 use crate::netns::{Net, has, run, unique};
-use crate::stage::{backend, stage};
+use crate::stage::{backend, rooted, stage};
 
 #[test]
 fn nothing_of_an_instance_stays_and_nothing_of_others_goes() {
@@ -54,7 +54,7 @@ fn another_gateways_instance_is_neither_found_nor_touched() {
     let raised = stage.raise(&instance);
     let client = stage.client(&raised, 5, false, &["10.99.0.0/24"]);
     client.net.pings_in_the_end("10.99.0.1");
-    let other = Arc::new(Rooted::new(backend(), "another").unwrap());
+    let other = rooted("another");
     let (one, id, wanted, key) = (Arc::clone(&other), instance.id.clone(), instance.clone(), raised.key.clone());
     let (found, removed, taken) = stage.run(async move {
         (one.found().await.unwrap(), one.remove(&id).await, one.raise(&wanted, &key).await.map(drop))
@@ -77,12 +77,10 @@ fn a_restarted_gateway_takes_over_what_is_there() {
     let handshake = client.wireguard.handshake();
     // As after a crash: everything in this process is gone.
     let name = format!("test {}", unique());
-    let restart =
-        |stage: &mut crate::stage::Stage, name: &str| stage.planes = Arc::new(Rooted::new(backend(), name).unwrap());
     let key = raised.key.clone();
     stage.rename_owner(&instance.id, &name);
     drop(raised);
-    restart(&mut stage, &name);
+    stage.planes = rooted(&name);
     raised = stage.raise_until_free(&instance, key);
     let plane = Arc::clone(&raised.plane);
     let left = stage.run(async move { plane.peers().await }).unwrap();

@@ -57,6 +57,12 @@ pub fn backend() -> Backend {
     }
 }
 
+/// A gateway of this name, which lets peers reach two private networks beyond its host.
+pub fn rooted(name: &str) -> Arc<Rooted> {
+    let beyond = ["10.50.0.0/16", "198.18.0.0/15"].iter().map(|net| net.parse().unwrap()).collect();
+    Arc::new(Rooted::new(backend(), name, beyond).unwrap())
+}
+
 /// Makes a stage, or says why there is none.
 pub fn stage() -> Option<Stage> {
     match Stage::new() {
@@ -86,7 +92,7 @@ impl Stage {
         host.ip("-6 route add default via 2001:db8:113::254");
         let runtime =
             host.enter(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
-        let planes = Arc::new(Rooted::new(backend(), &format!("test {}", unique())).unwrap());
+        let planes = rooted(&format!("test {}", unique()));
         Ok(Self { world, internet, host, planes, runtime: Some(runtime), instances: Vec::new(), next: 10 })
     }
 

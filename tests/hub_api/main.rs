@@ -9,7 +9,6 @@ mod polls;
 mod profile;
 mod refusals;
 mod running;
-mod serve;
 mod server;
 mod story;
 #[cfg(feature = "sim")]

@@ -68,7 +68,7 @@ fn nothing_that_others_wrote_reaches_the_terminal_as_it_is() {
         let run = ask(&hub.url, command);
         is_harmless(&run.stdout);
         is_harmless(&run.stderr);
-        assert!(run.stdout.lines().all(|line| command[0] == "audit" || line.chars().count() <= 80), "{}", run.stdout);
+        assert!(run.stdout.lines().all(|line| line.chars().count() <= 80), "{}", run.stdout);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -121,11 +122,18 @@ impl RealHub {
         result
     }
 
+    /// The instance `acme`, on a UDP port that nobody has: 51820 may be somebody's on this machine.
+    #[track_caller]
+    fn with_an_instance(&self) -> Value {
+        let free = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+        self.done(&["instance", "create", "acme", "--wait", "--listen-port", &free.to_string()])["instance"].clone()
+    }
+
     /// An account, an instance, a site and its peer.
     fn with_a_site() -> Self {
         let hub = Self::start();
         hub.done(&["account", "create", "ops"]);
-        hub.done(&["instance", "create", "acme", "--wait"]);
+        hub.with_an_instance();
         hub.done(&["site", "create", "branch-12"]);
         hub.done(&["peer", "add", "site", "acme", "branch-12", "--subnets", "192.168.88.0/24"]);
         hub
@@ -156,7 +164,7 @@ fn a_hub_alone_on_a_machine_serves_everything_and_keeps_its_secrets() {
     assert_eq!(hub.done(&["whoami"])["whoami"]["role"], "admin");
 
     hub.done(&["account", "create", "ops"]);
-    let made = hub.done(&["instance", "create", "acme", "--wait"])["instance"].clone();
+    let made = hub.with_an_instance();
     assert_eq!((&made["status"], &made["region"]), (&json!("active"), &json!("default")), "{made}");
     assert!(made["endpoint"].as_str().expect("an endpoint").starts_with("127.0.0.1:"), "{made}");
     assert!(made["public_key"].is_string(), "{made}");
@@ -266,6 +274,11 @@ fn a_damaged_store_stops_with_its_path_and_the_way_out() {
     hub.stop();
     let file = hub.data().join("hub.db");
     fs::write(&file, "this is no database, and was not one for a long time").expect("writable");
+    // What the log still has would mend it.
+    for name in ["hub.db-wal", "hub.db-shm"] {
+        let log = hub.data().join(name);
+        assert!(!log.exists() || fs::remove_file(log).is_ok());
+    }
     let data = hub.data().to_str().expect("UTF-8").to_owned();
     let run = Run::of(crate::hub(&["--listen", "127.0.0.1:0", "--data-dir", &data]));
     assert_eq!(run.code, Some(2), "{run:?}");

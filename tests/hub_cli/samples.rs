@@ -1,9 +1,15 @@
 //! Objects as a hub sends them.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde_json::{Value, json};
 
-/// 2026-11-21 16:00 UTC.
-pub const THEN: i64 = 1_795_276_800;
+/// Two minutes ago, and a little: what is shown stays the same while a test runs.
+pub fn then() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    i64::try_from(now.as_secs()).expect("before the end of time") - 130
+}
+
 const KEY: &str = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=";
 
 pub fn instance(id: &str, name: &str, status: &str) -> Value {
@@ -18,7 +24,7 @@ pub fn instance(id: &str, name: &str, status: &str) -> Value {
         "pushed_routes": [], "policy": {"client_to_client": false, "site_to_site": true},
         "endpoint": "203.0.113.7:51820", "public_key": KEY, "reach": ["10.99.0.0/24", "192.168.88.0/24"],
         "peers": 2, "connected": 1, "usage": {"period": "2026-11", "rx_bytes": 1_610_612_736, "tx_bytes": 4096},
-        "created_at": THEN, "version": 3,
+        "created_at": then(), "version": 3,
     })
 }
 
@@ -27,10 +33,10 @@ pub fn peer(id: &str, instance: &str, name: &str, kind: &str) -> Value {
         "id": id, "instance": "inst0001", "instance_name": instance, "account": "acc00001", "kind": kind, "name": name,
         "protocol": "wireguard", "enabled": true, "status": "connected", "public_key": KEY, "addresses": ["10.99.0.2"],
         "subnets": ["192.168.88.0/24"], "route_all": false, "keepalive_secs": 25, "preshared_key": false,
-        "link": {"handshake_at": THEN, "handshake_age_secs": 130, "endpoint": "198.51.100.9:4000",
-            "connected_since": THEN, "rx_bytes": 2048, "tx_bytes": 512, "reported_at": THEN, "revision": 7,
-            "router_revision": 7, "gateway_wanted": 9, "gateway_revision": 8, "agent_says": "proven", "agent_at": THEN},
-        "usage": {"period": "2026-11", "rx_bytes": 2048, "tx_bytes": 512}, "created_at": THEN, "version": 5,
+        "link": {"handshake_at": then(), "handshake_age_secs": 130, "endpoint": "198.51.100.9:4000",
+            "connected_since": then(), "rx_bytes": 2048, "tx_bytes": 512, "reported_at": then(), "revision": 7,
+            "router_revision": 7, "gateway_wanted": 9, "gateway_revision": 8, "agent_says": "proven", "agent_at": then()},
+        "usage": {"period": "2026-11", "rx_bytes": 2048, "tx_bytes": 512}, "created_at": then(), "version": 5,
     });
     match kind {
         "site" => peer["site"] = json!("site0001"),
@@ -45,33 +51,33 @@ pub fn peer(id: &str, instance: &str, name: &str, kind: &str) -> Value {
 
 pub fn site(id: &str, name: &str) -> Value {
     json!({
-        "id": id, "account": "acc00001", "name": name, "device_at": THEN, "same_serial": ["site0009"],
+        "id": id, "account": "acc00001", "name": name, "device_at": then(), "same_serial": ["site0009"],
         "device": {"identity": "MikroTik", "board": "hEX S", "version": "7.21.5", "serial": "HG109", "uptime_secs": 7200,
             "subnets": [{"subnet": "192.168.88.0/24", "interface": "bridge"}]},
-        "created_at": THEN, "version": 1,
+        "created_at": then(), "version": 1,
     })
 }
 
 pub fn account(id: &str, name: &str) -> Value {
-    json!({"id": id, "name": name, "max_instances": 5, "instances": 1, "created_at": THEN, "version": 1})
+    json!({"id": id, "name": name, "max_instances": 5, "instances": 1, "created_at": then(), "version": 1})
 }
 
 pub fn token(id: &str, name: &str) -> Value {
-    json!({"id": id, "name": name, "role": "operator", "account": "acc00001", "created_at": THEN, "used_at": THEN})
+    json!({"id": id, "name": name, "role": "operator", "account": "acc00001", "created_at": then(), "used_at": then()})
 }
 
 pub fn enrollment(id: &str) -> Value {
     json!({"id": id, "account": "acc00001", "kind": "site", "peer": "peer0001", "state": "open", "uses": 1, "used": 0,
-        "created_at": THEN, "expires_at": THEN + 86_400})
+        "created_at": then(), "expires_at": then() + 86_400})
 }
 
 pub fn gateway(id: &str, name: &str) -> Value {
     json!({"id": id, "name": name, "region": "eu", "public_host": "203.0.113.7", "backend": "kernel", "version": "0.1.0",
-        "instances": 3, "seen_at": THEN, "revision": 12, "applied_revision": 12})
+        "instances": 3, "seen_at": then(), "revision": 12, "applied_revision": 12})
 }
 
 pub fn entry(number: i64) -> Value {
-    json!({"number": number, "at": THEN, "who": "token aaaaaaaa (laptop)", "action": "peer.edit",
+    json!({"number": number, "at": then(), "who": "token aaaaaaaa (laptop)", "action": "peer.edit",
         "object": "peer peer0001 (branch-12)", "account": "acc00001",
         "before": {"name": "branch-12", "subnets": []}, "after": {"name": "branch-12", "subnets": ["192.168.88.0/24"]}})
 }

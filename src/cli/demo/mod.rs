@@ -1,9 +1,9 @@
-//! `sitepeer demo`: two sites and a hub on this machine, if this build has the simulator.
+//! `sitepeer demo`: two sites and a hub on this machine, if this build has all of it: hub, gateway and simulator.
 
-#[cfg(not(feature = "sim"))]
+#[cfg(not(all(feature = "sim", feature = "hub", feature = "gateway")))]
 #[path = "disabled.rs"]
 mod implementation;
-#[cfg(feature = "sim")]
+#[cfg(all(feature = "sim", feature = "hub", feature = "gateway"))]
 #[path = "enabled/mod.rs"]
 mod implementation;
 

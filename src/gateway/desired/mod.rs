@@ -125,17 +125,14 @@ impl Desired {
     }
 
     fn take_instance(&mut self, instance: &Arc<GatewayInstance>, effects: &mut Effects) {
-        match self.instances.get_mut(&instance.id) {
-            Some(held) => {
-                if held.instance == *instance {
-                    return;
-                }
-                held.instance = Arc::clone(instance);
+        if let Some(held) = self.instances.get_mut(&instance.id) {
+            if held.instance == *instance {
+                return;
             }
-            None => {
-                let held = Held { instance: Arc::clone(instance), peers: HashMap::new() };
-                self.instances.insert(instance.id.clone(), held);
-            }
+            held.instance = Arc::clone(instance);
+        } else {
+            let held = Held { instance: Arc::clone(instance), peers: HashMap::new() };
+            self.instances.insert(instance.id.clone(), held);
         }
         effects.instances.insert(instance.id.clone(), Effect::Changed);
     }

@@ -87,17 +87,17 @@ pub(super) fn peer(value: &Value) -> Result<GatewayPeer, Box<Refused>> {
 
 /// Reads the id of an instance that is gone.
 pub(super) fn removed_instance(value: &Value) -> Result<InstanceId, Box<Refused>> {
-    InstanceId::deserialize(value).map_err(|error| nameless("a removed instance", error))
+    InstanceId::deserialize(value).map_err(|error| Box::new(nameless("a removed instance", &error)))
 }
 
 /// Reads a peer that is gone.
 pub(super) fn removed_peer(value: &Value) -> Result<(InstanceId, PeerId), Box<Refused>> {
-    let read = RemovedPeer::deserialize(value).map_err(|error| nameless("a removed peer", error));
+    let read = RemovedPeer::deserialize(value).map_err(|error| Box::new(nameless("a removed peer", &error)));
     read.map(|removed| (removed.instance, removed.peer))
 }
 
-fn nameless(what: &str, error: serde_json::Error) -> Box<Refused> {
-    Box::new(Refused { what: what.to_owned(), why: error.to_string(), instance: None, peer: None })
+fn nameless(what: &str, error: &serde_json::Error) -> Refused {
+    Refused { what: what.to_owned(), why: error.to_string(), instance: None, peer: None }
 }
 
 fn id_of(value: &Value) -> Option<&str> {

@@ -57,22 +57,17 @@ impl<R: Serialize + DeserializeOwned> Log<R> {
     /// # Errors
     /// [`DiskError::Corrupt`], [`DiskError::Newer`], [`DiskError::Io`].
     pub fn open(path: &Path, format: &'static str) -> Result<(Self, Vec<R>), DiskError> {
-        match read(path)? {
-            Some(bytes) => {
-                let (records, length) = parse(path, format, &bytes)?;
-                let file = OpenOptions::new().write(true).open(path).map_err(DiskError::io("open", path))?;
-                file.set_len(length).map_err(DiskError::io("mend", path))?;
-                let log =
-                    Self { path: path.to_owned(), format, file, length, compact_length: length, _records: PhantomData };
-                Ok((log, records))
-            }
-            None => {
-                let (file, length) = write(path, format, std::iter::empty::<R>())?;
-                let log =
-                    Self { path: path.to_owned(), format, file, length, compact_length: length, _records: PhantomData };
-                Ok((log, Vec::new()))
-            }
-        }
+        let (records, file, length) = if let Some(bytes) = read(path)? {
+            let (records, length) = parse(path, format, &bytes)?;
+            let file = OpenOptions::new().write(true).open(path).map_err(DiskError::io("open", path))?;
+            file.set_len(length).map_err(DiskError::io("mend", path))?;
+            (records, file, length)
+        } else {
+            let (file, length) = write(path, format, std::iter::empty::<R>())?;
+            (Vec::new(), file, length)
+        };
+        let path = path.to_owned();
+        Ok((Self { path, format, file, length, compact_length: length, _records: PhantomData }, records))
     }
 
     /// Adds records, all or none.

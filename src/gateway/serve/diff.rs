@@ -29,6 +29,7 @@ impl Changes {
 /// Compares what is wanted with what the device has. `done` is what was set last: it tells what no device shows, such as a
 /// full tunnel.
 #[must_use]
+#[expect(clippy::implicit_hasher, reason = "workers have one kind of map")]
 pub fn diff(wanted: &[Arc<GatewayPeer>], done: &HashMap<PeerId, Arc<GatewayPeer>>, device: &[DevicePeer]) -> Changes {
     let keys: HashSet<&PublicKey> = wanted.iter().map(|peer| &peer.public_key).collect();
     let on_device: HashMap<&PublicKey, &DevicePeer> = device.iter().map(|peer| (&peer.public_key, peer)).collect();

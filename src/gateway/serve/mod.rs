@@ -32,7 +32,7 @@ const RAISE_AT_ONCE: usize = 8;
 /// First pause after a failure.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// Longest pause after failures.
-const RETRY_MOST: Duration = Duration::from_secs(60);
+const RETRY_MOST: Duration = Duration::from_mins(1);
 
 /// What all workers share.
 #[derive(Debug)]

@@ -72,7 +72,7 @@ impl Desk {
         let mut tickets = self.ticket.subscribe();
         // The sender lives as long as the desk.
         if tickets.wait_for(|now| *now > ticket).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -21,11 +21,11 @@ use crate::gateway::traffic::Seen;
 use crate::wireguard::keys::SecretKey;
 
 /// How long bringing an instance up or down may take: namespaces, firewall, an interface that waits for its predecessor's port.
-const RAISE_DEADLINE: Duration = Duration::from_secs(60);
+const RAISE_DEADLINE: Duration = Duration::from_mins(1);
 /// How long any other call of the data plane may take: 10,000 peers are read in well under a second.
 const CALL_DEADLINE: Duration = Duration::from_secs(30);
 /// How often an instance's own settings are looked at again.
-const CONFIGURE_EVERY: Duration = Duration::from_secs(60);
+const CONFIGURE_EVERY: Duration = Duration::from_mins(1);
 /// Longest error that is told to the hub, in characters.
 const MAX_ERROR: usize = 300;
 
@@ -151,7 +151,7 @@ impl Hands {
         outcome.failed = admitted.refused;
         let changes = diff(&admitted.serve, &self.done, &device);
         self.patience.retain(|id, _| held.peers.contains_key(id));
-        let changed = if changes.is_empty() {
+        let done = if changes.is_empty() {
             self.patience.clear();
             Ok(())
         } else {
@@ -163,7 +163,7 @@ impl Hands {
             error: patience.error.clone(),
         }));
         outcome.failed.sort_by(|a, b| a.id.cmp(&b.id));
-        changed
+        done
     }
 
     async fn key(&mut self) -> Result<(SecretKey, PublicKey), Trouble> {

@@ -23,7 +23,7 @@ impl Backoff {
         self.next = (pause * 2).min(self.most);
         // Up to an eighth less; the clock's last digits are random enough for that.
         let noise = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos() % 125;
-        pause - pause * noise / 1000
+        pause * (1000 - noise) / 1000
     }
 
     /// It went well: begin with the first again.

@@ -17,7 +17,7 @@ use crate::uplink::{Retry, UplinkError};
 /// First pause after the hub did not answer.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause; a hub that refuses us is asked so seldom.
-const MOST_PAUSE: Duration = Duration::from_secs(60);
+const MOST_PAUSE: Duration = Duration::from_mins(1);
 
 /// How long to leave the hub alone after an error.
 fn pause_after(error: &UplinkError, backoff: &mut Backoff) -> Duration {

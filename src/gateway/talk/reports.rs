@@ -15,7 +15,7 @@ use crate::uplink::{Hub, Retry, UplinkError};
 /// How often every peer is reported, changed or not: the hub takes silence of a minute for "unknown".
 const ALL_EVERY: Duration = Duration::from_secs(45);
 /// A peer that was on no device for so long is not reported any more.
-const FRESH: Duration = Duration::from_secs(120);
+const FRESH: Duration = Duration::from_mins(2);
 /// How long the last report may take when the gateway ends.
 const LAST_REPORT: Duration = Duration::from_secs(3);
 

@@ -85,13 +85,12 @@ impl Traffic {
                 }
             }
         }
-        let epoch = match epoch {
-            Some(epoch) => epoch,
-            None => {
-                let epoch = random_word(EPOCH_BYTES, path)?;
-                log.append([&Record::Epoch(epoch.clone())], Flush::Now)?;
-                epoch
-            }
+        let epoch = if let Some(epoch) = epoch {
+            epoch
+        } else {
+            let epoch = random_word(EPOCH_BYTES, path)?;
+            log.append([&Record::Epoch(epoch.clone())], Flush::Now)?;
+            epoch
         };
         Ok(Self { rows: Mutex::new(rows), book: Mutex::new(Book { log, epoch, number }) })
     }

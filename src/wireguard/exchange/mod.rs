@@ -62,7 +62,7 @@ struct Inside {
 struct Members {
     device: Embedded,
     port: u16,
-    members: HashMap<[u8; 32], Known>,
+    known: HashMap<[u8; 32], Known>,
 }
 
 struct Known {
@@ -94,7 +94,7 @@ impl Exchange {
         let device = device.await?;
         device.resume(true).await?;
         let port = device.socket().map_or(settings.port, |socket| socket.port());
-        let members = Members { device, port, members: HashMap::new() };
+        let members = Members { device, port, known: HashMap::new() };
         let inside = Arc::new(Inside { table, device: Mutex::new(members) });
         let mut task = JoinSet::new();
         task.spawn(look_after(Arc::clone(&inside)));
@@ -126,7 +126,7 @@ impl Exchange {
     pub async fn set(&self, member: Member) -> Result<(), Error> {
         let mut members = self.inside.device.lock().await;
         let key = member.settings.public_key;
-        let before = members.members.get(&key).map(|known| known.member.clone());
+        let before = members.known.get(&key).map(|known| known.member.clone());
         match &before {
             None => members.device.add(&member.settings).await?,
             Some(before) => members.modify(&before.settings, &member.settings).await?,
@@ -134,8 +134,8 @@ impl Exchange {
         for robbed in self.inside.give(before.as_ref(), &member) {
             members.rob(&robbed, &member.settings.allowed).await?;
         }
-        let handshake = members.members.get(&key).and_then(|known| known.handshake);
-        members.members.insert(key, Known { member, handshake });
+        let handshake = members.known.get(&key).and_then(|known| known.handshake);
+        members.known.insert(key, Known { member, handshake });
         Ok(())
     }
 
@@ -143,7 +143,7 @@ impl Exchange {
     pub async fn remove(&self, key: &[u8; 32]) -> Result<bool, Error> {
         let mut members = self.inside.device.lock().await;
         members.device.remove(key).await?;
-        let Some(known) = members.members.remove(key) else {
+        let Some(known) = members.known.remove(key) else {
             return Ok(false);
         };
         let mut table = self.inside.table.write().unwrap_or_else(PoisonError::into_inner);
@@ -155,7 +155,7 @@ impl Exchange {
     pub async fn members(&self) -> Vec<MemberState> {
         let mut members = self.inside.device.lock().await;
         let found = members.remember_handshakes().await;
-        let handshake = |key: &[u8; 32]| members.members.get(key).and_then(|known| known.handshake);
+        let handshake = |key: &[u8; 32]| members.known.get(key).and_then(|known| known.handshake);
         found.into_iter().map(|on| MemberState { handshake: handshake(&on.public_key), on_device: on }).collect()
     }
 
@@ -204,7 +204,7 @@ impl Members {
 
     /// Takes addresses from a member that another one now has, so that the device says who really has them.
     async fn rob(&mut self, key: &[u8; 32], taken: &[IpNet]) -> Result<(), Error> {
-        let Some(known) = self.members.get_mut(key) else { return Ok(()) };
+        let Some(known) = self.known.get_mut(key) else { return Ok(()) };
         let allowed = &mut known.member.settings.allowed;
         *allowed = less(allowed, taken);
         let left = networks(allowed);
@@ -219,7 +219,7 @@ impl Members {
         let found = self.device.peers().await;
         let now = SystemTime::now();
         for peer in &found {
-            let Some(known) = self.members.get_mut(&peer.public_key) else { continue };
+            let Some(known) = self.known.get_mut(&peer.public_key) else { continue };
             let Some(at) = peer.handshake_age.and_then(|age| now.checked_sub(age)) else { continue };
             let newer = known.handshake.is_none_or(|before| at > before + SAME_HANDSHAKE);
             if newer {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::stage::{HUB_ADDRESS, Site, Stage};
+use super::stage::{Site, Stage};
 use crate::cli::report::{Event, Mode, Reporter, Tally, clean};
 use crate::sim::plane::{PingStatus, PingSummary};
 
@@ -48,10 +48,10 @@ impl<'a> Account<'a> {
     pub(super) fn cast(&self, stage: &Stage) {
         let [north, south] = &stage.sites;
         self.line("sitepeer demo: two sites reach each other's LAN through a hub, all on this machine, without root.");
-        self.line("The routers are simulated RouterOS devices; WireGuard, its handshakes and the pings are real.");
+        self.line("The routers are simulated RouterOS devices; hub, gateway, WireGuard and the pings are real.");
         self.line("");
         self.line(&format!(
-            "   {} ── north ══ WireGuard ══ hub ══ WireGuard ══ south ── {}",
+            "   {} ── north ══ WireGuard ══ gateway ══ WireGuard ══ south ── {}",
             north.subnet, south.subnet
         ));
         self.line("");
@@ -65,9 +65,11 @@ impl<'a> Account<'a> {
             );
             self.fact("start", site.name, &detail, site.figures());
         }
-        let endpoint = stage.hub.endpoint();
-        let detail = format!("{:<43}tunnel {HUB_ADDRESS}   {endpoint} (UDP)", "in this process");
-        self.fact("start", "hub", &detail, json!({"endpoint": endpoint}));
+        let (endpoint, url) = (stage.hub.endpoint(), &stage.hub.url);
+        let address = stage.hub.tunnel_address().map(|address| address.to_string()).unwrap_or_default();
+        let detail = format!("{url:<43}tunnel {address}   {endpoint} (UDP)");
+        let figures = json!({"endpoint": endpoint, "hub_url": url, "admin_token_file": stage.hub.token_file});
+        self.fact("start", "hub", &detail, figures);
     }
 
     /// How to look around from another terminal.
@@ -82,10 +84,20 @@ impl<'a> Account<'a> {
             ("status", "handshake, traffic and round trip of north's tunnel"),
             ("plan", "what is not as it should be; nothing, now"),
             ("remove", "take the tunnel out of north"),
-            ("provision", "put it in again; the demo enters its new key at the hub (a router tries every 5 s)"),
+            ("provision", "put it in again, with a new key; the hub is told, no token is needed any more"),
         ] {
             self.line(&format!("   # {does}"));
             for line in command_lines(&north.words(command)) {
+                self.line(&line);
+            }
+        }
+        for (words, does) in [
+            (&["peer", "list"][..], "what the hub knows of both sites"),
+            (&["peer", "disable", "demo/south"], "switch south off; `enable` switches it on"),
+            (&["audit"], "who did what"),
+        ] {
+            self.line(&format!("   # {does}"));
+            for line in command_lines(&stage.hub.words(words)) {
                 self.line(&line);
             }
         }
@@ -105,7 +117,7 @@ fn command_lines(words: &[String]) -> Vec<String> {
     let program = std::env::current_exe().map_or_else(|_| "sitepeer".to_owned(), |path| path.display().to_string());
     let mut lines = vec![format!("   {}", shell_word(&program))];
     for word in words {
-        let breaks = ["--password-file", "--site", "--pin"].contains(&word.as_str());
+        let breaks = ["--password-file", "--token-file", "--hub", "--pin"].contains(&word.as_str());
         if let (true, Some(last)) = (breaks, lines.last_mut()) {
             last.push_str(" \\");
             lines.push("      ".to_owned() + word);

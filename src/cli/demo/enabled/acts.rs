@@ -4,126 +4,69 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
 use super::account::{self, Account, counted};
-use super::command::{Ended, Heard, Prepared};
-use super::stage::{Site, Stage, field, seen_by};
+use super::command::{Ended, Prepared};
+use super::stage::{Site, Stage, field};
 use crate::cli::failure::Failure;
 use crate::cli::report::{Tally, Verdict};
-use crate::domain::PublicKey;
-use crate::sim::plane::{HubEnd, PingSummary};
+use crate::sim::plane::PingSummary;
 
 /// Pings of each kind: enough to see that it is no accident.
 const PINGS: u32 = 5;
 /// Pings that are expected to be lost. Each lasts until its deadline, one second.
 const LOST_PINGS: u32 = 1;
-/// Longest wait for a handshake after the key was entered. A router tries every 5 s; `provision` itself waits longer.
-const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(30);
-/// Between two looks at the hub: the precision of the handshake's time.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// Between two looks at the routers' keys while the demo stays up.
-const TEND_EVERY: Duration = Duration::from_millis(500);
-
-/// A router that was provisioned, and its key entered at the hub.
-struct Provisioned {
-    ended: Ended,
-    key: PublicKey,
-    /// From the key's entry at the hub to the handshake.
-    handshake: Duration,
-}
+/// Longest wait until pings show what was switched: a session that has to be made anew.
+const SWITCH_DEADLINE: Duration = Duration::from_secs(30);
+/// Between two pings that wait for that.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Gives both routers their tunnels.
 pub(super) async fn provision(stage: &Stage, account: &mut Account<'_>) -> anyhow::Result<()> {
-    account.act("provision both over the API with TLS; the key each router tells is then entered at the hub");
+    account.act("provision both over the API with TLS: each enrols with its token, and tells the hub its key");
     let [north, south] = &stage.sites;
-    let (to_north, to_south) =
-        futures_util::future::try_join(provision_one(north, &stage.hub), provision_one(south, &stage.hub)).await?;
-    for (site, done) in stage.sites.iter().zip([to_north, to_south]) {
-        let tally = done.ended.tally;
-        let rows = changed(&done.ended);
+    let both = futures_util::future::try_join(provision_one(north), provision_one(south)).await?;
+    for (site, ended) in stage.sites.iter().zip([both.0, both.1]) {
+        let details = &ended.outcome.details;
+        let waited_ms = details.get("proof").and_then(|proof| proof["waited_ms"].as_u64()).unwrap_or_default();
+        let rows = changed(&ended);
         let detail = format!(
-            "{} made in {}   handshake after {}",
+            "{} made in {}   proven after {}",
             counted(rows, "row"),
-            account::round_trips(&tally),
-            account::duration(done.handshake)
+            account::round_trips(&ended.tally),
+            account::duration(Duration::from_millis(waited_ms))
         );
         let figures = json!({
             "rows": rows,
-            "cost": account::cost(&tally),
-            "handshake_ms": u64::try_from(done.handshake.as_millis()).unwrap_or(u64::MAX),
-            "public_key": done.key.to_string(),
+            "cost": account::cost(&ended.tally),
+            "waited_ms": waited_ms,
+            "public_key": details.get("public_key"),
         });
         account.fact("provision", site.name, &detail, figures);
     }
     Ok(())
 }
 
-async fn provision_one(site: &Site, hub: &HubEnd) -> anyhow::Result<Provisioned> {
-    let command = Prepared::of(&site.words("provision"))?;
-    let entering = enter_at_hub(site, hub, command.heard());
-    let (ended, entered) = futures_util::join!(command.carry_out(), entering);
+async fn provision_one(site: &Site) -> anyhow::Result<Ended> {
+    let ended = Prepared::of(&site.words("provision"))?.carry_out().await;
     let ended = ended.with_context(|| format!("provision of {}", site.name))?;
     expect(&ended, Verdict::Converged, site, "provision")?;
-    let (key, handshake) = entered
-        .with_context(|| format!("the hub, for {}", site.name))?
-        .ok_or_else(|| Failure::new(Verdict::Unproven, "demo-handshake", format!("{}: no handshake", site.name)))?;
-    Ok(Provisioned { ended, key, handshake })
-}
-
-/// Plays the person at the hub: enters the router's key when `provision` tells it, and looks for the handshake.
-async fn enter_at_hub(
-    site: &Site,
-    hub: &HubEnd,
-    mut heard: watch::Receiver<Heard>,
-) -> anyhow::Result<Option<(PublicKey, Duration)>> {
-    let key = loop {
-        if let Some(key) = heard.borrow_and_update().public_key {
-            break key;
-        }
-        if heard.changed().await.is_err() {
-            // The command ended before: why, it says itself.
-            return Ok(None);
-        }
-    };
-    hub.set_peer(site.hub_peer(key)).await?;
-    site.key.set(Some(key));
-    let entered = Instant::now();
-    loop {
-        let has_ended = heard.has_changed().is_err();
-        if seen_by(hub, key).await?.is_some_and(|peer| peer.last_handshake.is_some()) {
-            return Ok(Some((key, entered.elapsed())));
-        }
-        if has_ended || entered.elapsed() > HANDSHAKE_DEADLINE {
-            return Ok(None);
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
+    Ok(ended)
 }
 
 /// Pings from LAN to LAN, both ways.
 pub(super) async fn ping(stage: &Stage, account: &mut Account<'_>) -> anyhow::Result<()> {
-    account.act("ping from LAN to LAN, through both tunnels and the hub");
+    account.act("ping from LAN to LAN, through both tunnels and the gateway");
     let [north, south] = &stage.sites;
     for (from, to) in [(north, south), (south, north)] {
         answered(from, to, account, "ping").await?;
     }
-    for (site, peer) in stage.sites.iter().zip(traffic(stage).await?) {
-        let (rx, tx) = peer;
-        let detail = format!("so far {rx} B to the hub, {tx} B from it, by the hub's counters");
+    for site in &stage.sites {
+        let (rx, tx) = stage.hub.traffic(&site.peer).await?;
+        let detail = format!("so far {rx} B to the gateway, {tx} B from it, as it told the hub");
         account.fact("traffic", site.name, &detail, json!({"rx_bytes": rx, "tx_bytes": tx}));
     }
     Ok(())
-}
-
-/// Bytes that the hub received from each site, and sent to it.
-async fn traffic(stage: &Stage) -> anyhow::Result<Vec<(u64, u64)>> {
-    let peers = stage.hub.peers().await?;
-    let of = |site: &Site| {
-        let key = site.key.get().map(|key| *key.as_bytes());
-        peers.iter().find(|peer| Some(peer.public_key) == key).map_or((0, 0), |peer| (peer.rx, peer.tx))
-    };
-    Ok(stage.sites.iter().map(of).collect())
 }
 
 /// Pings once more, and fails unless every ping is answered.
@@ -251,25 +194,48 @@ pub(super) async fn remove(stage: &Stage, account: &mut Account<'_>) -> anyhow::
     Ok(())
 }
 
-/// Keeps the hub's keys those of the routers, while others may remove and provision them; ends on an error only.
-pub(super) async fn tend(stage: &Stage, account: &Account<'_>) -> anyhow::Result<()> {
+/// Switches a peer off at the hub and on again, and shows both by pings.
+pub(super) async fn switch(stage: &Stage, account: &mut Account<'_>) -> anyhow::Result<()> {
+    let [north, south] = &stage.sites;
+    account.act("at the hub: south is switched off, and on again");
+    stage.hub.switch(&south.peer, false).await?;
+    let off = pinged_until(north, south, |summary| summary.received == 0).await?;
+    tell_ping(north, south, &off, account, "off");
+    stage.hub.switch(&south.peer, true).await?;
+    // WireGuard notices by itself that its session is gone, within 15 s of silence; nobody wants to watch that.
+    reconnect(south).await.context("connecting again by hand")?;
+    account.fact("on", south.name, "on again; told to connect at once, which it does by itself within 15 s", json!({}));
+    let on = pinged_until(south, north, |summary| summary.received > 0).await?;
+    tell_ping(south, north, &on, account, "on");
+    Ok(())
+}
+
+/// Pings once and again until it is as it should be.
+async fn pinged_until(from: &Site, to: &Site, wanted: impl Fn(&PingSummary) -> bool) -> anyhow::Result<PingSummary> {
+    let begun = Instant::now();
     loop {
-        for site in &stage.sites {
-            let known = site.key.get();
-            let Some(key) = site.current_key().await? else { continue };
-            if known == Some(key) {
-                continue;
-            }
-            if let Some(old) = known {
-                stage.hub.remove_peer(old.as_bytes()).await?;
-            }
-            stage.hub.set_peer(site.hub_peer(key)).await?;
-            site.key.set(Some(key));
-            let detail = format!("has a new key, now entered at the hub: {key}");
-            account.fact("key", site.name, &detail, json!({"public_key": key.to_string()}));
+        let summary = from.ping(to, 1).await;
+        if wanted(&summary) {
+            return Ok(summary);
         }
-        tokio::time::sleep(TEND_EVERY).await;
+        if begun.elapsed() > SWITCH_DEADLINE {
+            let message = format!("ping {} -> {} stays: {}", from.host, to.host, account::pings(&summary));
+            return Err(Failure::new(Verdict::Unproven, "demo-ping", message).into());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+/// Lets a router begin a new session, as somebody at its console would.
+async fn reconnect(site: &Site) -> anyhow::Result<()> {
+    let rows = site.operator("/interface/wireguard/peers/print", &[]).await?;
+    let marker = format!("sitepeer:{}:", site.peer);
+    let row = rows.iter().find(|row| field(row, "comment").starts_with(marker.as_bytes()));
+    let id = field(row.context("there is no peer")?, ".id");
+    for disabled in [b"yes".as_slice(), b"no"] {
+        site.operator("/interface/wireguard/peers/set", &[(".id", id), ("disabled", disabled)]).await?;
+    }
+    Ok(())
 }
 
 /// Fails unless a command ended as it should.

@@ -10,7 +10,6 @@ use crate::cli::args::{Args, Command};
 use crate::cli::failure::Failure;
 use crate::cli::report::{Mode, Outcome, Reporter, Tally};
 use crate::cli::{plan, provision, remove};
-use crate::domain::PublicKey;
 
 /// More changes than any plan of the demo has.
 const MAX_CHANGES: usize = 64;
@@ -18,8 +17,6 @@ const MAX_CHANGES: usize = 64;
 /// What a command has said so far.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
-    /// The router's public key.
-    pub(super) public_key: Option<PublicKey>,
     /// The changes of its plan.
     pub(super) changes: Vec<Value>,
 }
@@ -49,11 +46,6 @@ impl Prepared {
         let (ear, heard) = Ear::new();
         let reporter = Reporter::to(Mode::Json, Box::new(ear), Box::new(io::sink()));
         Ok(Self { command: args.settle()?, reporter, heard })
-    }
-
-    /// What it will have said; closed when it has ended.
-    pub(super) fn heard(&self) -> watch::Receiver<Heard> {
-        self.heard.clone()
     }
 
     /// Carries it out.
@@ -86,10 +78,10 @@ impl Ear {
     }
 
     fn hear(&self, event: Value) {
-        self.heard.send_modify(|heard| match event["event"].as_str() {
-            Some("public_key") => heard.public_key = event["public_key"].as_str().and_then(|key| key.parse().ok()),
-            Some("change") if heard.changes.len() < MAX_CHANGES => heard.changes.push(event),
-            _ => {}
+        self.heard.send_modify(|heard| {
+            if event["event"] == "change" && heard.changes.len() < MAX_CHANGES {
+                heard.changes.push(event);
+            }
         });
     }
 }
@@ -117,13 +109,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_heard_however_the_line_comes_in() {
+    fn a_change_is_heard_however_the_line_comes_in() {
         let (mut ear, heard) = Ear::new();
-        let line = "{\"event\":\"public_key\",\"interface\":\"wg\",\"public_key\":\"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\"}\n";
-        for byte in line.as_bytes() {
-            assert_eq!(heard.borrow().public_key, None);
+        for byte in b"{\"event\":\"change\",\"menu\":\"/ip/route\"}\n" {
+            assert!(heard.borrow().changes.is_empty());
             ear.write_all(&[*byte]).unwrap();
         }
-        assert!(heard.borrow().public_key.is_some());
+        assert_eq!(heard.borrow().changes[0]["menu"], "/ip/route");
     }
 }

@@ -1,11 +1,12 @@
 //! `sitepeer demo` on the simulator.
 //!
-//! Everything happens in this process: a hub end, two simulated routers, and the ordinary commands, run on them over TLS as from
-//! a command line. Nothing is faked here, and nothing is left behind: files stand in a folder of the demo's own, which goes with it.
+//! Everything happens in this process: the hub with its store and gateway, two simulated routers, and the ordinary commands, run on
+//! them over TLS as from a command line. Nothing is faked here, and nothing is left behind: files stand in a folder of the demo's own, which goes with it.
 //!
 //! | module | holds |
 //! |---|---|
-//! | `stage` | hub, routers, files |
+//! | `hub` | hub and gateway, and what is made there |
+//! | `stage` | routers, files |
 //! | `command` | an ordinary command, run and listened to |
 //! | `acts` | what is shown, and checked |
 //! | `account` | the words |
@@ -13,6 +14,7 @@
 mod account;
 mod acts;
 mod command;
+mod hub;
 mod stage;
 
 use std::time::Instant;
@@ -34,12 +36,12 @@ use crate::cli::report::{Outcome, Reporter, Verdict};
 pub async fn run(command: Demo, reporter: &Reporter) -> anyhow::Result<Outcome> {
     let begun = Instant::now();
     let mut account = Account::new(reporter);
-    let stage = unless_stopped(play(&mut account)).await?;
+    let mut stage = unless_stopped(play(&mut account)).await?;
     if command.end == DemoEnd::OnInterrupt {
         account.look_around(&stage);
         tokio::select! {
             _ = stopped() => {}
-            ended = acts::tend(&stage, &account) => ended?,
+            error = stage.hub.ended() => return Err(error),
         }
     }
     unless_stopped(async {
@@ -61,6 +63,7 @@ async fn play(account: &mut Account<'_>) -> anyhow::Result<Stage> {
     acts::ping(&stage, account).await?;
     acts::drift(&stage, account).await?;
     acts::again(&stage, account).await?;
+    acts::switch(&stage, account).await?;
     Ok(stage)
 }
 

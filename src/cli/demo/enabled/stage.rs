@@ -1,6 +1,5 @@
-//! What the demo is played on: a hub end, two simulated routers, and the files a user would have.
+//! What the demo is played on: the hub, two simulated routers, and the files a user would have.
 
-use std::cell::Cell;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -9,23 +8,21 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::Ipv4Net;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
+use super::hub::{Admitted, HubSide};
+use crate::api::PeerId;
 use crate::cli::failure::Failure;
 use crate::cli::report::Verdict;
-use crate::domain::{PublicKey, RouterOsVersion, Secret};
+use crate::domain::{RouterOsVersion, Secret};
 use crate::routeros::tls::CertificatePin;
-use crate::sim::plane::{HubEnd, HubOptions, HubPeer, HubPeerState, PingSummary};
+use crate::sim::plane::PingSummary;
 use crate::sim::{DeviceState, OperatorRow, SimOptions, SimRouter, SimUser, StateOptions};
-use crate::wireguard::keys::{SecretKey, generate_preshared, generate_private};
+use crate::wireguard::keys::generate_preshared;
 
-/// The hub's address in the tunnel, which answers the proof.
-pub(super) const HUB_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
-/// Prefix length of the tunnel's network.
-const TUNNEL_PREFIX: u8 = 24;
 /// The host of each LAN that pings and answers, by its last number.
 const LAN_HOST: u32 = 10;
 /// Prefix length of each LAN.
@@ -43,28 +40,17 @@ struct Draft {
     version: RouterOsVersion,
     /// The router's address in its LAN.
     lan: Ipv4Addr,
-    tunnel: Ipv4Addr,
 }
 
 /// Two sites of different age, whose LANs do not overlap.
 const DRAFTS: [Draft; 2] = [
-    Draft {
-        name: "north",
-        version: RouterOsVersion::new(7, 24, 0),
-        lan: Ipv4Addr::new(192, 168, 88, 1),
-        tunnel: Ipv4Addr::new(10, 99, 0, 2),
-    },
-    Draft {
-        name: "south",
-        version: RouterOsVersion::new(7, 12, 2),
-        lan: Ipv4Addr::new(192, 168, 89, 1),
-        tunnel: Ipv4Addr::new(10, 99, 0, 3),
-    },
+    Draft { name: "north", version: RouterOsVersion::new(7, 24, 0), lan: Ipv4Addr::new(192, 168, 88, 1) },
+    Draft { name: "south", version: RouterOsVersion::new(7, 12, 2), lan: Ipv4Addr::new(192, 168, 89, 1) },
 ];
 
 /// Everything that runs. Dropping it ends all of it and removes the files.
 pub(super) struct Stage {
-    pub(super) hub: HubEnd,
+    pub(super) hub: HubSide,
     pub(super) sites: [Site; 2],
     files: Files,
 }
@@ -75,18 +61,18 @@ pub(super) struct Site {
     pub(super) router: SimRouter,
     pub(super) version: RouterOsVersion,
     pub(super) subnet: Ipv4Net,
-    pub(super) tunnel: Ipv4Addr,
+    /// Its peer at the hub, which marks its rows.
+    pub(super) peer: PeerId,
+    pub(super) tunnel: IpAddr,
     /// The host in the LAN that pings and answers.
     pub(super) host: IpAddr,
     /// `apis://admin@127.0.0.1:40123`
     pub(super) url: String,
     /// `sha256:…`
     pub(super) pin: String,
-    config: PathBuf,
+    hub: String,
+    token: PathBuf,
     password: PathBuf,
-    preshared_key: SecretKey,
-    /// The router's key as it was entered at the hub.
-    pub(super) key: Cell<Option<PublicKey>>,
     before: DeviceState,
 }
 
@@ -99,16 +85,14 @@ impl Stage {
     /// # Cancel safety
     /// Dropping the future leaves nothing behind.
     pub(super) async fn start() -> anyhow::Result<Self> {
-        let private_key = generate_private()?;
-        let address = IpNet::new(HUB_ADDRESS.into(), TUNNEL_PREFIX)?;
-        let hub = HubEnd::start(HubOptions::new(private_key, vec![address])).await.context("the hub")?;
         let mut files = Files::create().context("the demo's folder")?;
         let password = Zeroizing::new(BASE64_STANDARD.encode(generate_preshared()?.expose()));
         files.write("password", &password)?;
+        let hub = HubSide::start(&files).await.context("the hub")?;
         let [north, south] = DRAFTS;
-        let (to_south, to_north) = (south.subnet()?, north.subnet()?);
-        let north = Site::start(north, to_south, &hub, &mut files, &password).await.context("router north")?;
-        let south = Site::start(south, to_north, &hub, &mut files, &password).await.context("router south")?;
+        let north = Site::start(north, &hub, &mut files, &password).await.context("router north")?;
+        let south = Site::start(south, &hub, &mut files, &password).await.context("router south")?;
+        hub.offered(&[north.subnet, south.subnet]).await?;
         Ok(Self { hub, sites: [north, south], files })
     }
 
@@ -123,21 +107,9 @@ impl Stage {
     }
 }
 
-impl Draft {
-    fn subnet(&self) -> anyhow::Result<Ipv4Net> {
-        Ok(Ipv4Net::new(self.lan, LAN_PREFIX)?.trunc())
-    }
-}
-
 impl Site {
-    async fn start(
-        draft: Draft,
-        other: Ipv4Net,
-        hub: &HubEnd,
-        files: &mut Files,
-        password: &str,
-    ) -> anyhow::Result<Self> {
-        let Draft { name, version, lan, tunnel } = draft;
+    async fn start(draft: Draft, hub: &HubSide, files: &mut Files, password: &str) -> anyhow::Result<Self> {
+        let Draft { name, version, lan } = draft;
         let subnet = Ipv4Net::new(lan, LAN_PREFIX)?.trunc();
         let host = IpAddr::from(Ipv4Addr::from(u32::from(subnet.network()) + LAN_HOST));
         let user =
@@ -154,10 +126,7 @@ impl Site {
         let address = router.api_ssl_addr().context("it serves no api-ssl")?;
         let fingerprint = router.fingerprint().context("it has no certificate")?;
         files.locks.0.push(address);
-        let preshared_key = generate_preshared()?;
-        let encoded = Zeroizing::new(BASE64_STANDARD.encode(preshared_key.expose()));
-        files.write(&format!("{name}.psk"), &encoded)?;
-        let config = files.write(&format!("{name}.toml"), &site_config(name, tunnel, subnet, other, hub)?)?;
+        let Admitted { peer, tunnel, token } = hub.admit(name, subnet, files).await?;
         Ok(Self {
             before: router.state(StateOptions::default()),
             url: format!("apis://admin@{address}"),
@@ -169,9 +138,9 @@ impl Site {
             subnet,
             tunnel,
             host,
-            config,
-            preshared_key,
-            key: Cell::new(None),
+            peer,
+            hub: hub.url.clone(),
+            token,
         })
     }
 
@@ -182,7 +151,8 @@ impl Site {
         option("--password-file", &self.password);
         // The others find the site by its rows.
         if ["plan", "provision"].contains(&command) {
-            option("--site", &self.config);
+            option("--token-file", &self.token);
+            words.extend(["--hub".to_owned(), self.hub.clone()]);
         }
         words.extend(["--pin".to_owned(), self.pin.clone()]);
         if ["provision", "remove"].contains(&command) {
@@ -199,17 +169,10 @@ impl Site {
             "url": self.url,
             "pin": self.pin,
             "password_file": self.password,
-            "site_file": self.config,
+            "hub_url": self.hub,
+            "token_file": self.token,
+            "peer": self.peer,
         })
-    }
-
-    /// This site as it is entered at the hub.
-    pub(super) fn hub_peer(&self, public_key: PublicKey) -> HubPeer {
-        HubPeer {
-            public_key: *public_key.as_bytes(),
-            preshared_key: Some(self.preshared_key.clone()),
-            allowed: vec![IpNet::from(IpAddr::V4(self.tunnel)), IpNet::V4(self.subnet)],
-        }
     }
 
     /// Pings another site's host from the host in this LAN.
@@ -226,14 +189,6 @@ impl Site {
         done.map_err(|trap| Failure::new(Verdict::Rejected, "demo-console", format!("{path}: {}", trap.message)).into())
     }
 
-    /// The key of the router's own end of our tunnel, if it has one.
-    pub(super) async fn current_key(&self) -> anyhow::Result<Option<PublicKey>> {
-        let rows = self.operator("/interface/wireguard/print", &[]).await?;
-        let marker = format!("sitepeer:{}:", self.name);
-        let row = rows.iter().find(|row| field(row, "comment").starts_with(marker.as_bytes()));
-        Ok(row.map(|row| String::from_utf8_lossy(field(row, "public-key")).parse()).transpose()?)
-    }
-
     /// What is not as it was when the router was started, and how many rows were compared.
     pub(super) fn difference(&self) -> (Vec<String>, usize) {
         let now = self.router.state(StateOptions::default());
@@ -246,40 +201,8 @@ pub(super) fn field<'a>(row: &'a OperatorRow, name: &str) -> &'a [u8] {
     row.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_slice()).unwrap_or_default()
 }
 
-/// What the hub knows of the peer with a key.
-pub(super) async fn seen_by(hub: &HubEnd, public_key: PublicKey) -> anyhow::Result<Option<HubPeerState>> {
-    Ok(hub.peers().await?.into_iter().find(|peer| peer.public_key == *public_key.as_bytes()))
-}
-
-fn site_config(name: &str, tunnel: Ipv4Addr, subnet: Ipv4Net, other: Ipv4Net, hub: &HubEnd) -> anyhow::Result<String> {
-    let network = Ipv4Net::new(tunnel, TUNNEL_PREFIX)?.trunc();
-    let public_key = PublicKey::from_bytes(hub.public_key())?;
-    let endpoint = hub.endpoint();
-    Ok(format!(
-        "version = 1
-id = \"{name}\"
-instance = \"demo\"
-
-[tunnel]
-protocol = \"wireguard\"
-addresses = [\"{tunnel}/{TUNNEL_PREFIX}\"]
-probe = [\"{HUB_ADDRESS}\"]
-
-[hub]
-public_key = \"{public_key}\"
-endpoints = [\"{endpoint}\"]
-preshared_key_file = \"{name}.psk\"
-keepalive_secs = 25
-
-[subnets]
-advertise = [\"{subnet}\"]
-reach = [\"{network}\", \"{other}\"]
-"
-    ))
-}
-
 /// What the demo puts on the disk; removed when dropped.
-struct Files {
+pub(super) struct Files {
     folder: TempDir,
     locks: Locks,
 }
@@ -297,8 +220,18 @@ impl Files {
         self.folder.path().join(name)
     }
 
+    /// Makes a folder that only its owner can look into.
+    pub(super) fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let path = self.path(name);
+        let mut builder = fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, FOLDER_MODE);
+        builder.create(&path).with_context(|| path.display().to_string())?;
+        Ok(path)
+    }
+
     /// Writes a new file that only its owner can read.
-    fn write(&self, name: &str, content: &str) -> anyhow::Result<PathBuf> {
+    pub(super) fn write(&self, name: &str, content: &str) -> anyhow::Result<PathBuf> {
         let path = self.path(name);
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);

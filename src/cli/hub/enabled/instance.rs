@@ -36,7 +36,7 @@ pub(super) async fn run(api: &Api, action: InstanceAction, reporter: &Reporter) 
                 version = Some(found.version);
             }
             let edited: Instance = api.edit(&path(&found), version, &edit).await?;
-            Ok(shown(&edited, reporter).say(format!("changed instance {} ({})", edited.name, edited.id)))
+            Ok(changed(&edited).say(format!("changed instance {} ({})", edited.name, edited.id)))
         }
         InstanceAction::Retry(instance, wait) => {
             let found = api.instance(&instance).await?;
@@ -66,7 +66,7 @@ async fn suspend(api: &Api, wanted: &str, confirm: Confirm, reporter: &Reporter)
     confirm.obtain(reporter, &question).await?;
     let suspended: Instance = api.act(&format!("{}/suspend", path(&found))).await?;
     let said = format!("instance {} ({}) is switched off; everything is kept", suspended.name, suspended.id);
-    Ok(shown(&suspended, reporter).say(said))
+    Ok(changed(&suspended).say(said))
 }
 
 async fn delete(api: &Api, wanted: &str, confirm: Confirm, reporter: &Reporter) -> Asked<Outcome> {
@@ -147,8 +147,10 @@ async fn settled(api: &Api, made: Instance, wait: Option<Duration>, reporter: &R
         InstanceStatus::Error => {
             let why = instance.reason.clone().unwrap_or_else(|| "no reason given".to_owned());
             let message = format!("instance {} ({}) could not be served: {why}", instance.name, instance.id);
-            Err(Failure::new(Verdict::Rejected, "instance-error", message)
-                .hint(format!("mend it, then: sitepeer hub instance retry {} --wait", instance.id)))
+            Err(Failure::new(Verdict::Rejected, "instance-error", message).hint(format!(
+                "mend it, or change it with sitepeer hub instance edit; then: sitepeer hub instance retry {} --wait",
+                instance.id
+            )))
         }
         InstanceStatus::Suspended => {
             let message = format!("instance {} ({}) was switched off meanwhile", instance.name, instance.id);
@@ -175,9 +177,14 @@ fn steps(instance: &Instance) -> String {
     open.map_or_else(|| word(&instance.status), |step| step.detail.clone())
 }
 
+/// The outcome of a change: people asked for it, and know what is there.
+fn changed(instance: &Instance) -> Outcome {
+    Outcome::new(Verdict::Done).detail("instance", json_of(instance))
+}
+
 fn shown(instance: &Instance, reporter: &Reporter) -> Outcome {
     reporter.data(sheet(instance).text());
-    Outcome::new(Verdict::Done).detail("instance", json_of(instance))
+    changed(instance)
 }
 
 /// An object of the API as it goes into the result.

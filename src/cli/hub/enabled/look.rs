@@ -5,7 +5,7 @@ use super::instance::{json_of, listed};
 use super::text::{Column, Sheet, Table, now, since, word};
 use crate::api::{AuditEntry, Gateway, WhoAmI};
 use crate::cli::args::hub::GatewayAction;
-use crate::cli::report::{Outcome, Reporter, Verdict, clean};
+use crate::cli::report::{Outcome, Reporter, Verdict};
 use crate::uplink::encode;
 
 /// Carries out `gateway …`.
@@ -63,11 +63,10 @@ pub(super) async fn audit(api: &Api, limit: usize, reporter: &Reporter) -> Asked
     let entries: Vec<AuditEntry> = api.some("/v1/audit", &[], limit).await?;
     let now = now();
     for entry in &entries {
-        let line = format!("{:<9} {:<18} {}  by {}", since(entry.at, now), entry.action, entry.object, entry.who);
-        reporter.data(&(clean(&line) + "\n"));
-        for change in changes(entry) {
-            reporter.data(&format!("          {}\n", clean(&change)));
-        }
+        let what = format!("{} {}", entry.action, entry.object);
+        let sheet = Sheet::default().line(&since(entry.at, now), what).line("", format!("by {}", entry.who));
+        let sheet = changes(entry).into_iter().fold(sheet, |sheet, change| sheet.line("", change));
+        reporter.data(sheet.text());
     }
     Ok(listed("entries", "nothing was changed yet", &entries))
 }

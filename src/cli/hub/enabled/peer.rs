@@ -42,9 +42,9 @@ pub(super) async fn run(api: &Api, action: PeerAction, reporter: &Reporter) -> A
             let verb = if on { "enable" } else { "disable" };
             let switched: Peer = api.act(&format!("{}/{verb}", path(&found))).await?;
             let said = if on { "may connect again" } else { "is switched off; its configuration is kept" };
-            Ok(shown(&switched, reporter).say(format!("peer {} {said}", called(&switched))))
+            Ok(changed(&switched).say(format!("peer {} {said}", called(&switched))))
         }
-        PeerAction::Edit(editing) => edit(api, *editing, reporter).await,
+        PeerAction::Edit(editing) => edit(api, *editing).await,
         PeerAction::Profile(peer, shape) => profile::run(api, &api.peer(&peer).await?, shape, reporter).await,
         PeerAction::Revoke(peer, confirm) => revoke(api, &peer, confirm, reporter).await,
         PeerAction::Remove(peer, confirm) => {
@@ -99,7 +99,7 @@ async fn add(api: &Api, instance: &str, adding: PeerAdding, reporter: &Reporter)
     })
 }
 
-async fn edit(api: &Api, editing: PeerEditing, reporter: &Reporter) -> Asked<Outcome> {
+async fn edit(api: &Api, editing: PeerEditing) -> Asked<Outcome> {
     let found = api.peer(&editing.peer).await?;
     let (mut edit, changes) = (editing.edit, editing.subnets);
     // What counts from what it is goes only over the version that it was read from.
@@ -116,7 +116,7 @@ async fn edit(api: &Api, editing: PeerEditing, reporter: &Reporter) -> Asked<Out
         version = Some(found.version);
     }
     let edited: Peer = api.edit(&path(&found), version, &edit).await?;
-    Ok(shown(&edited, reporter).say(format!("changed peer {}", called(&edited))))
+    Ok(changed(&edited).say(format!("changed peer {}", called(&edited))))
 }
 
 async fn revoke(api: &Api, peer: &str, confirm: Confirm, reporter: &Reporter) -> Asked<Outcome> {
@@ -190,9 +190,14 @@ async fn show_rate(api: &Api, peer: &str, reporter: &Reporter) -> Asked<Outcome>
     Ok(outcome.detail("rate", json!({"rx_bytes": received, "tx_bytes": sent, "secs": secs})))
 }
 
+/// The outcome of a change: people asked for it, and know what is there.
+fn changed(peer: &Peer) -> Outcome {
+    Outcome::new(Verdict::Done).detail("peer", json_of(peer))
+}
+
 fn shown(peer: &Peer, reporter: &Reporter) -> Outcome {
     reporter.data(sheet(peer).text());
-    Outcome::new(Verdict::Done).detail("peer", json_of(peer))
+    changed(peer)
 }
 
 fn sheet(peer: &Peer) -> Sheet {

@@ -14,14 +14,14 @@ pub(super) async fn run(api: &Api, action: SiteAction, reporter: &Reporter) -> A
         SiteAction::Create { name, account } => {
             let account = api.owner(account).await?;
             let made: Site = api.create("/v1/sites", &NewSite { name, account }).await?;
-            Ok(shown(&made, reporter).say(format!("made site {} ({})", made.name, made.id)))
+            Ok(changed(&made).say(format!("made site {} ({})", made.name, made.id)))
         }
         SiteAction::List(search) => list(api, search, reporter).await,
         SiteAction::Show(site) => Ok(shown(&api.site(&site).await?, reporter)),
         SiteAction::Rename { site, name } => {
             let found = api.site(&site).await?;
             let edited: Site = api.edit(&path(&found), None, &SiteEdit { name: Some(name) }).await?;
-            Ok(shown(&edited, reporter).say(format!("site {} is now called {}", edited.id, edited.name)))
+            Ok(changed(&edited).say(format!("site {} is now called {}", edited.id, edited.name)))
         }
         SiteAction::Subnets(site) => subnets(api, &site, reporter).await,
         SiteAction::Remove(site, confirm) => {
@@ -67,9 +67,14 @@ async fn list(api: &Api, search: Option<String>, reporter: &Reporter) -> Asked<O
     Ok(listed("sites", "sitepeer hub site create NAME makes one", &all))
 }
 
+/// The outcome of a change: people asked for it, and know what is there.
+fn changed(site: &Site) -> Outcome {
+    Outcome::new(Verdict::Done).detail("site", json_of(site))
+}
+
 fn shown(site: &Site, reporter: &Reporter) -> Outcome {
     reporter.data(sheet(site).text());
-    Outcome::new(Verdict::Done).detail("site", json_of(site))
+    changed(site)
 }
 
 fn sheet(site: &Site) -> Sheet {

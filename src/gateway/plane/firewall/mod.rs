@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::io::AsyncWriteExt;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, Command as Process};
 use tokio::time::timeout;
 
 use super::PlaneError;
@@ -173,6 +173,12 @@ impl Elements {
         Self { clients: rest(&self.clients, &others.clients), full: rest(&self.full, &others.full) }
     }
 
+    /// Drops those that others have.
+    pub fn drop_those_of(&mut self, others: &Self) {
+        self.clients.retain(|address| !others.clients.contains(address));
+        self.full.retain(|address| !others.full.contains(address));
+    }
+
     /// Whether something goes out here.
     pub fn any_full(&self) -> bool {
         !self.full.is_empty()
@@ -224,7 +230,7 @@ async fn run(namespace: Option<&Namespace>, arguments: &[&str], script: String) 
 pub(super) fn start(arguments: &[String]) -> Result<Child, PlaneError> {
     let mut last = None;
     for program in PROGRAMS {
-        let mut command = Command::new(program);
+        let mut command = Process::new(program);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         match command.spawn() {
             Err(error) if error.kind() == ErrorKind::NotFound => last = Some(error),

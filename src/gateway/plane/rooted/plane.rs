@@ -101,7 +101,7 @@ impl RootedPlane {
             return Ok(());
         };
         self.drop_routes(state, state.routed(&gone.allowed)).await?;
-        let mine = gone.elements.without(&state.elements_of_others(public_key));
+        let mine = state.still_of(public_key, &gone.elements);
         firewall::removal_script(&mine).inside(&self.namespace).await
     }
 
@@ -111,18 +111,18 @@ impl RootedPlane {
         if let Some(old) = state.old_key(peer) {
             self.remove_peer_in(state, &old).await?;
         }
-        let wanted = Elements::of(peer);
-        if wanted.any_full() {
+        let elements = Elements::of(peer);
+        if elements.any_full() {
             host::forward(self.v6)?;
         }
         let (endpoint, news) = endpoint(peer, state.peers.get(&key)).await;
         let old = state.peers.get(&key).map(|before| before.allowed.clone()).unwrap_or_default();
         let there = state.elements(peer);
-        let mine = there.without(&state.elements_of_others(&key));
-        firewall::peer_script(&wanted, &mine).inside(&self.namespace).await?;
+        let mine = state.still_of(&key, &there);
+        firewall::peer_script(&elements, &mine).inside(&self.namespace).await?;
         // Should the rest fail, the next attempt finds all that may be there.
         let mut either = Applied::of(peer, None);
-        either.elements = wanted.and(&there);
+        either.elements = elements.and(&there);
         either.allowed.extend(old.iter().filter(|net| !either.allowed.contains(net)).copied().collect::<Vec<_>>());
         state.peers.insert(key, either);
         let nets = allowed(peer);

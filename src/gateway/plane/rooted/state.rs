@@ -12,7 +12,7 @@ use crate::gateway::plane::firewall::{self, Elements};
 use crate::gateway::plane::{DevicePeer, allowed};
 
 /// A session ends this long after its handshake.
-const SESSION: Duration = Duration::from_secs(180);
+const SESSION: Duration = Duration::from_mins(3);
 
 /// Everything a plane remembers.
 #[derive(Debug)]
@@ -81,10 +81,13 @@ impl State {
         }
     }
 
-    /// What belongs to other peers by now among a peer's elements.
-    pub fn elements_of_others(&self, key: &PublicKey) -> Elements {
+    /// Those of a peer's elements that do not belong to another one by now.
+    pub fn still_of(&self, key: &PublicKey, elements: &Elements) -> Elements {
         let others = self.peers.iter().filter(|(other, known)| *other != key && known.peer.is_some());
-        others.fold(Elements::default(), |all, (_, known)| all.and(&known.elements))
+        others.fold(elements.clone(), |mut left, (_, known)| {
+            left.drop_those_of(&known.elements);
+            left
+        })
     }
 
     /// What of a peer's prefixes needs a route.

@@ -150,10 +150,12 @@ pub(super) async fn applied(db: &Db, id: &PeerId, applied: AgentApplied) -> Stor
     let row = q!("SELECT router_revision FROM agent WHERE peer = $1", id.as_str()).maybe(&mut tx).await?;
     let known = row.map(|row| row.opt_int("router_revision")).transpose()?.flatten().unwrap_or(0);
     let current = old.agent_revision.max(inst.agent_revision);
+    let mut now = current;
     let timely = (known..=current).contains(&applied.revision) || old.public_key.is_none();
     if timely && old.public_key != Some(applied.public_key) {
         let mut new = Pr { public_key: Some(applied.public_key), ..old.clone() };
         peer::settle(&mut tx, &mut inst, Some(&old), &mut new).await.map_err(nameless)?;
+        now = new.agent_revision.max(inst.agent_revision);
         let change = Change {
             action: "peer.key",
             object: new.object(),
@@ -164,7 +166,9 @@ pub(super) async fn applied(db: &Db, id: &PeerId, applied: AgentApplied) -> Stor
         audit(&mut tx, &who, change).await?;
     }
     if timely {
-        note_applied(&mut tx, id, applied.revision).await?;
+        // That the hub now knows the key is no news for the router it came from.
+        let revision = if applied.revision == current { now } else { applied.revision };
+        note_applied(&mut tx, id, revision).await?;
     }
     if let (Some(site), false) = (&old.site, applied.device == DeviceFacts::default()) {
         site::note_device(&mut tx, &who, site, applied.device).await?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::any::AnyPoolOptions;
-use sqlx::{AnyConnection, AnyPool, Executor as _};
+use sqlx::{AnyConnection, AnyPool, Connection as _, Executor as _};
 
 use super::db::{Db, Dialect, RowExt as _, Run as _, is_corrupt, q};
 use super::{Holds, SqlStore, listen, migrate};
@@ -47,8 +47,11 @@ pub(in crate::hub::store) async fn sqlite(path: &Path, settings: &Settings) -> S
             .after_connect(|connection, _| Box::pin(prepare(connection, SQLITE_SETTINGS)))
     };
     let open = |error: sqlx::Error| cannot_open(&shown, error);
+    // Before there is a pool, which would ask a damaged file again and again until its deadline.
+    let mut alone = AnyConnection::connect(&url).await.map_err(open)?;
+    check(&mut alone, &shown).await?;
+    alone.close().await.map_err(open)?;
     let write = pool(1).connect(&url).await.map_err(open)?;
-    check(&write, &shown).await?;
     let read = pool(SQLITE_READERS).connect(&url).await.map_err(open)?;
     let db = finish(Dialect::Sqlite, read, write, settings, &shown).await?;
     Ok(SqlStore::new(db, settings, Holds::File(lock)))
@@ -115,7 +118,7 @@ pub(in crate::hub::store) async fn inspect(path: &Path) -> Stored<()> {
     let url = file_url(path)?.replace("mode=rwc", "mode=ro");
     let pool =
         AnyPoolOptions::new().max_connections(1).connect(&url).await.map_err(|error| cannot_open(&shown, error))?;
-    check(&pool, &shown).await?;
+    check(&mut *pool.acquire().await.map_err(|error| cannot_open(&shown, error))?, &shown).await?;
     let version =
         q!("SELECT COALESCE(MAX(version), 0) AS version FROM schema_version").one(&mut *pool.acquire().await?).await;
     let version = version.map_err(|error| StoreError::Corrupt { path: shown.clone(), source: Box::new(error) })?;
@@ -135,9 +138,8 @@ impl Drop for Listener {
 }
 
 /// Looks through the whole file, once at the start: a damaged one is never served.
-async fn check(pool: &AnyPool, path: &str) -> Stored<()> {
-    let mut connection = pool.acquire().await.map_err(|error| cannot_open(path, error))?;
-    let row = q!("PRAGMA quick_check(1)").one(&mut connection).await;
+async fn check(connection: &mut AnyConnection, path: &str) -> Stored<()> {
+    let row = q!("PRAGMA quick_check(1)").one(connection).await;
     let verdict = row.map_err(|error| cannot_open(path, error))?.text("quick_check")?;
     if verdict == "ok" {
         return Ok(());

@@ -40,6 +40,9 @@ struct GatewayBesideArgs {
     /// How it makes tunnels; the best that this machine can if left out
     #[arg(long, requires = "gateway", value_parser = word::<Backend>(&["kernel", "userspace", "rootless"]))]
     backend: Option<Backend>,
+    /// A network beyond this host that peers may reach beside the internet, such as its LAN; may be repeated
+    #[arg(long, value_name = "PREFIX", requires = "gateway")]
+    egress_allow: Vec<IpNet>,
     /// Its name
     #[arg(long, value_name = "NAME", requires = "gateway", default_value = "embedded")]
     gateway_name: String,
@@ -57,6 +60,8 @@ pub struct GatewayBeside {
     pub public_host: Option<Host>,
     /// How it makes tunnels, if it was said.
     pub backend: Option<Backend>,
+    /// What peers may reach beside the internet.
+    pub egress_allow: SubnetSet,
     /// Its name.
     pub name: String,
     /// What peers may reach beside the internet.
@@ -79,6 +84,7 @@ impl ServeArgs {
             region: beside.region,
             public_host: beside.public_host,
             backend: beside.backend,
+            egress_allow: beside.egress_allow.into_iter().collect(),
             name: beside.gateway_name,
             egress_allow: beside.egress_allow.into_iter().collect(),
         });

@@ -46,7 +46,8 @@ fn flag(option: &HubOption) -> Arg {
     let long: &'static str = Box::leak(option.flag().into_boxed_str());
     let default = if option.default.is_empty() { String::new() } else { format!(" [default: {}]", option.default) };
     let sentence = option.help.trim_end_matches('.');
-    let arg = Arg::new(option.key)
+    // Called as its flag is: a key with `_` may be the name of a flag of the daily work.
+    let arg = Arg::new(long)
         .long(long)
         .value_name(option.value)
         .help(format!("{sentence}{default} [env: {}]", option.variable()))
@@ -60,7 +61,7 @@ fn flag(option: &HubOption) -> Arg {
 impl FromArgMatches for Flags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let given = |option: &HubOption| {
-            matches.get_one::<String>(option.key).map(|value| (option.key.to_owned(), value.clone()))
+            matches.get_one::<String>(&option.flag()).map(|value| (option.key.to_owned(), value.clone()))
         };
         Ok(Self(OPTIONS.iter().filter_map(given).collect()))
     }

@@ -85,7 +85,8 @@ fn announce(
         gateway,
     });
     let Some(admin) = admin.filter(|_| is_new) else { return };
-    let trust = certificate.map(|file| format!(" SITEPEER_HUB_CA={file}")).unwrap_or_default();
+    let trust = certificate.map(|file| format!(" SITEPEER_HUB_CA={}", quoted(&file))).unwrap_or_default();
+    let admin = quoted(&admin);
     for line in [
         "next, in another terminal:".to_owned(),
         format!("  export SITEPEER_HUB={url} SITEPEER_HUB_TOKEN_FILE={admin}{trust}"),
@@ -97,6 +98,12 @@ fn announce(
     ] {
         reporter.note_for_people(&line);
     }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+    if path.chars().all(is_plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', "'\\''")) }
 }
 
 /// How this machine reaches it.

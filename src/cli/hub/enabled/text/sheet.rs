@@ -17,7 +17,7 @@ impl Sheet {
         let value = if value.is_empty() { "none" } else { &value };
         let mut line = format!("{name:<width$}", width = INDENT - 1);
         let mut used = INDENT - 1;
-        for (index, word) in value.split(' ').enumerate() {
+        for (index, word) in value.split(' ').flat_map(pieces).enumerate() {
             let length = word.chars().count();
             if index > 0 && used + 1 + length > WIDTH {
                 line.push('\n');
@@ -25,7 +25,7 @@ impl Sheet {
                 used = INDENT - 1;
             }
             line.push(' ');
-            line.push_str(word);
+            line.push_str(&word);
             used += 1 + length;
         }
         self.0.push_str(&line);
@@ -44,6 +44,15 @@ impl Sheet {
     pub(in crate::cli::hub) fn text(&self) -> &str {
         &self.0
     }
+}
+
+/// A word in pieces that fit a line.
+fn pieces(word: &str) -> Vec<String> {
+    let characters: Vec<char> = word.chars().collect();
+    if characters.is_empty() {
+        return vec![String::new()];
+    }
+    characters.chunks(WIDTH - INDENT).map(|piece| piece.iter().collect()).collect()
 }
 
 #[cfg(test)]

@@ -1,0 +1,51 @@
+//! `kill -9` of hub and gateway while traffic flows.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::fleet::{Shape, fleet};
+use crate::netns::until;
+
+/// Rounds with traffic; the store's own rounds are many more, and faster.
+const ROUNDS: u32 = 5;
+/// How long the hub is away in each round, by a number of pings at 100 a second.
+const AWAY: Duration = Duration::from_secs(2);
+
+#[test]
+fn tunnels_carry_everything_while_the_hub_is_killed_and_come_back_without_it_after_the_gateway_was() {
+    let Some(mut fleet) = fleet(Shape::Apart) else { return };
+    let instance = fleet.admin.instance("stay");
+    let a = fleet.site(&instance, "a", 88);
+    let client = fleet.client(&instance, "client", false);
+    client.net.pings_in_the_end(&a.host);
+    fleet.admin.is_served(&client.peer);
+
+    let pinging = client.net.ping(&a.host);
+    for round in 0..ROUNDS {
+        // An acknowledged change just before the end: it is there afterwards, and reaches the gateway.
+        let path = format!("/v1/peers/{}", client.peer);
+        fleet.admin.patch(&path, json!({ "user": format!("user-{round}") }));
+        fleet.hub.kill();
+        std::thread::sleep(AWAY);
+        fleet.hub.start_again();
+        fleet.admin.is_there();
+        assert_eq!(fleet.admin.get(&path)["user"], json!(format!("user-{round}")));
+        fleet.admin.is_served(&client.peer);
+    }
+    let (sent, received) = pinging.stop();
+    println!("hub killed {ROUNDS} times: {received} of {sent} pings came back");
+    assert_eq!(sent, received, "pings were lost while only the hub was away");
+
+    fleet.hub.kill();
+    for _ in 0..ROUNDS {
+        let gateway = fleet.gateway.as_mut().unwrap();
+        gateway.kill();
+        gateway.start_again();
+        client.net.pings_in_the_end(&a.host);
+    }
+    fleet.hub.start_again();
+    fleet.admin.is_there();
+    fleet.admin.tell(&format!("/v1/peers/{}/disable", client.peer));
+    until("a change reaches the gateway again", || !client.net.pings(&a.host));
+}
