@@ -46,9 +46,6 @@ struct GatewayBesideArgs {
     /// Its name
     #[arg(long, value_name = "NAME", requires = "gateway", default_value = "embedded")]
     gateway_name: String,
-    /// A network beyond this host that peers may reach beside the internet, such as its LAN; may be repeated
-    #[arg(long, value_name = "PREFIX", requires = "gateway")]
-    egress_allow: Vec<IpNet>,
 }
 
 /// A gateway in the hub's own process.
@@ -64,8 +61,6 @@ pub struct GatewayBeside {
     pub egress_allow: SubnetSet,
     /// Its name.
     pub name: String,
-    /// What peers may reach beside the internet.
-    pub egress_allow: SubnetSet,
 }
 
 /// What `hub` is to serve.
@@ -86,7 +81,6 @@ impl ServeArgs {
             backend: beside.backend,
             egress_allow: beside.egress_allow.into_iter().collect(),
             name: beside.gateway_name,
-            egress_allow: beside.egress_allow.into_iter().collect(),
         });
         Ok(Serve { config: self.settings.settle()?, gateway })
     }
