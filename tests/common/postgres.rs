@@ -15,8 +15,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Postgres {
     bin: PathBuf,
     folder: tempfile::TempDir,
-    /// `postgres://…`, by its unix socket.
-    pub url: String,
 }
 
 /// Starts a server, or says why there is none.
@@ -31,8 +29,7 @@ pub fn start() -> Result<Postgres, String> {
         return Err("only root may start a server as the user postgres".to_owned());
     }
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).expect("a folder of one's own");
-    let url = format!("postgres://postgres@localhost/postgres?host={}", folder.path().display());
-    let server = Postgres { bin, folder, url };
+    let server = Postgres { bin, folder };
     server.initialise()?;
     server.run()?;
     Ok(server)
@@ -98,7 +95,7 @@ impl Postgres {
         Err(format!("the server did not come up: {}", read(&log)))
     }
 
-    /// Makes another, empty database in the same server, and returns its URL.
+    /// Makes an empty database in the server, and returns its URL, by the unix socket.
     pub fn database(&self, name: &str) -> String {
         let mut command = self.command("createdb");
         let made = command.arg("--host").arg(self.folder.path()).arg(name).status().expect("createdb runs");

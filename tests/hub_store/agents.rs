@@ -40,6 +40,9 @@ async fn a_token_says_whether_it_is_spent_expired_or_revoked_and_an_enrolled_age
         // The reply was lost: the same device again costs no use, and the credential before is replaced.
         let again = world.store.enroll(request(&made.token, "one", "S1")).await.unwrap().credential.unwrap();
         assert!(matches!(world.store.authenticate(&first).await, Err(StoreError::Revoked)));
+        // Once the credential was used, the device has it: the same token and nonce buy nothing any more.
+        assert!(world.store.authenticate(&again).await.unwrap().is_some());
+        assert_eq!(code_of(world.store.enroll(request(&made.token, "one", "S1")).await), code::TOKEN_SPENT);
         assert_eq!(code_of(world.store.enroll(request(&made.token, "two", "S1")).await), code::TOKEN_SPENT);
         let listed = world.store.enrollments(&world.admin, &page(10)).await.unwrap().items;
         assert_eq!((listed[0].state, listed[0].used), (EnrollmentState::Spent, 1));
@@ -94,17 +97,17 @@ async fn a_site_is_told_of_all_but_its_own_subnets_once_for_changes_that_come_to
         let instance = world.instance(&account, "main").await.id;
         let site = world.site(&account, "s").await;
         let first = world.peer(&instance, site_peer(&site, "first", &["10.1.0.0/24"])).await.unwrap().id;
-        assert!(world.store.agent_desired(&first).await.unwrap().waiting_for.is_some());
+        assert!(world.desired(&first).await.waiting_for.is_some());
         world.serve(&gateway).await;
-        let revision = world.store.agent_desired(&first).await.unwrap().revision;
+        let revision = world.desired(&first).await.revision;
         for number in 1..4 {
             let subnet = format!("10.1.{number}.0/24");
             world.peer(&instance, site_peer(&site, &format!("p{number}"), &[&subnet])).await.unwrap();
         }
         world.store.tick().await.unwrap();
-        assert_eq!(world.store.agent_desired(&first).await.unwrap().revision, revision, "not yet");
-        world.pass(Duration::from_millis(600)).await;
-        let desired = world.store.agent_desired(&first).await.unwrap();
+        assert_eq!(world.desired(&first).await.revision, revision, "not yet");
+        world.pass(Duration::from_millis(300)).await;
+        let desired = world.desired(&first).await;
         let told = desired.config.unwrap();
         assert_eq!(
             (desired.revision > revision, told.reach.to_string().as_str()),
@@ -112,11 +115,11 @@ async fn a_site_is_told_of_all_but_its_own_subnets_once_for_changes_that_come_to
         );
         assert_eq!(told.advertise.to_string(), "10.1.0.0/24");
         world.pass(Duration::from_secs(5)).await;
-        assert_eq!(world.store.agent_desired(&first).await.unwrap().revision, desired.revision, "once");
+        assert_eq!(world.desired(&first).await.revision, desired.revision, "once");
         // Its own wish comes before what the instance offers.
         let own = PeerEdit { reach: Some(nets(&["10.1.2.0/24"])), ..PeerEdit::default() };
         world.store.edit_peer(&world.admin, &first, None, own).await.unwrap();
-        let told = world.store.agent_desired(&first).await.unwrap().config.unwrap();
+        let told = world.desired(&first).await.config.unwrap();
         assert_eq!(told.reach.to_string(), "10.1.2.0/24");
     }
 }

@@ -127,7 +127,8 @@ async fn a_report_is_taken_once_and_traffic_never_goes_backwards() {
             ("a", 2, 900, 2, 250), // sent again
             ("a", 1, 900, 2, 250),
             ("b", 1, 300, 1, 300), // the gateway lost its count of reports, not its totals
-            ("c", 1, 40, 1, 340),  // its disk: totals begin at 0
+            ("b", 2, 40, 2, 300),  // a total that falls is not believed ...
+            ("c", 1, 40, 1, 340),  // ... but of a gateway that lost its disk, whose totals begin at 0
         ] {
             let reply = world.store.gateway_report(&gateway, report(epoch, number, total)).await.unwrap();
             assert_eq!((reply.number, used().await), (taken, expected), "{epoch} {number} {total}");
@@ -147,6 +148,7 @@ async fn an_instance_that_failed_is_tried_again_with_its_name_settings_and_gatew
     let made = world.instance(&account, "main").await;
     let told = world.told(&gateway, 0).await;
     let failed = |revision| GatewayApplied {
+        peers: Vec::new(),
         revision: told.revision,
         instances: vec![GatewayInstanceApplied {
             id: made.id.clone(),

@@ -13,6 +13,7 @@ CREATE TABLE token (
     name TEXT NOT NULL,
     role TEXT NOT NULL,
     account TEXT,
+    region TEXT,
     hash BLOB NOT NULL,
     created_at BIGINT NOT NULL,
     expires_at BIGINT,
@@ -44,6 +45,7 @@ CREATE TABLE gateway (
     public_host TEXT NOT NULL,
     backend TEXT NOT NULL,
     software TEXT NOT NULL,
+    install TEXT NOT NULL,
     revision BIGINT NOT NULL,
     floor BIGINT NOT NULL
 );
@@ -78,7 +80,6 @@ CREATE TABLE instance (
     client_to_client BIGINT NOT NULL,
     site_to_site BIGINT NOT NULL,
     public_key TEXT,
-    merged TEXT NOT NULL,
     reach TEXT NOT NULL,
     reach_since_ms BIGINT,
     reach_due_ms BIGINT,
@@ -123,7 +124,7 @@ CREATE TABLE peer (
     UNIQUE (instance, name),
     UNIQUE (instance, host)
 );
-CREATE UNIQUE INDEX peer_key ON peer (instance, public_key) WHERE enabled = 1 AND public_key IS NOT NULL;
+CREATE UNIQUE INDEX peer_key ON peer (instance, public_key);
 CREATE INDEX peer_instance ON peer (instance, id);
 CREATE INDEX peer_account ON peer (account, id);
 CREATE INDEX peer_site ON peer (site, id);
@@ -152,6 +153,12 @@ CREATE TABLE link (
     gateway_revision BIGINT NOT NULL
 );
 
+CREATE TABLE failure (
+    peer TEXT PRIMARY KEY,
+    revision BIGINT NOT NULL,
+    error TEXT NOT NULL
+);
+
 CREATE TABLE agent (
     peer TEXT PRIMARY KEY,
     router_revision BIGINT,
@@ -177,6 +184,7 @@ CREATE TABLE removal (
     revision BIGINT NOT NULL,
     instance TEXT NOT NULL,
     peer TEXT NOT NULL,
+    port BIGINT,
     at BIGINT NOT NULL,
     PRIMARY KEY (gateway, revision)
 );
@@ -201,6 +209,7 @@ CREATE TABLE enrolled (
     enrollment TEXT NOT NULL REFERENCES enrollment (id),
     nonce BLOB NOT NULL,
     credential TEXT NOT NULL,
+    at BIGINT NOT NULL,
     PRIMARY KEY (enrollment, nonce)
 );
 
@@ -209,6 +218,7 @@ CREATE TABLE credential (
     peer TEXT NOT NULL,
     hash BLOB NOT NULL,
     created_at BIGINT NOT NULL,
+    used_at BIGINT,
     revoked_at BIGINT
 );
 CREATE INDEX credential_peer ON credential (peer);
@@ -255,7 +265,7 @@ CREATE TABLE schema_version (version BIGINT PRIMARY KEY, at BIGINT NOT NULL);
 INSERT INTO schema_version VALUES (1, 1795000000);
 INSERT INTO account VALUES ('acct0001', 'acme', 5, 1795000000, 1);
 INSERT INTO site (id, account, name, created_at, version) VALUES ('site0001', 'acct0001', 'branch', 1795000000, 1);
-INSERT INTO instance (id, account, name, hostname, region, suspended, state, tunnel4, dns, search, pushed, client_to_client, site_to_site, merged, reach, agent_counter, agent_revision, revision, cursor, created_at, version) VALUES ('inst0001', 'acct0001', 'main', 'main', 'eu', 0, 'deploying', '10.99.0.0/24', '[]', '[]', '[]', 0, 1, '["10.1.0.0/24","10.99.0.0/24"]', '["10.1.0.0/24","10.99.0.0/24"]', 2, 1, 0, 2, 1795000000, 1);
+INSERT INTO instance (id, account, name, hostname, region, suspended, state, tunnel4, dns, search, pushed, client_to_client, site_to_site, reach, agent_counter, agent_revision, revision, cursor, created_at, version) VALUES ('inst0001', 'acct0001', 'main', 'main', 'eu', 0, 'deploying', '10.99.0.0/24', '[]', '[]', '[]', 0, 1, '["10.1.0.0/24","10.99.0.0/24"]', 2, 1, 0, 2, 1795000000, 1);
 INSERT INTO prefix VALUES ('inst0001', '', 4, X'0A630000', X'0A6300FF', '10.99.0.0/24', 1);
 INSERT INTO peer (id, instance, account, kind, name, enabled, site, host, address4, subnets, route_all, keepalive, revision, agent_revision, created_at, version) VALUES ('peer0001', 'inst0001', 'acct0001', 'site', 'branch', 1, 'site0001', 2, '10.99.0.2', '["10.1.0.0/24"]', 0, 25, 0, 2, 1795000000, 1);
 INSERT INTO prefix VALUES ('inst0001', 'peer0001', 4, X'0A010000', X'0A0100FF', '10.1.0.0/24', 1);

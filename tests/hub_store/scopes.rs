@@ -38,7 +38,13 @@ async fn nothing_tells_whether_another_accounts_id_exists() {
         let peer = world.peer(&instance, site_peer(&site, "p", &["10.1.0.0/24"])).await.unwrap().id;
         let new = NewEnrollment { peer: peer.clone(), ttl_secs: None, uses: None };
         let enrollment = world.store.create_enrollment(&world.admin, None, new).await.unwrap().enrollment.id;
-        let new = NewToken { name: "t".to_owned(), role: Role::Viewer, account: Some(theirs.clone()), ttl_secs: None };
+        let new = NewToken {
+            name: "t".to_owned(),
+            role: Role::Viewer,
+            account: Some(theirs.clone()),
+            region: None,
+            ttl_secs: None,
+        };
         let token = world.store.create_token(&world.admin, None, new).await.unwrap().token.id;
 
         let store = &world.store;
@@ -90,8 +96,14 @@ async fn made_for_others(world: &World, mine: &AccountId, theirs: &AccountId, si
     let for_them = |account: &AccountId| NewSite { name: "x".to_owned(), account: Some(account.clone()) };
     assert_eq!(code_of(store.create_site(&me, None, for_them(theirs)).await), code::NOT_FOUND);
     assert_eq!(code_of(store.create_site(&me, None, for_them(&"00000000".parse().unwrap())).await), code::NOT_FOUND);
-    assert_eq!(code_of(store.create_instance(&me, None, new_instance(theirs, "x")).await), code::NOT_FOUND);
-    let token = NewToken { name: "t".to_owned(), role: Role::Viewer, account: Some(theirs.clone()), ttl_secs: None };
+    assert_eq!(code_of(store.create_instance(&me, None, new_instance(theirs, "other")).await), code::NOT_FOUND);
+    let token = NewToken {
+        name: "t".to_owned(),
+        role: Role::Viewer,
+        account: Some(theirs.clone()),
+        region: None,
+        ttl_secs: None,
+    };
     assert_eq!(code_of(store.create_token(&me, None, token).await), code::NOT_FOUND);
     let enrollment = |peer: &PeerId| NewEnrollment { peer: peer.clone(), ttl_secs: None, uses: None };
     assert_eq!(code_of(store.create_enrollment(&me, None, enrollment(peer)).await), code::NOT_FOUND);

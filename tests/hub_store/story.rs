@@ -56,7 +56,7 @@ async fn enrol_and_connect(world: &World, gateway: &GatewayId, a: &Peer) {
     let agent = world.store.authenticate(&credential).await.unwrap();
     assert!(matches!(agent, Some(Principal::Agent { ref peer, .. }) if *peer == a.id), "{agent:?}");
 
-    let desired = world.store.agent_desired(&a.id).await.unwrap();
+    let desired = world.desired(&a.id).await;
     let config = desired.config.expect("the gateway is there");
     assert_eq!(config.hub.endpoints[0].to_string(), "main.vpn.example.net:51820");
     assert_eq!(config.tunnel.addresses, nets(&["10.99.0.2/24"]));
@@ -110,7 +110,7 @@ async fn edit_and_delete(world: &World, gateway: &GatewayId, a: &Peer, b: &Peer)
     assert_eq!(told.peers.iter().map(|peer| &peer.id).collect::<Vec<_>>(), [&a.id]);
     assert_eq!(told.removed_peers, [RemovedPeer { instance: b.instance.clone(), peer: b.id.clone() }]);
     assert_eq!(code_of(world.store.peer(&world.admin, &b.id).await), code::NOT_FOUND);
-    world.pass(Duration::from_millis(600)).await;
+    world.pass(Duration::from_millis(300)).await;
     let instance = world.store.instance(&world.admin, &a.instance).await.unwrap();
     assert_eq!(instance.reach.to_string(), "10.1.0.0/24,10.99.0.0/24");
     let connected = PeerFilter { status: Some(PeerStatus::Connected), ..PeerFilter::default() };

@@ -55,7 +55,7 @@ impl World {
     }
 
     pub fn open_admin() -> Actor {
-        Actor { who: "test".to_owned(), token: None, scope: Scope::All }
+        Actor { who: "test".to_owned(), token: None, role: Some(Role::Admin), scope: Scope::All }
     }
 
     pub async fn account(&self, name: &str) -> AccountId {
@@ -64,7 +64,7 @@ impl World {
     }
 
     pub fn member(&self, account: &AccountId) -> Actor {
-        Actor { who: format!("member of {account}"), token: None, scope: Scope::Account(account.clone()) }
+        Actor { who: format!("member of {account}"), token: None, role: None, scope: Scope::Account(account.clone()) }
     }
 
     pub async fn site(&self, account: &AccountId, name: &str) -> SiteId {
@@ -82,7 +82,13 @@ impl World {
 
     /// A gateway of a region, that said hello.
     pub async fn gateway(&self, name: &str, region: &str) -> GatewayId {
-        let new = NewToken { name: name.to_owned(), role: Role::Gateway, account: None, ttl_secs: None };
+        let new = NewToken {
+            name: name.to_owned(),
+            role: Role::Gateway,
+            account: None,
+            region: Some(region.to_owned()),
+            ttl_secs: None,
+        };
         let made = self.store.create_token(&self.admin, None, new).await.unwrap();
         self.store.gateway_hello(&made.token.id, hello(name, region)).await.unwrap().id
     }
@@ -112,9 +118,14 @@ impl World {
             listen_port: Some(instance.listen_port),
             error: None,
         });
-        let applied = GatewayApplied { revision: told.revision, instances: instances.collect() };
+        let applied = GatewayApplied { revision: told.revision, instances: instances.collect(), peers: Vec::new() };
         self.store.gateway_applied(gateway, applied).await.unwrap();
         told.revision
+    }
+
+    /// What is to be on a router.
+    pub async fn desired(&self, peer: &PeerId) -> AgentDesired {
+        self.store.agent_desired(peer, None).await.unwrap().expect("there is always something")
     }
 
     /// Lets time pass, and does what is due then.
@@ -131,6 +142,7 @@ pub fn hello(name: &str, region: &str) -> GatewayHello {
         public_host: "203.0.113.9".to_owned(),
         backend: Backend::Rootless,
         version: "0.1.0".to_owned(),
+        install: format!("{name:0<16}"),
     }
 }
 

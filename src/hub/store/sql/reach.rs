@@ -34,11 +34,11 @@ fn cut(mut net: IpNet, hole: IpNet, left: &mut Vec<IpNet>) {
     }
     while net.prefix_len() < hole.prefix_len() {
         let Ok(halves) = net.subnets(net.prefix_len() + 1) else { return };
-        let mut next = None;
+        let mut inner = None;
         for part in halves {
-            if part.contains(&hole) { next = Some(part) } else { left.push(part) }
+            if part.contains(&hole) { inner = Some(part) } else { left.push(part) }
         }
-        match next {
+        match inner {
             Some(half) => net = half,
             None => return,
         }
