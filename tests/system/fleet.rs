@@ -84,7 +84,8 @@ impl Fleet {
         let (cert, key) = certificate(folder.path());
         let place = Place::Net(host.clone());
         let (data, backend) = (folder.path().join("hub"), backend());
-        let mut arguments = vec!["hub", "--listen", "203.0.113.1:8443", "--report-secs", "1", "--data-dir", name(&data)];
+        let mut arguments =
+            vec!["hub", "--listen", "203.0.113.1:8443", "--report-secs", "1", "--data-dir", name(&data)];
         arguments.extend(["--tls-cert", name(&cert), "--tls-key", name(&key)]);
         if shape == Shape::Together {
             arguments.extend(["--gateway", "--public-host", HOST]);
@@ -197,7 +198,8 @@ impl Fleet {
         let wireguard = Wireguard::new(&net, &[]);
         net.ip(&format!("addr add 192.168.{lan}.1/32 dev lo"));
         let subnets = json!([format!("192.168.{lan}.0/24")]);
-        let new = json!({ "kind": "remote", "name": label, "public_key": wireguard.public_key(), "allowed_ips": subnets });
+        let new =
+            json!({ "kind": "remote", "name": label, "public_key": wireguard.public_key(), "allowed_ips": subnets });
         let peer = self.admin.peer(instance, new);
         let tunnel = self.admin.get(&format!("/v1/peers/{peer}"))["addresses"][0].as_str().unwrap().to_owned();
         net.ip(&format!("addr add {tunnel}/32 dev {}", wireguard.interface()));

@@ -79,7 +79,10 @@ fn travels(change_at: &Replica, agent_at: &Replica, agent: &Hub, peer: &str, rev
         });
         // The poll is to be held when the change comes, not to find it.
         std::thread::sleep(Duration::from_millis(20));
-        assert!(!waiting.is_finished(), "the poll for what is newer than {revision} was answered before there was anything");
+        assert!(
+            !waiting.is_finished(),
+            "the poll for what is newer than {revision} was answered before there was anything"
+        );
         let begun = Instant::now();
         let keepalive = 10 + NUMBER.fetch_add(1, Ordering::Relaxed) % 50;
         change_at.admin.patch(&format!("/v1/peers/{peer}"), json!({ "keepalive_secs": keepalive }));
