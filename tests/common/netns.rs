@@ -308,6 +308,23 @@ fn send(target: SocketAddr, bytes: usize) -> Option<()> {
 pub struct Pinging(Option<Child>);
 
 impl Pinging {
+    /// Ends it, and returns how many went and how many of them were lost: those that were on the way when it ended are neither.
+    pub fn stop_and_count_lost(mut self) -> (u32, u32) {
+        let child = self.0.take().unwrap();
+        run("kill", &["-INT", &child.id().to_string()]);
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let number = |line: &str| line.split_once("icmp_seq=")?.1.split(' ').next()?.parse::<u32>().ok();
+        let came: std::collections::BTreeSet<u32> =
+            text.lines().filter(|line| line.contains("time=")).filter_map(number).collect();
+        let last = came.last().copied().unwrap_or(0);
+        let sums = text.lines().find(|line| line.contains("packets transmitted")).unwrap_or_else(|| panic!("{text}"));
+        let sent: u32 = sums.split(' ').next().unwrap().parse().unwrap();
+        let (lost, under_way) = (last - u32::try_from(came.len()).unwrap(), sent - last);
+        // Ten are sent in the time that an answer may take on a busy machine; more that did not come are lost.
+        (sent, lost + if under_way <= 10 { 0 } else { under_way })
+    }
+
     /// Ends it, and returns how many went and how many came back.
     pub fn stop(self) -> (u32, u32) {
         // SIGINT makes it print its sums.

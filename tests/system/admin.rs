@@ -1,6 +1,7 @@
 //! An administrator at the hub's HTTP API.
 
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use hyper::Method;
@@ -18,6 +19,8 @@ pub struct Admin {
     hub: Hub,
     /// Its threads are where the administrator sits.
     runtime: Option<Runtime>,
+    /// The instances made here that a gateway serves.
+    pub instances: Mutex<Vec<String>>,
 }
 
 impl Admin {
@@ -26,7 +29,11 @@ impl Admin {
         let build = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let runtime = net.map_or_else(build, |net| net.enter(build));
         let url: HubUrl = url.parse().unwrap();
-        Self { hub: Hub::new(url, trust, Some(token.clone())).unwrap(), runtime: Some(runtime) }
+        Self {
+            hub: Hub::new(url, trust, Some(token.clone())).unwrap(),
+            runtime: Some(runtime),
+            instances: Mutex::default(),
+        }
     }
 
     /// Waits for the hub to answer, and for the file of its first token before.
@@ -92,6 +99,7 @@ impl Admin {
     pub fn instance(&self, name: &str) -> String {
         let made = self.post("/v1/instances", json!({ "name": name, "region": "default", "account": self.account() }));
         let id = text(&made, "id");
+        self.instances.lock().unwrap().push(id.clone());
         until(&format!("instance {name} is active"), || {
             text(&self.get(&format!("/v1/instances/{id}")), "status") == "active"
         });

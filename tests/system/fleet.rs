@@ -210,6 +210,21 @@ impl Fleet {
     }
 }
 
+impl Drop for Fleet {
+    /// A gateway that is killed leaves its instances' namespaces, so that tunnels could come back: here nobody will.
+    fn drop(&mut self) {
+        let instances = std::mem::take(&mut *self.admin.instances.lock().unwrap());
+        if let Some(gateway) = self.gateway.as_mut() {
+            gateway.kill();
+        }
+        self.hub.kill();
+        for instance in instances {
+            let _gone =
+                std::process::Command::new("ip").args(["netns", "del", &format!("sitepeer-{instance}")]).output();
+        }
+    }
+}
+
 /// Does with a profile what wg-quick does.
 fn follow(net: &Net, wireguard: &Wireguard, profile: &str) {
     assert!(profile.contains("[YOUR_PRIVATE_KEY]"), "the key is the client's own: {profile}");

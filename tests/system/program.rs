@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use crate::netns::Net;
 
 /// Lines of a log that a failure shows.
-const TAIL: usize = 4000;
+const TAIL: usize = 60;
 
 /// Where a process runs.
 #[derive(Clone)]

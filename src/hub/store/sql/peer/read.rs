@@ -27,11 +27,13 @@ const SELECT: &str = concat!(
      p.subnets, p.reach, p.route_all, p.dns, p.keepalive, p.endpoint, p.revision, p.agent_revision, p.created_at, p.version, \
      CASE WHEN p.preshared_key IS NULL THEN 0 ELSE 1 END AS preshared, i.name AS instance_name, \
      i.agent_revision AS all_revision, l.handshake_at, l.connected_since, l.endpoint AS seen_at, l.rx AS link_rx, \
-     l.tx AS link_tx, l.reported_at, l.gateway_revision, CASE WHEN f.revision = p.revision AND \
+     l.tx AS link_tx, l.reported_at, CASE WHEN w.applied_revision >= p.revision AND COALESCE(f.revision, -1) <> p.revision \
+     THEN p.revision ELSE l.gateway_revision END AS gateway_revision, CASE WHEN f.revision = p.revision AND \
      COALESCE(l.gateway_revision, 0) <> p.revision THEN f.error END AS gateway_error, g.router_revision, g.says, g.said_at, t.rx, t.tx, ",
     status!(),
     " AS status FROM peer p JOIN instance i ON i.id = p.instance LEFT JOIN site s ON s.id = p.site \
      LEFT JOIN link l ON l.peer = p.id LEFT JOIN agent g ON g.peer = p.id LEFT JOIN failure f ON f.peer = p.id \
+     LEFT JOIN gateway_seen w ON w.gateway = i.gateway \
      LEFT JOIN traffic t ON t.kind = 'peer' AND t.object = p.id AND t.period = $3 WHERE 1 = 1"
 );
 
