@@ -94,9 +94,15 @@ ask() {
     local who=$1 config=$2 secs=$((SECS * $3 / 100))
     shift 3
     echo "=== as $who, $secs s"
-    HUB_TOKEN=$(cat "$work/$who.token") timeout --kill-after 10 $((secs + 60)) schemathesis --config-file "$work/$config.toml" run \
-        "http://127.0.0.1:$port/openapi.json" --checks all --max-time "$secs" --request-timeout 60 --seed 1 \
-        --continue-on-failure --generation-database none --warnings off "$@" || code=1
+    # In the folder of this run: the tool leaves things behind where it stands.
+    (
+        cd "$work"
+        HUB_TOKEN=$(cat "$who.token")
+        export HUB_TOKEN
+        timeout --kill-after 10 $((secs + 60)) schemathesis --config-file "$config.toml" run \
+            "http://127.0.0.1:$port/openapi.json" --checks all --max-time "$secs" --request-timeout 60 --seed 1 \
+            --continue-on-failure --generation-database none --warnings off "$@"
+    ) || code=1
     kill -0 "$hub" || { echo "the hub ended"; code=1; }
 }
 cp "$work/data/admin.token" "$work/admin.token"
