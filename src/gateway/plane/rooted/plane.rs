@@ -115,22 +115,22 @@ impl RootedPlane {
         if elements.any_full() {
             host::forward(self.v6)?;
         }
-        let (endpoint, news) = endpoint(peer, state.peers.get(&key)).await;
+        let (endpoint, call) = endpoint(peer, state.peers.get(&key)).await;
         let old = state.peers.get(&key).map(|before| before.allowed.clone()).unwrap_or_default();
         let there = state.elements(peer);
         let mine = state.still_of(&key, &there);
         firewall::peer_script(&elements, &mine).inside(&self.namespace).await?;
         // Should the rest fail, the next attempt finds all that may be there.
-        let mut either = Applied::of(peer, None);
-        either.elements = elements.and(&there);
-        either.allowed.extend(old.iter().filter(|net| !either.allowed.contains(net)).copied().collect::<Vec<_>>());
-        state.peers.insert(key, either);
+        let mut pending = Applied::of(peer, None);
+        pending.elements = elements.and(&there);
+        pending.allowed.extend(old.iter().filter(|net| !pending.allowed.contains(net)).copied().collect::<Vec<_>>());
+        state.peers.insert(key, pending);
         let nets = allowed(peer);
         let device = TunnelPeer {
             public_key: key,
             preshared_key: tunnel::preshared_key(peer)?,
             allowed: nets.clone(),
-            endpoint: news,
+            endpoint: call,
             keepalive_secs: peer.keepalive_secs,
         };
         self.tunnel.set_peer(&device).await?;
