@@ -317,12 +317,12 @@ impl Pinging {
         let number = |line: &str| line.split_once("icmp_seq=")?.1.split(' ').next()?.parse::<u32>().ok();
         let came: std::collections::BTreeSet<u32> =
             text.lines().filter(|line| line.contains("time=")).filter_map(number).collect();
-        let last = came.last().copied().unwrap_or(0);
+        let highest = came.last().copied().unwrap_or(0);
         let sums = text.lines().find(|line| line.contains("packets transmitted")).unwrap_or_else(|| panic!("{text}"));
-        let sent: u32 = sums.split(' ').next().unwrap().parse().unwrap();
-        let (lost, under_way) = (last - u32::try_from(came.len()).unwrap(), sent - last);
+        let asked: u32 = sums.split(' ').next().unwrap().parse().unwrap();
+        let (lost, under_way) = (highest - u32::try_from(came.len()).unwrap(), asked - highest);
         // Ten are sent in the time that an answer may take on a busy machine; more that did not come are lost.
-        (sent, lost + if under_way <= 10 { 0 } else { under_way })
+        (asked, lost + if under_way <= 10 { 0 } else { under_way })
     }
 
     /// Ends it, and returns how many went and how many came back.

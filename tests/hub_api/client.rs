@@ -122,7 +122,7 @@ pub async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, request
 /// Reads an answer of a connection that ends with it.
 pub async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Answer {
     let mut bytes = Vec::new();
-    let limit = Duration::from_secs(60) + PATIENCE;
+    let limit = Duration::from_mins(1) + PATIENCE;
     tokio::time::timeout(limit, stream.read_to_end(&mut bytes)).await.expect("no answer in time").unwrap();
     parse(&bytes)
 }

@@ -1,4 +1,5 @@
 //! A store that holds nothing, knows a credential of each kind, and misbehaves on purpose.
+#![expect(unused_braces, reason = "bodies come in braces")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -30,6 +31,7 @@ fn nothing<T>(what: &'static str) -> Stored<T> {
     Err(StoreError::NotFound { what, id: "nothing".to_owned() })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as the store answers")]
 fn page<T>() -> Stored<Page<T>> {
     Ok(Page { items: Vec::new(), next: None })
 }
@@ -80,9 +82,7 @@ macro_rules! fake {
             $(async fn $name(&self $(, $argument: $kind)*) -> Stored<$result> {
                 let $this = self;
                 let _unused = ($this, $(&$argument,)*);
-                #[expect(unused_braces, reason = "bodies come in braces")]
-                let done: Stored<$result> = $body;
-                done
+                $body
             })*
         }
     };

@@ -20,7 +20,7 @@ pub const KEYS: [&str; 4] = [
 
 /// The hub.
 pub struct Hub {
-    pub running: Running,
+    _running: Running,
     pub admin: Client,
     _folder: TempDir,
 }
@@ -41,7 +41,7 @@ impl Hub {
         let token = std::fs::read_to_string(&file).unwrap();
         let running = Running::start(settings, Arc::clone(&store)).await;
         let admin = Client::new(running.address, token.trim());
-        Self { running, admin, _folder: folder }
+        Self { _running: running, admin, _folder: folder }
     }
 
     /// A token of a role.

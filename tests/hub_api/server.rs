@@ -69,7 +69,7 @@ async fn a_body_of_100_mb_is_refused_before_it_is_read() {
     let mut stream = TcpStream::connect(admin.address).await.unwrap();
     let headers = [("transfer-encoding", "chunked"), ("content-type", "application/json")];
     stream.write_all(admin.request("POST", "/v1/accounts", &headers, None).as_bytes()).await.unwrap();
-    let chunk = [b"10000\r\n".as_slice(), &[b' '; 0x10000], b"\r\n"].concat();
+    let chunk = [b"10000\r\n".as_slice(), &vec![b' '; 0x10000], b"\r\n"].concat();
     let (mut reader, mut writer) = stream.split();
     let send = async {
         for _ in 0..24 {

@@ -117,7 +117,7 @@ fn what_people_read_fits_a_terminal_of_80_columns() {
     let mut all = String::new();
     for command in COMMANDS {
         let run = ask(&hub.url, command).ok();
-        all += &format!("$ sitepeer hub {}\n{}{}\n", command.join(" "), run.stdout, run.stderr);
+        all.extend(["$ sitepeer hub ", &command.join(" "), "\n", &run.stdout, &run.stderr, "\n"]);
         for line in run.stdout.lines() {
             assert!(line.chars().count() <= 80, "{command:?}: {line}");
         }

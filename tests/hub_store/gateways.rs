@@ -85,7 +85,7 @@ async fn a_gateway_is_told_of_thousands_in_parts_and_afterwards_only_of_what_cha
 
 /// What was removed long ago is forgotten: who asks from before begins again, and gets everything in parts all the same.
 async fn forgotten(world: &World, gateway: &GatewayId, before: i64) {
-    world.pass(Duration::from_secs(8 * 24 * 3600)).await;
+    world.pass(Duration::from_hours(8 * 24)).await;
     let told = world.store.gateway_desired(gateway, before).await.unwrap().unwrap();
     assert!(told.restart && told.peers.is_empty(), "{told:?}");
     let all = world.told(gateway, 0).await;

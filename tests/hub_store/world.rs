@@ -63,6 +63,7 @@ impl World {
         self.store.create_account(&self.admin, None, new).await.unwrap().id
     }
 
+    #[expect(clippy::unused_self, reason = "reads as what the world has")]
     pub fn member(&self, account: &AccountId) -> Actor {
         Actor { who: format!("member of {account}"), token: None, role: None, scope: Scope::Account(account.clone()) }
     }

@@ -55,7 +55,7 @@ async fn the_removal_cap_holds_against_a_hub_too() {
     let scene = Scene::start().await;
     scene.edit(|desired| {
         desired["config"]["reach"] =
-            json!([["10.99.0.0/24"].map(Value::from).to_vec(), many(12).as_array().unwrap().clone()].concat())
+            json!([["10.99.0.0/24"].map(Value::from).to_vec(), many(12).as_array().unwrap().clone()].concat());
     });
     scene.provision().await.assert_result("converged");
     scene.edit(|desired| desired["config"]["reach"] = json!(["10.99.0.0/24"]));

@@ -5,6 +5,7 @@
 
 #![cfg(all(feature = "hub", feature = "gateway", feature = "sim", target_os = "linux"))]
 #![expect(dead_code, reason = "the world's helpers serve other tests too")]
+#![expect(clippy::unwrap_used, reason = "a world that cannot be built fails its test, with the place")]
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "figures, and why a test cannot run")]
 
 #[path = "../common/netns.rs"]

@@ -292,7 +292,7 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         let read = Numbers::open(&path, "numbers").map(|(_, records)| records);
         let expected =
-            format!("{}\n{}\n", line_of(&Header { format: "numbers".into(), version: 1 }), line_of(&vec![1_u32, 2]),);
+            format!("{}\n{}\n", line_of(&Header { format: "numbers".into(), version: 1 }), line_of(&vec![1_u32, 2]));
         assert_eq!(text, expected, "the lines as they are written today");
         assert_eq!(read.unwrap(), [vec![1, 2]]);
     }

@@ -61,6 +61,7 @@ mod tests {
         client(Remote::Socket(socket.parse().unwrap()), &headers, &trusted)
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "as the function under test answers")]
     fn is(address: &str) -> Option<IpAddr> {
         Some(address.parse().unwrap())
     }

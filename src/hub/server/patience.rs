@@ -170,7 +170,7 @@ mod tests {
         let (_client, server) = tokio::io::duplex(64);
         let mut server = Patience::new(server, stage.clone());
         stage.busy();
-        let waited = tokio::time::timeout(Duration::from_secs(600), server.read(&mut byte)).await;
+        let waited = tokio::time::timeout(Duration::from_mins(10), server.read(&mut byte)).await;
         assert!(waited.is_err(), "a request that is worked on has no deadline here");
         stage.idle();
         let began = Instant::now();

@@ -189,7 +189,7 @@ async fn words_of_a_router_cannot_steer_a_terminal() {
         let access = access("admin", "", meddler.address);
         let status = sitepeer::cli::args::Status { access: access.clone(), subject: Subject::Only, hub: None };
         sitepeer::cli::status::run(status, reporter).await?;
-        let plan = sitepeer::cli::args::Plan { access, source: crate::run::from_file(world.site().load()) };
+        let plan = sitepeer::cli::args::Plan { access, source: run::from_file(world.site().load()) };
         sitepeer::cli::plan::run(plan, reporter).await
     })
     .await;

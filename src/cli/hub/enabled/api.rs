@@ -142,7 +142,7 @@ fn random_key() -> Asked<String> {
     let mut bytes = [0; 16];
     let random = SystemRandom::new().fill(&mut bytes);
     random.map_err(|_| Failure::internal("the system gives no random bytes"))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
 /// Every code of a problem: they go into `--json` as they are.

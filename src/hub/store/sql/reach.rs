@@ -130,7 +130,7 @@ mod tests {
         assert!(nets.iter().all(|net| told.covering(*net).is_some()));
     }
 
-    /// Prefixes below 10.0.0.0/24 and fd00::/120: small enough to count their addresses.
+    /// Prefixes below `10.0.0.0/24` and `fd00::/120`: small enough to count their addresses.
     fn small_prefix() -> impl Strategy<Value = IpNet> {
         (any::<bool>(), any::<u8>(), 0_u8..=8).prop_map(|(six, host, bits)| {
             let text =
