@@ -134,7 +134,7 @@ impl Wakes {
         lock(&self.topics).len()
     }
 
-    /// Wakes the agents of instances whose reach changed, [`FAN_OUT_SLICE`] at a time, the instances taking turns. Never ends.
+    /// Wakes the agents of instances whose reach changed, a hundred at a time, the instances taking turns. Never ends.
     ///
     /// # Cancel safety
     /// Agents that were not woken yet find out when their poll ends.

@@ -189,7 +189,7 @@ mod tests {
             ("https://hub.example.net\\x", InvalidHubUrl::Path),
             ("https://", InvalidHubUrl::Host),
             ("https://0x7f.1", InvalidHubUrl::Host),
-            ("https://2001:db8::1", InvalidHubUrl::Port),
+            ("https://2001:db8::1", InvalidHubUrl::Host),
             ("https://[2001:db8::1", InvalidHubUrl::Host),
             ("https://hub example", InvalidHubUrl::Host),
             ("https://hub.example.net:0", InvalidHubUrl::Port),

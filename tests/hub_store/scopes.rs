@@ -114,8 +114,8 @@ async fn made_for_others(world: &World, mine: &AccountId, theirs: &AccountId, si
     let new_site = store.create_site(&me, None, NewSite { name: "s".to_owned(), account: None }).await.unwrap().id;
     store.create_peer(&me, None, &own.id, site_peer(&new_site, "p", &["10.1.0.0/24"])).await.unwrap();
     // A hostname is unique on the hub, but whose it is, is not said.
-    let taken = NewInstance { hostname: Some("main".to_owned()), account: None, ..new_instance(mine, "other") };
-    let error = store.create_instance(&me, None, taken).await.unwrap_err().to_string();
+    let second = NewInstance { hostname: Some("main".to_owned()), account: None, ..new_instance(mine, "other") };
+    let error = store.create_instance(&me, None, second).await.unwrap_err().to_string();
     assert_eq!(error, "the hostname main is taken");
 }
 

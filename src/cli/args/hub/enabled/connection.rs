@@ -15,12 +15,12 @@ use crate::uplink::{HubUrl, Trust};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Hub")]
 pub struct ConnectionArgs {
-    /// The hub: `https://HOST[:PORT]`, or `http://` on this machine
+    #[arg(help = "The hub: https://HOST[:PORT], or http:// on this machine")]
     #[arg(long = "hub", global = true, value_name = "URL", env = env::HUB, hide_env_values = true)]
     url: Option<String>,
     /// A file that holds your token; not readable by others
     ///
-    /// Without it the token is taken from `SITEPEER_HUB_TOKEN`.
+    /// Without it the token is taken from SITEPEER_HUB_TOKEN.
     #[arg(long, global = true, value_name = "FILE", env = env::HUB_TOKEN_FILE, hide_env_values = true)]
     hub_token_file: Option<PathBuf>,
     /// Trust certificates signed by the CA in this PEM file, or the very certificate in it, instead of the public ones
