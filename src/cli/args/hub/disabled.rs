@@ -20,7 +20,6 @@ pub struct Hub;
 impl Hub {
     /// Nothing is served.
     #[must_use]
-    #[expect(clippy::unused_self, reason = "as in a build that has it")]
     pub fn serves(&self) -> bool {
         false
     }
@@ -37,6 +36,7 @@ impl HubArgs {
     }
 
     /// Says that this build has no hub.
+    #[expect(clippy::unused_self, reason = "as in a build that has it")]
     pub(in crate::cli::args) fn settle(self) -> Result<Hub, Failure> {
         Err(Failure::not_built("hub"))
     }
