@@ -11,7 +11,10 @@ fuzz_target!(|bytes: &[u8]| {
     let ours = desired.peer.clone();
     match uplink::site(desired, &ours) {
         Ok(Some(site)) => {
-            assert!(site.check().is_ok() && site.check_values().is_ok(), "a site that breaks the rules was let through");
+            assert!(
+                site.check().is_ok() && site.check_values().is_ok(),
+                "a site that breaks the rules was let through"
+            );
             assert_eq!(site.id.as_str(), ours.as_str(), "rows of somebody else");
         }
         Ok(None) => {}
