@@ -9,6 +9,7 @@ mod key;
 mod marker;
 mod name;
 mod secret;
+mod shown;
 mod site;
 mod subnet;
 mod text;
@@ -20,6 +21,7 @@ pub use key::{InvalidKey, PresharedKey, PublicKey};
 pub use marker::{MARKER_PREFIX, Marker, Role};
 pub use name::{InstanceName, InvalidName, SiteId};
 pub use secret::Secret;
+pub use shown::{MAX_SHOWN_CHARS, shown};
 pub use site::{
     DEFAULT_ROUTING_TABLE, Hub, MAX_ADDRESSES, MAX_ENDPOINTS, MAX_KEEPALIVE_SECS, MAX_MTU, MAX_PROBES, MAX_SUBNETS,
     MIN_MTU, Routing, Site, SiteConflict, Tunnel,

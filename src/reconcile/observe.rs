@@ -11,10 +11,11 @@ use ipnet::IpNet;
 
 use super::entry::Entry;
 use super::names::NAME_PREFIX;
+use crate::domain::shown;
 use crate::domain::{Marker, RouterOsVersion, Site, SiteId, SubnetSet};
 use crate::routeros::client::Client;
 use crate::routeros::command::Command;
-use crate::routeros::error::{CallError, Refusal, shown};
+use crate::routeros::error::{CallError, Refusal};
 use crate::routeros::menu::{self, Menu};
 use crate::routeros::row::Row;
 

@@ -1,45 +1,13 @@
 //! What can go wrong with a call, and what the caller may do about it.
 //!
-//! Text that came from a router is shown only through [`shown`]: bounded, with control characters and
-//! bytes that are not UTF-8 escaped, so that a hostile router cannot write to a terminal or fill a log.
+//! Text that came from a router is shown only through [`crate::domain::shown`].
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
 use super::codec::{MAX_SENTENCE_BYTES, WireError};
 
-/// The most characters of a router's own words that are kept and shown.
-pub const MAX_SHOWN_CHARS: usize = 300;
-
 /// The most traps kept of one command. RouterOS sends one or two; the rest are only counted.
 pub const MAX_TRAPS: usize = 16;
-
-/// Makes text from outside fit to be shown: escaped and at most [`MAX_SHOWN_CHARS`] characters.
-#[must_use]
-pub fn shown(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    let mut left = MAX_SHOWN_CHARS;
-    for chunk in bytes.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            if left == 0 {
-                text.push('…');
-                return text;
-            }
-            left -= 1;
-            if is_unsafe_to_show(character) { text.extend(character.escape_unicode()) } else { text.push(character) }
-        }
-        if !chunk.invalid().is_empty() {
-            left = left.saturating_sub(1);
-            text.push_str(&chunk.invalid().escape_ascii().to_string());
-        }
-    }
-    text
-}
-
-/// Control characters, and those that reorder or hide the text around them.
-fn is_unsafe_to_show(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
-}
 
 /// One `!trap`.
 #[derive(Debug, Clone, PartialEq, Eq)]

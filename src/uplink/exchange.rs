@@ -13,9 +13,9 @@ use super::{
     deadline::within,
     link::{Link, Wire},
     reply,
-    shown::shown,
 };
 use crate::api::{IDEMPOTENCY_KEY, MAX_REPLY_BYTES};
+use crate::domain::shown;
 
 /// Who asks.
 const USER_AGENT: &str = concat!("sitepeer/", env!("CARGO_PKG_VERSION"));

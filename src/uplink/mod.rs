@@ -11,7 +11,6 @@ mod error;
 mod exchange;
 mod link;
 mod reply;
-mod shown;
 mod site;
 mod tls;
 mod url;

@@ -9,8 +9,9 @@ use hyper::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{Refusal, UplinkError, shown::shown};
+use super::{Refusal, UplinkError};
 use crate::api::{PROBLEM_TYPE, Problem};
+use crate::domain::shown;
 
 /// The longest `Retry-After` that is believed: an agent looks in at least this often.
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);

@@ -7,6 +7,11 @@ export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
+# What devtmpfs leaves to udev: programs read their configuration from /dev/stdin.
+ln -s /proc/self/fd /dev/fd
+ln -s /proc/self/fd/0 /dev/stdin
+ln -s /proc/self/fd/1 /dev/stdout
+ln -s /proc/self/fd/2 /dev/stderr
 mkdir -p /dev/pts /tmp /run/netns /root
 mount -t tmpfs tmpfs /tmp
 mount -t tmpfs tmpfs /run

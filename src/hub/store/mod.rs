@@ -188,7 +188,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// has; tells whether one was made.
     async fn first_token(&self, keep: Keep<'_>) -> Stored<bool>;
 
-    /// Finds whom a bearer credential belongs to: `None` for one that is unknown, [`StoreError::Revoked`] for one that was.
+    /// Finds whom a bearer credential belongs to: `None` for one that is unknown, [`StoreError::Revoked`] for one that was,
+    /// [`StoreError::NotFound`] for an agent's whose peer was deleted.
     async fn authenticate(&self, credential: &Secret) -> Stored<Option<Principal>>;
     /// Makes a token.
     async fn create_token(&self, by: &Actor, once: Option<&Once>, new: NewToken) -> Stored<TokenMade>;

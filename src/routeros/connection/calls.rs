@@ -18,10 +18,11 @@ use super::{
     outbound::Outbound,
     tags::{Found, Tag, Tags},
 };
+use crate::domain::shown;
 use crate::routeros::{
     client::Done,
     codec::Sentence,
-    error::{CallError, MAX_TRAPS, Nonsense, Refusal, Trap, shown},
+    error::{CallError, MAX_TRAPS, Nonsense, Refusal, Trap},
 };
 
 /// What a tag was given out for.

@@ -14,9 +14,10 @@ use tokio::io::AsyncRead;
 use tokio_util::io::poll_read_buf;
 
 use super::{mailbox::Batch, tags::Tag};
+use crate::domain::shown;
 use crate::routeros::{
     codec::{Limits, Scanned, Scanner, Sentence, show_words, take_length},
-    error::{Nonsense, shown},
+    error::Nonsense,
 };
 
 /// How much is read at once, to begin with.

@@ -38,8 +38,9 @@ use self::{
 use super::{
     codec::Limits,
     command::Command,
-    error::{CallError, Loss, Nonsense, shown},
+    error::{CallError, Loss, Nonsense},
 };
+use crate::domain::shown;
 
 pub(super) use mailbox::{Batch, Deliverer, Mail, Mailbox};
 

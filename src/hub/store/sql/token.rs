@@ -171,14 +171,18 @@ async fn note_use(db: &Db, id: &TokenId, now: i64) {
 
 async fn authenticate_agent(db: &Db, presented: &Presented) -> Stored<Option<Principal>> {
     let row = q!(
-        "SELECT c.hash, c.revoked_at, c.used_at, p.id, p.instance, p.account FROM credential c LEFT JOIN peer p ON p.id = c.peer \
+        "SELECT c.hash, c.peer, c.revoked_at, c.used_at, p.id, p.instance, p.account FROM credential c LEFT JOIN peer p ON p.id = c.peer \
          WHERE c.id = $1",
         presented.id.as_str()
     );
     let row = row.maybe(&mut *db.read().await?).await?;
     let stored = row.as_ref().map(|row| row.bytes("hash")).transpose()?;
     let (true, Some(row)) = (presented.matches(stored.as_deref()), row) else { return Ok(None) };
-    let (None, Some(peer)) = (row.opt_int("revoked_at")?, row.opt_word("id")?) else { return Err(StoreError::Revoked) };
+    // Who holds the whole credential may know that its peer is no more: nothing is to be on its router then.
+    let Some(peer) = row.opt_word("id")? else { return Err(not_found("peer", &row.text("peer")?)) };
+    if row.opt_int("revoked_at")?.is_some() {
+        return Err(StoreError::Revoked);
+    }
     if row.opt_int("used_at")?.is_none() {
         // From now on its owner has it for certain: nobody gets it a second time by the same enrolment.
         let note = q!("UPDATE credential SET used_at = $2 WHERE id = $1", presented.id.as_str(), db.clock.now());

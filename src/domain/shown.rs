@@ -1,10 +1,12 @@
-//! Text from outside, made fit to be shown.
+//! Text from outside, made fit to be shown: bounded, with control characters and bytes that are not UTF-8 escaped, so that a hostile
+//! router or hub cannot write to a terminal or fill a log.
 
-/// The most characters of a hub's own words that are kept and shown.
-pub(super) const MAX_SHOWN_CHARS: usize = 300;
+/// The most characters of somebody else's words that are kept and shown.
+pub const MAX_SHOWN_CHARS: usize = 300;
 
-/// Escapes what could write to a terminal, and cuts after [`MAX_SHOWN_CHARS`] characters.
-pub(super) fn shown(bytes: &[u8]) -> String {
+/// Makes text from outside fit to be shown: escaped and at most [`MAX_SHOWN_CHARS`] characters.
+#[must_use]
+pub fn shown(bytes: &[u8]) -> String {
     let mut text = String::new();
     let mut left = MAX_SHOWN_CHARS;
     for chunk in bytes.utf8_chunks() {
@@ -18,7 +20,7 @@ pub(super) fn shown(bytes: &[u8]) -> String {
         }
         if !chunk.invalid().is_empty() {
             left = left.saturating_sub(1);
-            text.push('\u{FFFD}');
+            text.push_str(&chunk.invalid().escape_ascii().to_string());
         }
     }
     text
