@@ -19,7 +19,8 @@ DEADLINE=${SITEPEER_VM_DEADLINE:-900}
 MEMORY_MIB=${SITEPEER_VM_MEMORY:-2048}
 # Parts of the kernel that the tests need, and that load what they need by themselves.
 MODULES=(net drivers/net/wireguard drivers/net/veth.ko drivers/net/tun.ko drivers/net/dummy.ko crypto lib arch/x86/crypto)
-PROGRAMS=(nft ip wg ping)
+# busybox has some of these too, but an `ip` that knows less, and an `nsenter` that would call it.
+PROGRAMS=(nft ip wg ping nsenter)
 
 cannot() { echo "skipped: $*"; exit 77; }
 

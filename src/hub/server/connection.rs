@@ -51,6 +51,9 @@ where
         })
     });
     let mut builder = http1::Builder::new();
+    // Nothing is read while a request is worked on: hyper would hold eight more KiB for each poll only to see its client go, and
+    // a client that went comes back for one of its two seats, or the wait ends.
+    builder.half_close(true);
     // Deadlines are the stream's: hyper's own would end idle connections as early as slow ones.
     builder.timer(TokioTimer::new()).header_read_timeout(None).max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD);
     let mut connection = builder.serve_connection(stream, service);

@@ -140,7 +140,8 @@ impl Front {
                 () = front.end.cancelled() => return,
             };
             match accepted {
-                Ok(Ok(stream)) => front.serve(stream, remote, Some(permit)),
+                // Boxed: it would stand several times in the connection's future, ten thousand times over.
+                Ok(Ok(stream)) => front.serve(Box::new(stream), remote, Some(permit)),
                 Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!("a TLS handshake took too long"),
             }

@@ -7,10 +7,11 @@ use super::db::{Db, RowExt as _, Run as _, Tx, q, to_int};
 use super::instance::Inst;
 use super::once::{Change, audit};
 use super::peer::{self, Pr};
+use super::telemetry::{Said, Telemetry};
 use super::{Context, pool, reach, site};
 use crate::api::{
     AgentApplied, AgentDesired, AgentReports, DeviceFacts, HubEnd, MAX_REPORTS, PeerId, PeerKind, ReportsTaken,
-    SiteConfig, TunnelEnd, code,
+    SiteConfig, SiteId, TunnelEnd, code,
 };
 use crate::domain::{Host, MAX_SUBNETS};
 use crate::hub::store::{Actor, Scope, StoreError, Stored};
@@ -138,14 +139,49 @@ pub(super) fn check_device(field: &str, device: &DeviceFacts) -> Stored<()> {
     Ok(())
 }
 
-pub(super) async fn applied(db: &Db, id: &PeerId, applied: AgentApplied) -> Stored<()> {
+/// Takes what is on a router. With a key that is known already, as nearly always, it is written together with what others say.
+pub(super) async fn applied(db: &Db, telemetry: &Telemetry, id: &PeerId, applied: AgentApplied) -> Stored<()> {
     check_device("device", &applied.device)?;
+    let row = q!("SELECT public_key FROM peer WHERE id = $1 AND kind = 'site'", id.as_str());
+    let row = row.maybe(&mut *db.read().await?).await?.ok_or_else(|| not_found("peer", id))?;
+    if row.opt_word("public_key")? == Some(applied.public_key) {
+        return telemetry.write(id.clone(), Said::Applied(applied)).await.map(drop);
+    }
+    applied_with_key(db, id, applied).await
+}
+
+/// Notes what is on a router whose key is known. What a second machine or a request sent again says of the past is not noted.
+pub(super) async fn take_applied(tx: &mut Tx, id: &PeerId, applied: &AgentApplied) -> Stored<i64> {
+    let row = q!(
+        "SELECT p.public_key, p.site, g.router_revision, \
+         CASE WHEN p.agent_revision > i.agent_revision THEN p.agent_revision ELSE i.agent_revision END AS wanted \
+         FROM peer p JOIN instance i ON i.id = p.instance LEFT JOIN agent g ON g.peer = p.id WHERE p.id = $1",
+        id.as_str()
+    );
+    let row = row.maybe(tx).await?.ok_or_else(|| not_found("peer", id))?;
+    let timely = (row.opt_int("router_revision")?.unwrap_or(0)..=row.int("wanted")?).contains(&applied.revision);
+    if timely && row.opt_word("public_key")? == Some(applied.public_key) {
+        note_applied(tx, id, applied.revision).await?;
+    }
+    note_device(tx, id, row.opt_word("site")?.as_ref(), &applied.device).await?;
+    Ok(applied.revision)
+}
+
+async fn note_device(tx: &mut Tx, id: &PeerId, site: Option<&SiteId>, device: &DeviceFacts) -> Stored<()> {
+    match site {
+        Some(site) if *device != DeviceFacts::default() => {
+            site::note_device(tx, &format!("agent {id}"), site, device.clone()).await
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn applied_with_key(db: &Db, id: &PeerId, applied: AgentApplied) -> Stored<()> {
     let mut tx = db.begin().await?;
     let (mut inst, old) = peer::lock(&mut tx, &Scope::All, id).await?;
     if old.kind != PeerKind::Site {
         return Err(not_found("peer", id));
     }
-    let who = format!("agent {id}");
     // What a second machine or a request sent again says of the past changes no key.
     let row = q!("SELECT router_revision FROM agent WHERE peer = $1", id.as_str()).maybe(&mut tx).await?;
     let known = row.map(|row| row.opt_int("router_revision")).transpose()?.flatten().unwrap_or(0);
@@ -163,16 +199,14 @@ pub(super) async fn applied(db: &Db, id: &PeerId, applied: AgentApplied) -> Stor
             before: Some(serde_json::json!({ "public_key": old.public_key })),
             after: Some(serde_json::json!({ "public_key": new.public_key })),
         };
-        audit(&mut tx, &who, change).await?;
+        audit(&mut tx, &format!("agent {id}"), change).await?;
     }
     if timely {
         // That the hub now knows the key is no news for the router it came from.
         let revision = if applied.revision == current { now } else { applied.revision };
         note_applied(&mut tx, id, revision).await?;
     }
-    if let (Some(site), false) = (&old.site, applied.device == DeviceFacts::default()) {
-        site::note_device(&mut tx, &who, site, applied.device).await?;
-    }
+    note_device(&mut tx, id, old.site.as_ref(), &applied.device).await?;
     tx.commit().await
 }
 
@@ -200,10 +234,15 @@ async fn note_applied(tx: &mut Tx, id: &PeerId, revision: i64) -> Stored<()> {
     Ok(())
 }
 
-pub(super) async fn reports(db: &Db, id: &PeerId, batch: AgentReports) -> Stored<ReportsTaken> {
+pub(super) async fn reports(telemetry: &Telemetry, id: &PeerId, batch: AgentReports) -> Stored<ReportsTaken> {
     check_batch(&batch)?;
-    let mut tx = db.begin().await?;
-    let row = q!("SELECT id FROM peer WHERE id = $1", id.as_str()).maybe(&mut tx).await?;
+    let number = telemetry.write(id.clone(), Said::Reports(batch)).await?;
+    Ok(ReportsTaken { number })
+}
+
+/// Takes reports that are newer than those that are there; returns up to which number they are there now.
+pub(super) async fn take_reports(tx: &mut Tx, id: &PeerId, batch: &AgentReports) -> Stored<i64> {
+    let row = q!("SELECT id FROM peer WHERE id = $1", id.as_str()).maybe(tx).await?;
     row.ok_or_else(|| not_found("peer", id))?;
     // Makes the row if there is none, and holds it if there is one.
     q!(
@@ -213,9 +252,9 @@ pub(super) async fn reports(db: &Db, id: &PeerId, batch: AgentReports) -> Stored
         id.as_str(),
         batch.epoch.as_str()
     )
-    .run(&mut tx)
+    .run(tx)
     .await?;
-    let row = q!("SELECT number FROM agent WHERE peer = $1", id.as_str()).one(&mut tx).await?;
+    let row = q!("SELECT number FROM agent WHERE peer = $1", id.as_str()).one(tx).await?;
     let stored = row.int("number")?;
     let newest = batch.reports.iter().filter(|report| report.number > stored).max_by_key(|report| report.number);
     let number = newest.map_or(stored, |report| report.number);
@@ -228,11 +267,10 @@ pub(super) async fn reports(db: &Db, id: &PeerId, batch: AgentReports) -> Stored
             report.at,
             to_int(batch.dropped)
         )
-        .run(&mut tx)
+        .run(tx)
         .await?;
     }
-    tx.commit().await?;
-    Ok(ReportsTaken { number })
+    Ok(number)
 }
 
 fn check_batch(batch: &AgentReports) -> Stored<()> {

@@ -23,9 +23,12 @@ mod reach;
 mod secret;
 mod site;
 mod store;
+mod telemetry;
 mod tick;
 mod token;
 mod usage;
+
+use std::sync::Arc;
 
 use super::{Actor, Keep, Scope, Settings, StoreError, Stored};
 use crate::api::{NewToken, Role};
@@ -56,7 +59,8 @@ enum Holds {
 /// The store over a database.
 #[derive(Debug)]
 pub(super) struct SqlStore {
-    db: Db,
+    db: Arc<Db>,
+    telemetry: telemetry::Telemetry,
     context: Context,
     rounds: tick::Rounds,
     _holds: Holds,
@@ -65,7 +69,9 @@ pub(super) struct SqlStore {
 impl SqlStore {
     fn new(db: Db, settings: &Settings, holds: Holds) -> Self {
         let context = Context { domain: settings.domain.clone(), report_secs: settings.report_secs };
-        Self { db, context, rounds: tick::Rounds::default(), _holds: holds }
+        let db = Arc::new(db);
+        let telemetry = telemetry::Telemetry::start(Arc::clone(&db));
+        Self { db, telemetry, context, rounds: tick::Rounds::default(), _holds: holds }
     }
 
     /// Closes all connections: a SQLite file is then complete without its log.

@@ -15,16 +15,17 @@ use crate::domain::Secret;
 use crate::hub::store::{Settings, StoreError, Stored};
 use crate::hub::wake::Wakes;
 
-/// Readers of SQLite: more than cores do not read faster.
-const SQLITE_READERS: u32 = 8;
+/// Readers of SQLite: more than cores do not read faster, and each has a cache of its own.
+const SQLITE_READERS: u32 = 4;
 /// Connections to PostgreSQL of one replica; its default allows 100 in all.
 const POSTGRES_CONNECTIONS: u32 = 16;
 /// Longest wait for a connection, SQLite's only writer above all. Whoever waits longer is told that the store does not answer.
 const CONNECTION_WAIT: Duration = Duration::from_secs(5);
 
-/// What every connection to SQLite is told. An acknowledged change is on the disk: FULL, not NORMAL.
+/// What every connection to SQLite is told. An acknowledged change is on the disk: FULL, not NORMAL. The cache is 4 MiB for each: the
+/// kernel's has the rest.
 const SQLITE_SETTINGS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
-    PRAGMA busy_timeout = 5000; PRAGMA cache_size = -16000; PRAGMA temp_store = MEMORY;";
+    PRAGMA busy_timeout = 5000; PRAGMA cache_size = -4000; PRAGMA temp_store = MEMORY;";
 /// What every connection to PostgreSQL is told: no wait is for ever.
 const POSTGRES_SETTINGS: &str =
     "SET lock_timeout = '5s'; SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '30s';";

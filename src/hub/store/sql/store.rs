@@ -238,11 +238,11 @@ impl Store for SqlStore {
     }
 
     async fn agent_applied(&self, peer: &PeerId, applied: AgentApplied) -> Stored<()> {
-        again!(agent::applied(&self.db, peer, applied.clone()))
+        again!(agent::applied(&self.db, &self.telemetry, peer, applied.clone()))
     }
 
     async fn agent_reports(&self, peer: &PeerId, reports: AgentReports) -> Stored<ReportsTaken> {
-        again!(agent::reports(&self.db, peer, reports.clone()))
+        again!(agent::reports(&self.telemetry, peer, reports.clone()))
     }
 
     async fn gateway_hello(&self, token: &TokenId, hello: GatewayHello) -> Stored<GatewayWelcome> {

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::db::{Db, Dialect, RowExt as _, Run as _, Tx, q, to_json};
 use super::gateway::HEARD_WITHIN;
-use super::instance::{self, Assigned, Inst, assign};
+use super::instance::{self, Assigned, assign};
 use super::once::{Change, audit};
 use super::reach;
 use super::usage::{KEPT_PERIODS, period};
@@ -57,6 +57,8 @@ async fn publish(db: &Db, now_ms: i64) -> Stored<()> {
     let rows = q!("SELECT id FROM instance WHERE reach_due_ms <= $1 ORDER BY reach_due_ms LIMIT $2", now_ms, AT_ONCE);
     for row in rows.all(&mut *db.read().await?).await? {
         let id: InstanceId = row.word("id")?;
+        // Ten thousand prefixes are merged before anything is held: other changes go on meanwhile.
+        let Some((counter, reach)) = offered(db, &id).await? else { continue };
         let mut tx = db.begin().await?;
         let mut inst = match instance::lock(&mut tx, &Scope::All, &id).await {
             Ok(inst) => inst,
@@ -68,7 +70,10 @@ async fn publish(db: &Db, now_ms: i64) -> Stored<()> {
             continue;
         }
         (inst.reach_since_ms, inst.reach_due_ms) = (None, None);
-        let reach = offered(&mut tx, &inst).await?;
+        if inst.agent_counter != counter {
+            // What came since the reading is told next time; waiting for a quiet moment could take for ever.
+            inst.offers_changed(tx.now_ms);
+        }
         if inst.reach != reach {
             inst.all_agents_changed(&mut tx);
             q!("UPDATE instance SET reach = $2 WHERE id = $1", id.as_str(), to_json(&reach)?).run(&mut tx).await?;
@@ -79,13 +84,18 @@ async fn publish(db: &Db, now_ms: i64) -> Stored<()> {
     Ok(())
 }
 
-/// All that is offered now: the tunnel, what is pushed, and what peers have, enabled or not.
-async fn offered(tx: &mut Tx, inst: &Inst) -> Stored<SubnetSet> {
-    let mut nets: Vec<IpNet> = inst.pushed.iter().collect();
-    for row in q!("SELECT net FROM prefix WHERE instance = $1", inst.id.as_str()).all(tx).await? {
-        nets.push(row.word("net")?);
+/// All that is offered now: the tunnel, what is pushed, and what peers have, enabled or not; and the count of changes that it is of.
+async fn offered(db: &Db, id: &InstanceId) -> Stored<Option<(i64, SubnetSet)>> {
+    let mut snapshot = db.snapshot().await?;
+    let row = q!("SELECT agent_counter, pushed FROM instance WHERE id = $1", id.as_str()).maybe(&mut snapshot).await?;
+    let Some(row) = row else { return Ok(None) };
+    let prefixes = q!("SELECT net FROM prefix WHERE instance = $1", id.as_str()).all(&mut snapshot).await?;
+    snapshot.commit().await?;
+    let mut nets: Vec<IpNet> = row.json::<SubnetSet>("pushed")?.iter().collect();
+    for prefix in prefixes {
+        nets.push(prefix.word("net")?);
     }
-    Ok(reach::published(nets))
+    Ok(Some((row.int("agent_counter")?, reach::published(nets))))
 }
 
 /// Looks for gateways for instances that have none.

@@ -91,14 +91,15 @@ async fn known(
     let here = |at: i64| tx_now.saturating_sub(report.at.saturating_sub(at).max(0));
     let reported: BTreeMap<&str, &PeerTraffic> = report.peers.iter().map(|peer| (peer.peer.as_str(), peer)).collect();
     let ids = to_json(&reported.keys().collect::<Vec<_>>())?;
-    let list = match tx.dialect {
-        Dialect::Sqlite => "SELECT value AS id FROM json_each($2)",
-        Dialect::Postgres => "SELECT r.id FROM jsonb_array_elements_text($2::jsonb) AS r(id)",
+    // SQLite would go through all peers of the gateway, and for each through the whole report: CROSS keeps the order.
+    let (list, join) = match tx.dialect {
+        Dialect::Sqlite => ("SELECT value AS id FROM json_each($2)", "CROSS JOIN"),
+        Dialect::Postgres => ("SELECT r.id FROM jsonb_array_elements_text($2::jsonb) AS r(id)", "JOIN"),
     };
     let mut sql = Sql::new("");
     sql.bind(id.as_str().to_owned()).bind(ids);
     let mut sql = sql.with_text(format!(
-        "SELECT p.id, p.instance, l.rx, l.tx FROM ({list}) AS n JOIN peer p ON p.id = n.id JOIN instance i ON i.id = p.instance \
+        "SELECT p.id, p.instance, l.rx, l.tx FROM ({list}) AS n {join} peer p ON p.id = n.id {join} instance i ON i.id = p.instance \
          LEFT JOIN link l ON l.peer = p.id WHERE i.gateway = $1"
     ));
     sql.push(" ORDER BY p.id");

@@ -101,16 +101,22 @@ impl Inst {
         std::iter::once(IpNet::V4(self.tunnel4)).chain(self.tunnel6.map(IpNet::V6))
     }
 
-    /// Notes that what is offered has changed. It is told later, once for all changes that come together.
+    /// Notes that what is offered has changed. It is told later, once for all changes that come together; who reads the offers
+    /// meanwhile knows by the counter that there was another one since.
     pub fn offers_changed(&mut self, now_ms: i64) {
+        self.count(now_ms);
         let since = *self.reach_since_ms.get_or_insert(now_ms);
         self.reach_due_ms = Some((now_ms + DEBOUNCE_MS).min(since + DEBOUNCE_MOST_MS));
     }
 
     /// Counts a change that concerns agents, by the clock as gateways' are.
     pub fn agents_changed(&mut self, tx: &Tx) -> i64 {
-        self.agent_counter = (self.agent_counter + 1).max(tx.now_us());
+        self.count(tx.now_ms);
         self.agent_counter
+    }
+
+    fn count(&mut self, now_ms: i64) {
+        self.agent_counter = (self.agent_counter + 1).max(now_ms.saturating_mul(1000));
     }
 
     /// Counts a change that concerns all agents of the instance, and wakes them, some at a time.

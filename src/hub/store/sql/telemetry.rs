@@ -1,0 +1,127 @@
+//! What agents say of themselves, written many at once.
+//!
+//! A report or an acknowledgement has to be on the disk before it is answered, and a fleet sends thousands of them in the same
+//! second, before operators' changes at SQLite's one writer. One task takes all that came meanwhile, up to [`AT_ONCE`], and writes
+//! them in one transaction; it waits for nobody, so one that comes alone is written at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::agent;
+use super::db::{Db, Tx};
+use crate::api::{AgentApplied, AgentReports, PeerId};
+use crate::hub::store::{StoreError, Stored};
+
+/// Written in one transaction: a few milliseconds' work, so that a change that comes next does not wait long.
+const AT_ONCE: usize = 256;
+/// What may wait; whoever comes then waits at the door.
+const QUEUE: usize = 2048;
+/// Longest wait at the door, as for a connection to the database.
+const DOOR_WAIT: Duration = Duration::from_secs(5);
+
+/// What an agent says.
+#[derive(Debug)]
+pub(super) enum Said {
+    /// Reports.
+    Reports(AgentReports),
+    /// What is on its router, with the key that the hub knows already.
+    Applied(AgentApplied),
+}
+
+/// Something said, by whom, and who waits for it to be written.
+#[derive(Debug)]
+struct Item {
+    peer: PeerId,
+    said: Said,
+    answer: oneshot::Sender<Stored<i64>>,
+}
+
+/// The way to the task, which ends with it.
+#[derive(Debug)]
+pub(super) struct Telemetry {
+    queue: mpsc::Sender<Item>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Telemetry {
+    /// Starts the task.
+    pub fn start(db: Arc<Db>) -> Self {
+        let (queue, items) = mpsc::channel(QUEUE);
+        Self { queue, task: tokio::spawn(run(db, items)) }
+    }
+
+    /// Returns once it is written: for reports, up to which number the hub has them.
+    ///
+    /// # Cancel safety
+    /// What was dropped while it waited may be written all the same: it can be said again.
+    pub async fn write(&self, peer: PeerId, said: Said) -> Stored<i64> {
+        let away = || StoreError::Unavailable("what agents say is not written just now".into());
+        let (answer, written) = oneshot::channel();
+        let item = Item { peer, said, answer };
+        self.queue.send_timeout(item, DOOR_WAIT).await.map_err(|_| away())?;
+        written.await.map_err(|_| away())?
+    }
+}
+
+async fn run(db: Arc<Db>, mut items: mpsc::Receiver<Item>) {
+    let mut batch = Vec::with_capacity(AT_ONCE);
+    while items.recv_many(&mut batch, AT_ONCE).await > 0 {
+        // In one order everywhere, so that two replicas do not wait for each other.
+        batch.sort_by(|a, b| a.peer.cmp(&b.peer));
+        let written = match batch.len() {
+            1 => None,
+            _ => together(&db, &batch).await.ok(),
+        };
+        match written {
+            Some(answers) => batch.drain(..).zip(answers).for_each(|(item, answer)| tell(item.answer, answer)),
+            None => {
+                // Alone, or one of them spoils it for all: then each gets its own answer.
+                for item in batch.drain(..) {
+                    let answer = alone(&db, &item).await;
+                    tell(item.answer, answer);
+                }
+            }
+        }
+    }
+}
+
+fn tell(to: oneshot::Sender<Stored<i64>>, answer: Stored<i64>) {
+    // Whoever does not wait any more says it again.
+    let _gone = to.send(answer);
+}
+
+/// Writes all, or nothing. That a peer is not there any more concerns nobody else.
+async fn together(db: &Db, batch: &[Item]) -> Stored<Vec<Stored<i64>>> {
+    let mut tx = db.begin().await?;
+    let mut answers = Vec::with_capacity(batch.len());
+    for item in batch {
+        match take(&mut tx, item).await {
+            Err(error) if !matches!(error, StoreError::NotFound { .. }) => return Err(error),
+            answer => answers.push(answer),
+        }
+    }
+    tx.commit().await?;
+    Ok(answers)
+}
+
+async fn alone(db: &Db, item: &Item) -> Stored<i64> {
+    let mut tx = db.begin().await?;
+    let answer = take(&mut tx, item).await?;
+    tx.commit().await?;
+    Ok(answer)
+}
+
+async fn take(tx: &mut Tx, item: &Item) -> Stored<i64> {
+    match &item.said {
+        Said::Reports(reports) => agent::take_reports(tx, &item.peer, reports).await,
+        Said::Applied(applied) => agent::take_applied(tx, &item.peer, applied).await,
+    }
+}
