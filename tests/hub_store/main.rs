@@ -7,6 +7,7 @@
 mod postgres;
 
 mod agents;
+mod desired;
 mod files;
 mod gateways;
 mod laws;

@@ -4,7 +4,7 @@ use ipnet::IpNet;
 
 use super::check::{invalid, not_found};
 use super::db::{Db, RowExt as _, Run as _, Tx, q, to_int};
-use super::instance::Inst;
+use super::instance::{Inst, host_address};
 use super::once::{Change, audit};
 use super::peer::{self, Pr};
 use super::{Context, pool, reach, site};
@@ -12,7 +12,7 @@ use crate::api::{
     AgentApplied, AgentDesired, AgentReports, DeviceFacts, HubEnd, MAX_REPORTS, PeerId, PeerKind, ReportsTaken,
     SiteConfig, TunnelEnd, code,
 };
-use crate::domain::{Host, MAX_SUBNETS};
+use crate::domain::MAX_SUBNETS;
 use crate::hub::store::{Actor, Scope, StoreError, Stored};
 use crate::hub::wake::{Signal, Topic};
 
@@ -51,10 +51,11 @@ pub(super) async fn desired(
     let inst = Inst::from_row(&row)?;
     let public_host = row.opt_text("public_host")?;
     let config = config(context, &inst, &peer, public_host.as_deref())?;
-    let waiting_for = match (&config, &inst.gateway) {
-        (Some(_), _) => None,
-        (None, None) => Some(format!("a gateway in region {}", inst.region)),
-        (None, Some(_)) => Some("the gateway to make the instance's key".to_owned()),
+    let waiting_for = match (&config, &inst.gateway, inst.swallowed(public_host.as_deref())) {
+        (Some(_), ..) => None,
+        (None, None, _) => Some(format!("a gateway in region {}", inst.region)),
+        (None, Some(_), Some(meets)) => Some(format!("another gateway or tunnel subnet: {meets}")),
+        (None, Some(_), None) => Some("the gateway to make the instance's key".to_owned()),
     };
     Ok(Some(AgentDesired {
         revision: peer.agent_revision.max(inst.agent_revision),
@@ -96,10 +97,10 @@ fn config(context: &Context, inst: &Inst, peer: &Pr, public_host: Option<&str>) 
     let lengths = inst.tunnels().map(|net| net.prefix_len());
     let addresses =
         peer.addresses().into_iter().zip(lengths).filter_map(|(address, length)| IpNet::new(address, length).ok());
-    let hub_address = match endpoint.host {
-        Host::Address(address) => Some(address),
-        Host::Name(_) => None,
-    };
+    let told = reach::for_site(peer.reach.as_ref().unwrap_or(&inst.reach), &peer.subnets, host_address(public_host));
+    if let Some(length) = told.coarse {
+        tracing::warn!(peer = %peer.id, own = peer.subnets.len(), length, "a site's own subnets cut too many holes into what it may reach: whole prefixes of this length are left out");
+    }
     let gateway = pool::gateway_addresses(inst.tunnel4, inst.tunnel6);
     Ok(Some(SiteConfig {
         id,
@@ -112,8 +113,8 @@ fn config(context: &Context, inst: &Inst, peer: &Pr, public_host: Option<&str>) 
             probe: gateway.iter().take(1).map(IpNet::addr).collect(),
         },
         hub: HubEnd { public_key, endpoints: vec![endpoint], keepalive_secs: peer.keepalive },
-        advertise: peer.subnets.clone(),
-        reach: reach::for_site(peer.reach.as_ref().unwrap_or(&inst.reach), &peer.subnets, hub_address),
+        advertise: reach::carried(&peer.subnets),
+        reach: told.reach,
     }))
 }
 
