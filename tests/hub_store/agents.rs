@@ -153,3 +153,33 @@ async fn agents_reports_are_taken_once_and_in_order() {
     let nobody: PeerId = "00000000".parse().unwrap();
     assert_eq!(code_of(world.store.agent_reports(&nobody, batch("a", 1..=1)).await), code::NOT_FOUND);
 }
+
+#[tokio::test]
+async fn an_agent_changes_its_key_a_few_times_an_hour_and_no_more() {
+    let databases = Databases::new();
+    for config in databases.configs("keys") {
+        let world = World::open(&config).await;
+        let account = world.account("a").await;
+        let gateway = world.gateway("gw", "eu").await;
+        let site = world.site(&account, "s").await;
+        let instance = world.instance(&account, "main").await.id;
+        let peer = world.peer(&instance, site_peer(&site, "p", &[])).await.unwrap().id;
+        let other = world.peer(&instance, site_peer(&site, "other", &[])).await.unwrap().id;
+        let bring = async |peer: &PeerId, number: u64| {
+            let revision = world.desired(peer).await.revision;
+            let applied = AgentApplied { revision, public_key: key(number), device: DeviceFacts::default() };
+            world.store.agent_applied(peer, applied).await
+        };
+        for number in 1..=12 {
+            bring(&peer, number).await.unwrap();
+        }
+        let before = world.told(&gateway, 0).await.revision;
+        let Err(StoreError::TooOften { retry_secs, .. }) = bring(&peer, 13).await else { panic!("taken") };
+        assert!((3500..=3600).contains(&retry_secs), "{retry_secs}");
+        assert_eq!(world.store.gateway_desired(&gateway, before).await.unwrap(), None, "no gateway is rewritten");
+        bring(&peer, 12).await.unwrap();
+        bring(&other, 14).await.unwrap();
+        world.pass(Duration::from_secs(3601)).await;
+        bring(&peer, 13).await.unwrap();
+    }
+}

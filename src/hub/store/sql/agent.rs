@@ -18,6 +18,13 @@ use crate::hub::wake::{Signal, Topic};
 
 /// Longest text that a router may say of itself, in characters.
 const MAX_FACT: usize = 256;
+/// Most keys that an agent may bring within [`KEY_CHANGES_WITHIN`]: each rewrites the gateway. A router makes a new one when its
+/// interface was removed or it was reset; even a technician who tries does not do that more often than every five minutes.
+const MOST_KEY_CHANGES: i64 = 12;
+/// In seconds.
+const KEY_CHANGES_WITHIN: i64 = 3600;
+/// What a change of the key is called in the audit log.
+const KEY_CHANGED: &str = "peer.key";
 /// Longest verdict and epoch, in characters.
 const MAX_WORD: usize = 64;
 
@@ -154,11 +161,12 @@ pub(super) async fn applied(db: &Db, id: &PeerId, applied: AgentApplied) -> Stor
     let mut now = current;
     let timely = (known..=current).contains(&applied.revision) || old.public_key.is_none();
     if timely && old.public_key != Some(applied.public_key) {
+        not_too_often(&mut tx, &who, &inst).await?;
         let mut new = Pr { public_key: Some(applied.public_key), ..old.clone() };
         peer::settle(&mut tx, &mut inst, Some(&old), &mut new).await.map_err(nameless)?;
         now = new.agent_revision.max(inst.agent_revision);
         let change = Change {
-            action: "peer.key",
+            action: KEY_CHANGED,
             object: new.object(),
             account: Some(&inst.account),
             before: Some(serde_json::json!({ "public_key": old.public_key })),
@@ -175,6 +183,29 @@ pub(super) async fn applied(db: &Db, id: &PeerId, applied: AgentApplied) -> Stor
         site::note_device(&mut tx, &who, site, applied.device).await?;
     }
     tx.commit().await
+}
+
+/// Refuses one more key of an agent that brought many lately, by the audit log's word.
+async fn not_too_often(tx: &mut Tx, who: &str, inst: &Inst) -> Stored<()> {
+    let since = tx.now - KEY_CHANGES_WITHIN;
+    let lately = q!(
+        "SELECT COUNT(*) AS n, MIN(at) AS first FROM audit WHERE at > $1 AND account = $2 AND action = $3 AND who = $4",
+        since,
+        inst.account.as_str(),
+        KEY_CHANGED,
+        who
+    );
+    let row = lately.one(tx).await?;
+    if row.int("n")? < MOST_KEY_CHANGES {
+        return Ok(());
+    }
+    let wait = row.opt_int("first")?.unwrap_or(tx.now) - since;
+    Err(StoreError::TooOften {
+        detail: format!(
+            "the router's key changed {MOST_KEY_CHANGES} times within an hour: something else changes it too"
+        ),
+        retry_secs: u64::try_from(wait).unwrap_or(1).max(1),
+    })
 }
 
 /// Whose key it is, is nothing that an agent has to know.
