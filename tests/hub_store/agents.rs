@@ -183,3 +183,37 @@ async fn an_agent_changes_its_key_a_few_times_an_hour_and_no_more() {
         bring(&peer, 13).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn an_agent_whose_credential_was_taken_back_is_out_and_its_peer_can_be_enrolled_again() {
+    let databases = Databases::new();
+    for config in databases.configs("revoke") {
+        let world = World::open(&config).await;
+        let (account, other) = (world.account("a").await, world.account("b").await);
+        let site = world.site(&account, "s").await;
+        let instance = world.instance(&account, "main").await.id;
+        let peer = world.peer(&instance, site_peer(&site, "p", &[])).await.unwrap().id;
+        assert_eq!(code_of(world.store.revoke_agent(&world.admin, &peer).await), code::NOT_FOUND, "there is none yet");
+        let made = token(&world, &peer, 2).await;
+        let credential = world.store.enroll(request(&made.token, "one", "S1")).await.unwrap().credential.unwrap();
+        let applied = AgentApplied { revision: 1, public_key: key(1), device: DeviceFacts::default() };
+        world.store.agent_applied(&peer, applied).await.unwrap();
+
+        assert_eq!(code_of(world.store.revoke_agent(&world.member(&other), &peer).await), code::NOT_FOUND);
+        world.store.revoke_agent(&world.member(&account), &peer).await.unwrap();
+        assert!(matches!(world.store.authenticate(&credential).await, Err(StoreError::Revoked)));
+        assert_eq!(code_of(world.store.revoke_agent(&world.admin, &peer).await), code::NOT_FOUND, "once");
+        let stays = world.store.peer(&world.admin, &peer).await.unwrap();
+        assert_eq!((stays.enabled, stays.public_key), (true, Some(key(1))), "the tunnel is not cut");
+        let log = world.store.audit(&world.admin, &page(100)).await.unwrap().items;
+        assert_eq!(log.iter().filter(|entry| entry.action == "peer.revoke").count(), 1);
+
+        let again = world.store.enroll(request(&made.token, "two", "S2")).await.unwrap().credential.unwrap();
+        assert!(matches!(world.store.authenticate(&again).await, Ok(Some(Principal::Agent { .. }))));
+        assert_eq!(
+            world.store.peer(&world.admin, &peer).await.unwrap().public_key,
+            None,
+            "another router, another key"
+        );
+    }
+}
