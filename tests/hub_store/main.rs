@@ -7,6 +7,7 @@
 mod postgres;
 
 mod agents;
+mod caps;
 mod desired;
 mod files;
 mod gateways;

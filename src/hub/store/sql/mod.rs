@@ -6,6 +6,7 @@
 
 mod account;
 mod agent;
+mod cap;
 mod check;
 mod db;
 mod enrollment;

@@ -10,7 +10,7 @@ use crate::hub::store::sql::db::{Db, RowExt as _, Run as _, Tx, q};
 use crate::hub::store::sql::instance::{Inst, lock};
 use crate::hub::store::sql::once::{Change, audit, fields, first_time};
 use crate::hub::store::sql::secret::new_id;
-use crate::hub::store::sql::{pool, reach};
+use crate::hub::store::sql::{cap, pool, reach};
 use crate::hub::store::{Actor, Once, StoreError, Stored};
 
 /// Most DNS servers of a client.
@@ -32,6 +32,7 @@ pub(in crate::hub::store::sql) async fn create(
         let made = made.parse().map_err(|_| not_found("peer", &made))?;
         return read(&mut tx, &by.scope, &made, now).await;
     }
+    cap::peer(&mut tx, &inst).await?;
     let mut peer = build(&mut tx, &inst, id, new).await?;
     let host = match peer.wanted {
         Some(address) => pool::take(&mut tx, &inst, address, None).await?,
