@@ -6,7 +6,7 @@ use std::path::Path;
 
 use sitepeer::api::*;
 use sitepeer::domain::Secret;
-use sitepeer::hub::store::{StoreConfig, StoreError, backup, first_admin, open, restore};
+use sitepeer::hub::store::{StoreConfig, StoreError, admin_token, backup, first_admin, open, restore};
 use sqlx::Connection as _;
 
 use crate::world::*;
@@ -136,5 +136,20 @@ async fn the_first_start_makes_one_administrator_and_writes_the_token_where_only
         let who = world.store.authenticate(&token).await.unwrap().expect("a token");
         assert!(matches!(who, sitepeer::hub::store::Principal::Token { role: Role::Admin, .. }), "{who:?}");
         assert_eq!(world.store.tokens(&world.admin, &page(10)).await.unwrap().items.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_administrators_token_is_made_beside_a_running_hub() {
+    let databases = Databases::new();
+    for config in databases.configs("rescue") {
+        let refused = admin_token(&config, "too early").await;
+        assert!(matches!(refused, Err(StoreError::State { .. })), "nothing is made of nothing: {refused:?}");
+        let world = World::open(&config).await;
+        let made = admin_token(&config, "rescue").await.unwrap();
+        let who = world.store.authenticate(&made.secret).await.unwrap().expect("a token");
+        assert!(matches!(who, sitepeer::hub::store::Principal::Token { role: Role::Admin, .. }), "{who:?}");
+        let log = world.store.audit(&world.admin, &page(10)).await.unwrap().items;
+        assert_eq!((log[0].action.as_str(), log[0].who.as_str()), ("token.create", "the hub's own machine"));
     }
 }

@@ -22,11 +22,13 @@ use crate::domain::Secret;
 mod backup;
 mod error;
 mod open;
+mod rescue;
 mod sql;
 
 pub use backup::{backup, restore};
 pub use error::StoreError;
 pub use open::{Settings, StoreConfig, first_admin, open, open_with};
+pub use rescue::admin_token;
 pub use sql::Clock;
 
 /// Who asks: decides what is seen, and stands in the audit log.
@@ -179,6 +181,9 @@ pub type Keep<'a> = &'a (dyn Fn(&TokenMade) -> std::io::Result<()> + Send + Sync
 pub trait Store: Send + Sync + fmt::Debug {
     /// Where long-polls wait.
     fn wakes(&self) -> &Arc<Wakes>;
+    /// Ends the work with the database: a SQLite file is then whole without its log. Whoever still asks is told that the store does
+    /// not answer.
+    async fn close(&self);
     /// Answers if the store does.
     async fn ping(&self) -> Stored<()>;
     /// Does what is due: finds gateways for instances, publishes merged reach whose debounce is over, forgets what is old.

@@ -12,7 +12,7 @@ use sqlx::{AnyConnection, AnyPool, Connection as _, Executor as _};
 use super::db::{Db, Dialect, RowExt as _, Run as _, is_corrupt, q};
 use super::{Holds, SqlStore, listen, migrate};
 use crate::domain::Secret;
-use crate::hub::store::{Settings, StoreError, Stored};
+use crate::hub::store::{Settings, StoreConfig, StoreError, Stored};
 use crate::hub::wake::Wakes;
 
 /// Readers of SQLite: more than cores do not read faster.
@@ -109,6 +109,44 @@ fn private(path: &Path) -> Stored<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Opens a store for one change, beside a hub that may be running on it: holds nothing, and changes no schema.
+pub(in crate::hub::store) async fn beside(config: &StoreConfig) -> Stored<SqlStore> {
+    sqlx::any::install_default_drivers();
+    let (dialect, url, shown, settings) = match config {
+        StoreConfig::Sqlite(path) => {
+            if !path.is_file() {
+                return Err(StoreError::State { detail: format!("there is no store at {}", path.display()) });
+            }
+            let url = Secret::new(file_url(path)?.replace("mode=rwc", "mode=rw"));
+            (Dialect::Sqlite, url, path.display().to_string(), SQLITE_SETTINGS)
+        }
+        StoreConfig::Postgres(url) => {
+            (Dialect::Postgres, url.clone(), without_password(url.expose()), POSTGRES_SETTINGS)
+        }
+    };
+    let mut alone = AnyConnection::connect(url.expose()).await.map_err(|error| cannot_open(&shown, error))?;
+    if dialect == Dialect::Sqlite {
+        check(&mut alone, &shown).await?;
+    }
+    let version = q!("SELECT COALESCE(MAX(version), 0) AS version FROM schema_version").one(&mut alone).await;
+    let is_known = version.is_ok_and(|row| row.int("version").is_ok_and(migrate::is_newest));
+    alone.close().await.map_err(|error| cannot_open(&shown, error))?;
+    if !is_known {
+        let detail = format!("{shown} is no store of this version: start the hub of this version on it once");
+        return Err(StoreError::State { detail });
+    }
+    let pool = AnyPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(CONNECTION_WAIT)
+        .after_connect(move |connection, _| Box::pin(prepare(connection, settings)))
+        .connect(url.expose())
+        .await
+        .map_err(|error| cannot_open(&shown, error))?;
+    let settings = Settings::default();
+    let db = Db { dialect, read: pool.clone(), write: pool, wakes: Arc::default(), clock: settings.clock.clone() };
+    Ok(SqlStore::new(db, &settings, Holds::Nothing))
 }
 
 /// Looks at a file that is to be restored: whole, one of ours, and not newer than this version.
