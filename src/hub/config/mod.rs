@@ -210,8 +210,8 @@ fn database_url(layers: &Layers) -> Result<Option<Secret>, HubConfigError> {
     let Some(("postgres" | "postgresql", authority)) = scheme else {
         return Err(origin.wrong("is not a URL that begins with postgres://", None));
     };
-    // Everybody on the machine reads a process's arguments.
-    if tells_password(authority, url.expose()) && matches!(origin.origin, Origin::Flag(_)) {
+    // Everybody on the machine reads a process's arguments; of a file they read the name.
+    if named.is_none() && tells_password(authority, url.expose()) && matches!(origin.origin, Origin::Flag(_)) {
         let hint = "put the URL into a file of mode 0600 and name it with --database-url-file, or use PGPASSFILE";
         return Err(origin.wrong("a password must not stand in an argument", Some(hint)));
     }
