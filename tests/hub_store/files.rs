@@ -72,12 +72,18 @@ async fn a_damaged_or_foreign_file_stops_with_its_path_and_is_never_taken_for_an
     std::fs::write(&broken, &bytes).unwrap();
     let garbage = folder.path().join("garbage.db");
     std::fs::write(&garbage, "this is no database, and long enough to be looked at as one ".repeat(100)).unwrap();
-    for damaged in [&broken, &garbage] {
+    let empty = folder.path().join("empty.db");
+    std::fs::write(&empty, "").unwrap();
+    for damaged in [&broken, &garbage, &empty] {
         let size = std::fs::metadata(damaged).unwrap().len();
         let error = open(&StoreConfig::Sqlite(damaged.clone())).await.unwrap_err();
         assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
         assert!(error.to_string().contains(&damaged.display().to_string()) && error.source().is_some(), "{error}");
         assert!(restore(&config, damaged).await.is_err(), "nor is it restored");
+        let never = folder.path().join("never.db");
+        let error = backup(&StoreConfig::Sqlite(damaged.clone()), &never).await.unwrap_err();
+        assert!(error.to_string().contains(&damaged.display().to_string()), "{error}");
+        assert!(!never.exists() && !folder.path().join("never.db.new").exists(), "half a copy stays");
         assert_eq!(std::fs::metadata(damaged).unwrap().len(), size);
     }
     assert_eq!(

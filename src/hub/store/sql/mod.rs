@@ -33,7 +33,7 @@ use crate::api::{NewToken, Role};
 use db::{Db, RowExt as _, Run as _, q};
 
 pub use db::Clock;
-pub(super) use open::{beside, file_url, inspect, lock, postgres, sqlite};
+pub(super) use open::{beside, cannot_open, file_url, inspect, lock, postgres, sqlite};
 pub(super) use tick::after_restore;
 
 /// What the store has to know of the hub.

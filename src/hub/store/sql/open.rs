@@ -101,11 +101,16 @@ pub(in crate::hub::store) fn lock(path: &Path) -> Stored<File> {
     }
 }
 
-/// Makes an empty file for its owner only, where there is none: SQLite would let everybody read it.
+/// Makes an empty file for its owner only, where there is none: SQLite would let everybody read it. One that is empty already is
+/// what is left of a store.
 fn private(path: &Path) -> Stored<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
             Err(StoreError::Unavailable(format!("{}: {error}", path.display()).into()))
+        }
+        Err(_) if path.metadata().is_ok_and(|file| file.len() == 0) => {
+            let why = "it is empty, which no store ever is; if there was none, remove the file";
+            Err(StoreError::Corrupt { path: path.display().to_string(), source: why.into() })
         }
         _ => Ok(()),
     }
@@ -185,7 +190,8 @@ async fn check(connection: &mut AnyConnection, path: &str) -> Stored<()> {
     Err(StoreError::Corrupt { path: path.to_owned(), source: verdict.into() })
 }
 
-fn cannot_open(path: &str, error: sqlx::Error) -> StoreError {
+/// What an error of the database means, with the place that is meant.
+pub(in crate::hub::store) fn cannot_open(path: &str, error: sqlx::Error) -> StoreError {
     if is_corrupt(&error) {
         return StoreError::Corrupt { path: path.to_owned(), source: Box::new(error) };
     }

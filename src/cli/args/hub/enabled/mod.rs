@@ -64,9 +64,7 @@ enum HubCommandArgs {
     Backup(serve::BackupArgs),
     /// Put a copy back in the place of the store; the hub must not run
     Restore(serve::RestoreArgs),
-    /// Make an administrator's token in the store itself: the way back in when all are lost
-    ///
-    /// On the hub's own machine, as the user that the hub runs as, while the hub runs or not.
+    /// Make an admin token on the hub's own machine, in its store: the way back in when all are lost
     AdminToken(serve::AdminTokenArgs),
     /// VPN instances: create, list, show, edit, retry, suspend, resume, delete
     Instance(instance::InstanceArgs),
