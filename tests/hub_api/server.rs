@@ -71,7 +71,7 @@ fn own_address() -> Option<std::net::IpAddr> {
 #[tokio::test]
 async fn one_address_does_not_take_all_connections() {
     let Some(own) = own_address() else {
-        println!("skipped: this machine has no address but loopback");
+        eprintln!("skipped: this machine has no address but loopback");
         return;
     };
     let settings = "allow_plaintext = true\nmax_connections_per_address = 3\nmetrics_open = true";

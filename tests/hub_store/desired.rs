@@ -125,12 +125,12 @@ async fn play(plot: Plot) -> usize {
     }
     world.serve(&gateway.id).await;
     world.pass(Duration::from_secs(3)).await;
-    let mut taken = agents_take(&world, &peers).await;
+    let mut count = agents_take(&world, &peers).await;
     // The gateway moves: nobody asks whether its new address suits the instances.
     if world.store.gateway_hello(&token, at(&plot.hosts[1])).await.is_ok() {
-        taken += agents_take(&world, &peers).await;
+        count += agents_take(&world, &peers).await;
     }
-    taken
+    count
 }
 
 async fn agents_take(world: &World, peers: &[PeerId]) -> usize {

@@ -215,8 +215,8 @@ async fn a_gateway_that_is_gone_for_good_gives_its_instances_to_another_one_with
         world.pass(Duration::from_secs(2)).await;
         let all = world.told(&next, 0).await;
         assert_eq!((all.instances[0].id.clone(), all.peers[0].id.clone()), (made.id.clone(), client));
-        let taken = world.store.instance(&world.admin, &made.id).await.unwrap();
-        assert_eq!((taken.status, taken.gateway.as_ref()), (InstanceStatus::Deploying, Some(&next)));
+        let moved = world.store.instance(&world.admin, &made.id).await.unwrap();
+        assert_eq!((moved.status, moved.gateway.as_ref()), (InstanceStatus::Deploying, Some(&next)));
         let new_key = key(77_000_000);
         let one = GatewayInstanceApplied {
             id: made.id.clone(),
