@@ -159,3 +159,14 @@ async fn an_administrators_token_is_made_beside_a_running_hub() {
         assert_eq!((log[0].action.as_str(), log[0].who.as_str()), ("token.create", "the hub's own machine"));
     }
 }
+
+#[tokio::test]
+async fn a_database_that_is_away_is_told_with_its_reason_and_without_its_password() {
+    // Nobody listens on the first port.
+    let config = StoreConfig::Postgres(Secret::new("postgres://hub:hunter2@127.0.0.1:1/hub".to_owned()));
+    for error in [open(&config).await.unwrap_err(), admin_token(&config, "x").await.unwrap_err()] {
+        let why = error.source().map(ToString::to_string).unwrap_or_default();
+        assert!(why.contains("postgres://127.0.0.1:1/hub") && why.contains("refused"), "{error:?}");
+        assert!(!format!("{error:?} {why}").contains("hunter2"));
+    }
+}

@@ -61,6 +61,7 @@ pub(in crate::hub::store) async fn sqlite(path: &Path, settings: &Settings) -> S
 pub(in crate::hub::store) async fn postgres(url: &Secret, settings: &Settings) -> Stored<SqlStore> {
     sqlx::any::install_default_drivers();
     let shown = without_password(url.expose());
+    connect(url.expose(), &shown).await?.close().await.map_err(|error| cannot_open(&shown, error))?;
     let pool = AnyPoolOptions::new()
         .max_connections(POSTGRES_CONNECTIONS)
         .acquire_timeout(CONNECTION_WAIT)
@@ -71,6 +72,17 @@ pub(in crate::hub::store) async fn postgres(url: &Secret, settings: &Settings) -
     let db = finish(Dialect::Postgres, pool.clone(), pool, settings, &shown).await?;
     let listener = Listener(tokio::spawn(listen::run(url.clone(), Arc::downgrade(&db.wakes))));
     Ok(SqlStore::new(db, settings, Holds::Listener(listener)))
+}
+
+/// Opens one connection. A pool would ask again and again until its deadline, and then tell of the deadline and not of the reason.
+async fn connect(url: &str, shown: &str) -> Stored<AnyConnection> {
+    match tokio::time::timeout(CONNECTION_WAIT, Box::pin(AnyConnection::connect(url))).await {
+        Ok(connection) => connection.map_err(|error| cannot_open(shown, error)),
+        Err(_) => {
+            let why = format!("{shown}: no answer within {} s", CONNECTION_WAIT.as_secs());
+            Err(StoreError::Unavailable(why.into()))
+        }
+    }
 }
 
 async fn prepare(connection: &mut AnyConnection, settings: &'static str) -> Result<(), sqlx::Error> {
@@ -131,7 +143,7 @@ pub(in crate::hub::store) async fn beside(config: &StoreConfig) -> Stored<SqlSto
             (Dialect::Postgres, url.clone(), without_password(url.expose()), POSTGRES_SETTINGS)
         }
     };
-    let mut alone = AnyConnection::connect(url.expose()).await.map_err(|error| cannot_open(&shown, error))?;
+    let mut alone = connect(url.expose(), &shown).await?;
     if dialect == Dialect::Sqlite {
         check(&mut alone, &shown).await?;
     }
