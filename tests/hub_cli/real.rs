@@ -292,6 +292,16 @@ fn who_lost_every_admin_token_makes_another_on_the_hub_s_machine_while_it_runs_o
 }
 
 #[test]
+fn a_hub_can_be_stopped_as_soon_as_it_says_that_it_serves() {
+    let mut hub = RealHub::start();
+    for _ in 0..4 {
+        hub.stop();
+        hub.start_again();
+    }
+    hub.stop();
+}
+
+#[test]
 fn a_hub_that_is_stopped_leaves_one_whole_file() {
     let mut hub = RealHub::with_a_site();
     hub.stop();

@@ -42,10 +42,12 @@ pub(super) async fn run(serve: Serve, reporter: &Reporter) -> anyhow::Result<Out
         None => None,
     };
     let told = beside.as_ref().map(beside::told);
+    // Before it says that it serves: whoever reads that may stop it at once.
+    let stop = stopped();
     announce(&config, &server, &admin, is_new, told, reporter);
     match beside {
-        None => server.run(stopped()).await,
-        Some(beside) => together(server, beside, reporter).await?,
+        None => server.run(stop).await,
+        Some(beside) => together(server, beside, stop, reporter).await?,
     }
     // What is under way in the store ends before the process does, and SQLite's log goes into its file.
     if tokio::time::timeout(CLOSE_DEADLINE, store.close()).await.is_err() {
@@ -54,15 +56,23 @@ pub(super) async fn run(serve: Serve, reporter: &Reporter) -> anyhow::Result<Out
     Ok(Outcome::new(Verdict::Done).say("stopped"))
 }
 
-async fn stopped() {
-    process::stop_signal().await;
+fn stopped() -> impl Future<Output = ()> {
+    let signal = process::stop_signal();
+    async {
+        signal.await;
+    }
 }
 
 /// The gateway is stopped first: its last words go to the hub.
-async fn together(server: Server, beside: beside::Beside, reporter: &Reporter) -> Result<(), Failure> {
+async fn together(
+    server: Server,
+    beside: beside::Beside,
+    stop: impl Future<Output = ()>,
+    reporter: &Reporter,
+) -> Result<(), Failure> {
     let end = CancellationToken::new();
     let gateway = async {
-        let ended = beside.serve(stopped(), reporter).await;
+        let ended = beside.serve(stop, reporter).await;
         end.cancel();
         ended
     };
