@@ -60,7 +60,7 @@ pub mod code {
     pub const KEY_TAKEN: &str = "key-taken";
     /// The tunnel subnet has no free address.
     pub const POOL_FULL: &str = "pool-full";
-    /// The account has its most instances.
+    /// The account, the instance or the list has its most.
     pub const LIMIT: &str = "limit-reached";
     /// The protocol is not served yet.
     pub const PROTOCOL: &str = "protocol-unsupported";

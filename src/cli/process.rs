@@ -99,27 +99,31 @@ pub(super) async fn until_stopped<T>(
     }
 }
 
-/// Waits for Ctrl-C or SIGTERM. Every waiter is told.
+/// Waits for Ctrl-C or SIGTERM, from the call on: whoever says that it serves calls it before. Every waiter is told.
 #[cfg(unix)]
-pub(super) async fn stop_signal() -> Verdict {
+pub(super) fn stop_signal() -> impl Future<Output = Verdict> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        // Without handlers the signals end the process as they always did.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => Verdict::Interrupted,
-        _ = terminate.recv() => Verdict::Terminated,
+    let handlers = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    async move {
+        let (Ok(mut interrupt), Ok(mut terminate)) = handlers else {
+            // Without handlers the signals end the process as they always did.
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = interrupt.recv() => Verdict::Interrupted,
+            _ = terminate.recv() => Verdict::Terminated,
+        }
     }
 }
 
 /// Waits for Ctrl-C. Every waiter is told.
 #[cfg(not(unix))]
-pub(super) async fn stop_signal() -> Verdict {
-    match tokio::signal::ctrl_c().await {
-        Ok(()) => Verdict::Interrupted,
-        Err(_) => std::future::pending().await,
+pub(super) fn stop_signal() -> impl Future<Output = Verdict> {
+    async {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => Verdict::Interrupted,
+            Err(_) => std::future::pending().await,
+        }
     }
 }
 

@@ -29,6 +29,7 @@ pub(super) struct Metrics {
     lag: Family<Labels<1>, Histogram, fn() -> Histogram>,
     polls: Numbers<1>,
     connections: Gauge,
+    turned_away: Counter,
     panics: Counter,
     tick_failures: Counter,
     instances: Numbers<1>,
@@ -57,6 +58,7 @@ impl Metrics {
             lag: Family::new_with_constructor(lag),
             polls: Family::default(),
             connections: Gauge::default(),
+            turned_away: Counter::default(),
             panics: Counter::default(),
             tick_failures: Counter::default(),
             instances: Family::default(),
@@ -72,6 +74,8 @@ impl Metrics {
         registry.register_with_unit("report_lag", help, Unit::Seconds, metrics.lag.clone());
         registry.register("waiting_polls", "Long-polls that wait, by who waits", metrics.polls.clone());
         registry.register("connections", "Connections that are open", metrics.connections.clone());
+        let help = "Connections that were closed because their address had its most";
+        registry.register("connections_turned_away", help, metrics.turned_away.clone());
         registry.register("panics", "Requests that ended in a fault of the hub", metrics.panics.clone());
         registry.register("tick_failures", "Rounds of housekeeping that failed", metrics.tick_failures.clone());
         registry.register("instances", "Instances by status", metrics.instances.clone());
@@ -105,6 +109,11 @@ impl Metrics {
     /// Counts a connection as long as the result lives.
     pub(super) fn connection(&self) -> Counted {
         Counted::new(self.connections.clone())
+    }
+
+    /// Counts a connection that was closed because its address had its most.
+    pub(super) fn turned_away(&self) {
+        self.turned_away.inc();
     }
 
     /// Counts a panic.

@@ -148,6 +148,7 @@ impl From<StoreError> for Refusal {
             StoreError::Token { code, detail } => Self::new(StatusCode::FORBIDDEN, code, detail)
                 .hint("make a new one with `sitepeer hub enrollment create`")
                 .field("token"),
+            StoreError::TooOften { detail, retry_secs } => Self::rate_limited(&detail, retry_secs),
             StoreError::Revoked => Self::revoked(),
             StoreError::Unavailable(source) => {
                 tracing::warn!(error = %Chain(source.as_ref()), "the store does not answer");

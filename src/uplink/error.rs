@@ -176,6 +176,8 @@ impl UplinkError {
             }
             Self::Credential => "give the file as it was made: one line, nothing else".to_owned(),
             Self::Lost { .. } => "run the same command again: what was done stays".to_owned(),
+            // No HTTP came back: a TLS port answers so, asked in the clear.
+            Self::Garbage { status: 0, .. } => "is this the hub's port, and is it not https:// there?".to_owned(),
             Self::Garbage { .. } | Self::TooLong => "is this the hub's address and port?".to_owned(),
             Self::Moved { .. } => "give the address it leads to as --hub, if that is the hub".to_owned(),
             Self::Unsendable { .. } => return None,
@@ -197,6 +199,9 @@ fn tls_hint(error: &rustls::Error) -> &'static str {
         rustls::Error::InvalidCertificate(why) => match why {
             CertificateError::UnknownIssuer => {
                 "no authority that is trusted signed it: give the hub's certificate with --hub-ca FILE"
+            }
+            CertificateError::BadSignature => {
+                "another key signed it than the one that is trusted: give the hub's present certificate with --hub-ca FILE"
             }
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 "the certificate is past its time, or this machine's clock is wrong"

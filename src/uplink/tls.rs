@@ -140,6 +140,10 @@ impl ServerCertVerifier for OwnAuthorities {
 /// Says what a failed handshake means.
 pub(super) fn judge(error: io::Error) -> UplinkError {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        // That an authority serves with its own certificate is taken where it is listed: here it is one that nobody knows.
+        Some(inner) if is_authority_itself(inner) => {
+            UplinkError::Tls(Box::new(Error::InvalidCertificate(CertificateError::UnknownIssuer)))
+        }
         Some(inner) => UplinkError::Tls(Box::new(inner.clone())),
         None => UplinkError::Lost { why: Box::new(error) },
     }

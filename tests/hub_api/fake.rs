@@ -79,6 +79,7 @@ macro_rules! fake {
             fn wakes(&self) -> &Arc<Wakes> {
                 &self.wakes
             }
+            async fn close(&self) {}
             $(async fn $name(&self $(, $argument: $kind)*) -> Stored<$result> {
                 let $this = self;
                 let _unused = ($this, $(&$argument,)*);

@@ -126,3 +126,31 @@ async fn a_viewer_reads_and_changes_nothing() {
     tenant.operator.post("/v1/accounts", json!({"name": "x"})).await.refused(403, "forbidden");
     tenant.operator.post("/v1/tokens", json!({"name": "x", "role": "admin"})).await.refused(403, "forbidden");
 }
+
+#[tokio::test]
+async fn keys_that_are_none_and_too_many_of_them_are_refused() {
+    let hub = Hub::start("").await;
+    let tenant = hub.tenant("acme").await;
+    let instance = tenant.instance("office").await;
+    let small = json!({"kind": "client", "user": "eve", "public_key": "4Ot6fDtBuK4WVuP68Z/EatoJjeucMrH9hmIFFl9JuAA="});
+    let refused = tenant.peer(&instance, small).await.refused(400, "malformed");
+    assert!(text(&refused["detail"]).contains("small order"), "{refused}");
+
+    let site = tenant.site("branch").await;
+    let peer = tenant.site_peer(&instance, &site, &[]).await;
+    let token = tenant.enrollment(&peer).await;
+    let enrolled = enroll(&hub, &token, "nonce-of-one-device").await.done(200).json();
+    let agent = hub.admin.with(&text(&enrolled["credential"]));
+    let bring = async |number: u8| {
+        let revision = agent.get("/v1/agent/desired").await.done(200).json()["revision"].clone();
+        let key = sitepeer::domain::PublicKey::from_bytes([number; 32]).unwrap();
+        agent.post("/v1/agent/applied", json!({"revision": revision, "public_key": key})).await
+    };
+    for number in 1..=12 {
+        bring(number).await.done(204);
+    }
+    let late = bring(13).await;
+    late.refused(429, "rate-limited");
+    let wait: u64 = late.header("retry-after").unwrap().parse().unwrap();
+    assert!((3500..=3600).contains(&wait), "{wait}");
+}

@@ -20,7 +20,12 @@ pub struct Running {
 impl Running {
     /// Starts a server on a free loopback port; `settings` is TOML.
     pub async fn start(settings: &str, store: Arc<dyn Store>) -> Self {
-        let text = format!("listen = \"127.0.0.1:0\"\n{settings}");
+        Self::start_at("127.0.0.1:0", settings, store).await
+    }
+
+    /// Starts a server where it is told.
+    pub async fn start_at(listen: &str, settings: &str, store: Arc<dyn Store>) -> Self {
+        let text = format!("listen = \"{listen}\"\n{settings}");
         let config = HubConfig::parse(&text, Path::new("test.toml")).unwrap();
         let server = Server::bind(config, store).await.unwrap();
         let (address, connector) = (server.local_addr(), server.connector());
@@ -29,6 +34,11 @@ impl Running {
             let _told = stopped.await;
         }));
         Self { address, connector, task, stop: Some(stop) }
+    }
+
+    /// Where it is reached at an address of this machine.
+    pub fn at(&self, address: std::net::IpAddr) -> SocketAddr {
+        SocketAddr::new(address, self.address.port())
     }
 
     /// Says that it has to stop.

@@ -13,8 +13,12 @@ use crate::fake::{ADMIN, AGENT, Fake, GATEWAY, OPERATOR, VIEWER};
 use crate::running::Running;
 
 async fn start(settings: &str) -> (Running, Arc<Fake>, Client) {
+    start_at("127.0.0.1:0", settings).await
+}
+
+async fn start_at(listen: &str, settings: &str) -> (Running, Arc<Fake>, Client) {
     let store = Arc::new(Fake::default());
-    let running = Running::start(settings, store.clone()).await;
+    let running = Running::start_at(listen, settings, store.clone()).await;
     let client = Client::new(running.address, ADMIN);
     (running, store, client)
 }
@@ -54,6 +58,39 @@ async fn a_panic_is_a_problem_that_tells_nothing() {
     admin.get("/healthz").await.done(200);
     let metrics = admin.get("/metrics").await.done(200);
     assert!(metrics.text().contains("sitepeer_hub_panics_total 1"), "{}", metrics.text());
+}
+
+/// An address of this machine that is not loopback; what is sent there stays on the machine.
+fn own_address() -> Option<std::net::IpAddr> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+    // Sends nothing: it only asks which address would be used.
+    socket.connect("192.0.2.1:9").ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|address| !address.is_loopback())
+}
+
+#[tokio::test]
+async fn one_address_does_not_take_all_connections() {
+    let Some(own) = own_address() else {
+        eprintln!("skipped: this machine has no address but loopback");
+        return;
+    };
+    let settings = "allow_plaintext = true\nmax_connections_per_address = 3\nmetrics_open = true";
+    let (running, _store, admin) = start_at("0.0.0.0:0", settings).await;
+    let (local, own) = (running.at("127.0.0.1".parse().unwrap()), running.at(own));
+    let mut few = Vec::new();
+    for _ in 0..3 {
+        few.push(TcpStream::connect(own).await.unwrap());
+    }
+    let mut more = TcpStream::connect(own).await.unwrap();
+    let ended = tokio::time::timeout(PATIENCE, more.read(&mut [0])).await.expect("it is still connected");
+    assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+    // Loopback is not counted, and tells what happened.
+    let admin = Client { address: local, ..admin };
+    let metrics = admin.get("/metrics").await.done(200);
+    assert!(metrics.text().contains("sitepeer_hub_connections_turned_away_total 1"), "{}", metrics.text());
+    let there = Client { address: own, ..admin };
+    let request = there.request("GET", "/healthz", &[], None);
+    exchange(&mut few[0], request.as_bytes()).await.done(200);
 }
 
 #[tokio::test]

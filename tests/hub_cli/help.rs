@@ -8,6 +8,7 @@ const COMMANDS: &[&[&str]] = &[
     &["check"],
     &["backup"],
     &["restore"],
+    &["admin-token"],
     &["instance"],
     &["instance", "create"],
     &["instance", "list"],

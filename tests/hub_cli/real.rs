@@ -264,6 +264,55 @@ fn a_backup_brings_back_what_was_there() {
 }
 
 #[test]
+fn who_lost_every_admin_token_makes_another_on_the_hub_s_machine_while_it_runs_or_not() {
+    let mut hub = RealHub::start();
+    let data = hub.data().to_str().expect("UTF-8").to_owned();
+    fs::remove_file(hub.data().join("admin.token")).expect("it was there");
+    let (one, two) = (hub.file("one.token"), hub.file("two.token"));
+    let nowhere = Run::of(crate::hub(&["admin-token", "--data-dir", &data]));
+    assert_eq!(nowhere.code, Some(2), "{nowhere:?}");
+    let made = Run::of(crate::hub(&["admin-token", "--data-dir", &data, "--out", &one, "--json"])).ok();
+    let result = schema::assert_output("hub", &made.stdout);
+    assert_eq!((&result["token"]["role"], &result["secret_file"]), (&json!("admin"), &json!(one)), "{result}");
+    assert_eq!(mode(Path::new(&one)), 0o600);
+    hub.ask_as(&one, &["account", "create", "mine"]).ok();
+    let log = hub.ask_as(&one, &["audit"]).ok();
+    assert!(log.stdout.contains("token.create") && log.stdout.contains("the hub's own machine"), "{log:?}");
+    let again = Run::of(crate::hub(&["admin-token", "--data-dir", &data, "--out", &one]));
+    assert!(again.code == Some(2) && again.stderr.contains("nothing is written over"), "{again:?}");
+
+    hub.stop();
+    Run::of(crate::hub(&["admin-token", "--data-dir", &data, "--out", &two, "--name", "two"])).ok();
+    hub.start_again();
+    hub.ask_as(&two, &["whoami"]).ok();
+    let empty = hub.file("nothing here");
+    let none = Run::of(crate::hub(&["admin-token", "--data-dir", &empty, "--out", &hub.file("three.token")]));
+    assert!(none.code == Some(2) && none.stderr.contains("there is no store at"), "{none:?}");
+    assert!(!Path::new(&hub.file("three.token")).exists(), "an empty file is left behind");
+}
+
+#[test]
+fn a_hub_can_be_stopped_as_soon_as_it_says_that_it_serves() {
+    let mut hub = RealHub::start();
+    for _ in 0..4 {
+        hub.stop();
+        hub.start_again();
+    }
+    hub.stop();
+}
+
+#[test]
+fn a_hub_that_is_stopped_leaves_one_whole_file() {
+    let mut hub = RealHub::with_a_site();
+    hub.stop();
+    for name in ["hub.db-wal", "hub.db-shm"] {
+        assert!(!hub.data().join(name).exists(), "{name} is left");
+    }
+    hub.start_again();
+    assert_eq!(hub.done(&["peer", "show", "branch-12"])["peer"]["subnets"], json!(["192.168.88.0/24"]));
+}
+
+#[test]
 fn a_damaged_store_stops_with_its_path_and_the_way_out() {
     let mut hub = RealHub::start();
     hub.stop();

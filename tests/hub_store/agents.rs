@@ -58,7 +58,7 @@ async fn a_token_says_whether_it_is_spent_expired_or_revoked_and_an_enrolled_age
         assert_eq!(world.store.authenticate(&late.token).await.unwrap(), None, "an enrolment token is no credential");
 
         world.store.delete_peer(&world.admin, &peer, None).await.unwrap();
-        assert!(matches!(world.store.authenticate(&again).await, Err(StoreError::Revoked)));
+        assert!(matches!(world.store.authenticate(&again).await, Err(StoreError::NotFound { .. })));
     }
 }
 
@@ -152,4 +152,68 @@ async fn agents_reports_are_taken_once_and_in_order() {
     assert_eq!(says().await, "proven:2");
     let nobody: PeerId = "00000000".parse().unwrap();
     assert_eq!(code_of(world.store.agent_reports(&nobody, batch("a", 1..=1)).await), code::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn an_agent_changes_its_key_a_few_times_an_hour_and_no_more() {
+    let databases = Databases::new();
+    for config in databases.configs("keys") {
+        let world = World::open(&config).await;
+        let account = world.account("a").await;
+        let gateway = world.gateway("gw", "eu").await;
+        let site = world.site(&account, "s").await;
+        let instance = world.instance(&account, "main").await.id;
+        let peer = world.peer(&instance, site_peer(&site, "p", &[])).await.unwrap().id;
+        let other = world.peer(&instance, site_peer(&site, "other", &[])).await.unwrap().id;
+        let bring = async |peer: &PeerId, number: u64| {
+            let revision = world.desired(peer).await.revision;
+            let applied = AgentApplied { revision, public_key: key(number), device: DeviceFacts::default() };
+            world.store.agent_applied(peer, applied).await
+        };
+        for number in 1..=12 {
+            bring(&peer, number).await.unwrap();
+        }
+        let before = world.told(&gateway, 0).await.revision;
+        let Err(StoreError::TooOften { retry_secs, .. }) = bring(&peer, 13).await else { panic!("taken") };
+        assert!((3500..=3600).contains(&retry_secs), "{retry_secs}");
+        assert_eq!(world.store.gateway_desired(&gateway, before).await.unwrap(), None, "no gateway is rewritten");
+        bring(&peer, 12).await.unwrap();
+        bring(&other, 14).await.unwrap();
+        world.pass(Duration::from_secs(3601)).await;
+        bring(&peer, 13).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_agent_whose_credential_was_taken_back_is_out_and_its_peer_can_be_enrolled_again() {
+    let databases = Databases::new();
+    for config in databases.configs("revoke") {
+        let world = World::open(&config).await;
+        let (account, other) = (world.account("a").await, world.account("b").await);
+        let site = world.site(&account, "s").await;
+        let instance = world.instance(&account, "main").await.id;
+        let peer = world.peer(&instance, site_peer(&site, "p", &[])).await.unwrap().id;
+        assert_eq!(code_of(world.store.revoke_agent(&world.admin, &peer).await), code::NOT_FOUND, "there is none yet");
+        let made = token(&world, &peer, 2).await;
+        let credential = world.store.enroll(request(&made.token, "one", "S1")).await.unwrap().credential.unwrap();
+        let applied = AgentApplied { revision: 1, public_key: key(1), device: DeviceFacts::default() };
+        world.store.agent_applied(&peer, applied).await.unwrap();
+
+        assert_eq!(code_of(world.store.revoke_agent(&world.member(&other), &peer).await), code::NOT_FOUND);
+        world.store.revoke_agent(&world.member(&account), &peer).await.unwrap();
+        assert!(matches!(world.store.authenticate(&credential).await, Err(StoreError::Revoked)));
+        assert_eq!(code_of(world.store.revoke_agent(&world.admin, &peer).await), code::NOT_FOUND, "once");
+        let stays = world.store.peer(&world.admin, &peer).await.unwrap();
+        assert_eq!((stays.enabled, stays.public_key), (true, Some(key(1))), "the tunnel is not cut");
+        let log = world.store.audit(&world.admin, &page(100)).await.unwrap().items;
+        assert_eq!(log.iter().filter(|entry| entry.action == "peer.revoke").count(), 1);
+
+        let again = world.store.enroll(request(&made.token, "two", "S2")).await.unwrap().credential.unwrap();
+        assert!(matches!(world.store.authenticate(&again).await, Ok(Some(Principal::Agent { .. }))));
+        assert_eq!(
+            world.store.peer(&world.admin, &peer).await.unwrap().public_key,
+            None,
+            "another router, another key"
+        );
+    }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use sitepeer::api::*;
 use sitepeer::domain::Secret;
-use sitepeer::hub::store::{StoreConfig, StoreError, backup, first_admin, open, restore};
+use sitepeer::hub::store::{StoreConfig, StoreError, admin_token, backup, first_admin, open, restore};
 use sqlx::Connection as _;
 
 use crate::world::*;
@@ -72,12 +72,18 @@ async fn a_damaged_or_foreign_file_stops_with_its_path_and_is_never_taken_for_an
     std::fs::write(&broken, &bytes).unwrap();
     let garbage = folder.path().join("garbage.db");
     std::fs::write(&garbage, "this is no database, and long enough to be looked at as one ".repeat(100)).unwrap();
-    for damaged in [&broken, &garbage] {
+    let empty = folder.path().join("empty.db");
+    std::fs::write(&empty, "").unwrap();
+    for damaged in [&broken, &garbage, &empty] {
         let size = std::fs::metadata(damaged).unwrap().len();
         let error = open(&StoreConfig::Sqlite(damaged.clone())).await.unwrap_err();
         assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
         assert!(error.to_string().contains(&damaged.display().to_string()) && error.source().is_some(), "{error}");
         assert!(restore(&config, damaged).await.is_err(), "nor is it restored");
+        let never = folder.path().join("never.db");
+        let error = backup(&StoreConfig::Sqlite(damaged.clone()), &never).await.unwrap_err();
+        assert!(error.to_string().contains(&damaged.display().to_string()), "{error}");
+        assert!(!never.exists() && !folder.path().join("never.db.new").exists(), "half a copy stays");
         assert_eq!(std::fs::metadata(damaged).unwrap().len(), size);
     }
     assert_eq!(
@@ -136,5 +142,31 @@ async fn the_first_start_makes_one_administrator_and_writes_the_token_where_only
         let who = world.store.authenticate(&token).await.unwrap().expect("a token");
         assert!(matches!(who, sitepeer::hub::store::Principal::Token { role: Role::Admin, .. }), "{who:?}");
         assert_eq!(world.store.tokens(&world.admin, &page(10)).await.unwrap().items.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_administrators_token_is_made_beside_a_running_hub() {
+    let databases = Databases::new();
+    for config in databases.configs("rescue") {
+        let refused = admin_token(&config, "too early").await;
+        assert!(matches!(refused, Err(StoreError::State { .. })), "nothing is made of nothing: {refused:?}");
+        let world = World::open(&config).await;
+        let made = admin_token(&config, "rescue").await.unwrap();
+        let who = world.store.authenticate(&made.secret).await.unwrap().expect("a token");
+        assert!(matches!(who, sitepeer::hub::store::Principal::Token { role: Role::Admin, .. }), "{who:?}");
+        let log = world.store.audit(&world.admin, &page(10)).await.unwrap().items;
+        assert_eq!((log[0].action.as_str(), log[0].who.as_str()), ("token.create", "the hub's own machine"));
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_is_told_with_its_reason_and_without_its_password() {
+    // Nobody listens on the first port.
+    let config = StoreConfig::Postgres(Secret::new("postgres://hub:hunter2@127.0.0.1:1/hub".to_owned()));
+    for error in [open(&config).await.unwrap_err(), admin_token(&config, "x").await.unwrap_err()] {
+        let why = error.source().map(ToString::to_string).unwrap_or_default();
+        assert!(why.contains("postgres://127.0.0.1:1/hub") && why.contains("refused"), "{error:?}");
+        assert!(!format!("{error:?} {why}").contains("hunter2"));
     }
 }

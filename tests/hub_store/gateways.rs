@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sitepeer::api::*;
-use sitepeer::hub::store::StoreConfig;
+use sitepeer::hub::store::{StoreConfig, StoreError};
 
 use crate::world::*;
 
@@ -173,4 +173,106 @@ async fn an_instance_that_failed_is_tried_again_with_its_name_settings_and_gatew
     let still = world.store.instance(&world.admin, &made.id).await.unwrap();
     assert_eq!(still.status, InstanceStatus::Deploying, "an answer to the try before says nothing of this one");
     assert!(world.told(&gateway, told.revision).await.instances[0].revision > told.instances[0].revision);
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_gone_for_good_gives_its_instances_to_another_one_with_new_keys() {
+    let databases = Databases::new();
+    for config in databases.configs("forget") {
+        let world = World::open(&config).await;
+        let account = world.account("a").await;
+        let site = world.site(&account, "s").await;
+        let new = NewToken {
+            name: "gw-1".to_owned(),
+            role: Role::Gateway,
+            account: None,
+            region: Some("eu".to_owned()),
+            ttl_secs: None,
+        };
+        let token = world.store.create_token(&world.admin, None, new).await.unwrap();
+        let gone = world.store.gateway_hello(&token.token.id, hello("gw-1", "eu")).await.unwrap().id;
+        let made = world.instance(&account, "main").await;
+        let peer = world.peer(&made.id, site_peer(&site, "p", &["10.1.0.0/24"])).await.unwrap().id;
+        let client = world.peer(&made.id, client_peer("c", Some(key(1)))).await.unwrap().id;
+        world.serve(&gone).await;
+        let before = world.desired(&peer).await;
+        let old_key = before.config.expect("served").hub.public_key;
+
+        let member = world.member(&account);
+        assert_eq!(code_of(world.store.delete_gateway(&member, &gone).await), code::NOT_FOUND);
+        world.store.delete_gateway(&world.admin, &gone).await.unwrap();
+        assert!(matches!(world.store.authenticate(&token.secret).await, Err(StoreError::Revoked)));
+        assert_eq!(code_of(world.store.gateway_desired(&gone, 0).await), code::NOT_FOUND);
+        let waiting = world.store.instance(&world.admin, &made.id).await.unwrap();
+        assert_eq!(
+            (waiting.status, waiting.gateway, waiting.public_key, waiting.endpoint),
+            (InstanceStatus::Deploying, None, None, None)
+        );
+        let told = world.desired(&peer).await;
+        assert!(told.revision > before.revision && told.waiting_for.is_some(), "{told:?}");
+
+        let next = world.gateway("gw-2", "eu").await;
+        world.pass(Duration::from_secs(2)).await;
+        let all = world.told(&next, 0).await;
+        assert_eq!((all.instances[0].id.clone(), all.peers[0].id.clone()), (made.id.clone(), client));
+        let moved = world.store.instance(&world.admin, &made.id).await.unwrap();
+        assert_eq!((moved.status, moved.gateway.as_ref()), (InstanceStatus::Deploying, Some(&next)));
+        let new_key = key(77_000_000);
+        let one = GatewayInstanceApplied {
+            id: made.id.clone(),
+            revision: all.instances[0].revision,
+            public_key: Some(new_key),
+            listen_port: None,
+            error: None,
+        };
+        let applied = GatewayApplied { revision: all.revision, instances: vec![one], peers: Vec::new() };
+        world.store.gateway_applied(&next, applied).await.unwrap();
+        let after = world.desired(&peer).await;
+        assert!(after.revision > told.revision && old_key != new_key);
+        assert_eq!(after.config.expect("served again").hub.public_key, new_key);
+        let log = world.store.audit(&world.admin, &page(100)).await.unwrap().items;
+        assert!(log.iter().any(|entry| entry.action == "gateway.delete" && entry.who == "test"), "{log:?}");
+    }
+}
+
+#[tokio::test]
+async fn why_a_peer_is_not_served_is_told_by_its_own_gateway_and_of_the_revision_that_is_wanted() {
+    let databases = Databases::new();
+    for config in databases.configs("failures") {
+        let world = World::open(&config).await;
+        let account = world.account("a").await;
+        let gateway = world.gateway("gw", "eu").await;
+        let stranger = world.gateway("gw-other", "us").await;
+        let instance = world.instance(&account, "main").await.id;
+        let peer = world.peer(&instance, client_peer("c", Some(key(1)))).await.unwrap().id;
+        let first = world.serve(&gateway).await;
+        let say = async |gateway: &GatewayId, revision: i64, error: &str| {
+            let failed = GatewayPeerFailed { id: peer.clone(), revision, error: error.to_owned() };
+            let applied = GatewayApplied { revision, instances: Vec::new(), peers: vec![failed] };
+            world.store.gateway_applied(gateway, applied).await.unwrap();
+        };
+        let shown = async || {
+            let link = world.store.peer(&world.admin, &peer).await.unwrap().link;
+            (link.gateway_error, link.gateway_revision == Some(link.gateway_wanted))
+        };
+        assert_eq!(shown().await, (None, true));
+        say(&stranger, first, "not mine").await;
+        assert_eq!(shown().await, (None, true), "another gateway's word counts nothing");
+
+        let edit = PeerEdit { keepalive_secs: Some(7), ..PeerEdit::default() };
+        world.store.edit_peer(&world.admin, &peer, None, edit).await.unwrap();
+        let second = world.told(&gateway, first).await.peers[0].revision;
+        say(&gateway, second, "the\u{7} device refuses it").await;
+        assert_eq!(shown().await, (Some("the device refuses it".to_owned()), false));
+        // The answer to the revision before comes late: it neither hides this one's, nor stands for it.
+        say(&gateway, first, "late").await;
+        say(&gateway, second + 1_000_000, "from nowhere").await;
+        assert_eq!(shown().await, (Some("the device refuses it".to_owned()), false));
+
+        let edit = PeerEdit { keepalive_secs: Some(8), ..PeerEdit::default() };
+        world.store.edit_peer(&world.admin, &peer, None, edit).await.unwrap();
+        assert_eq!(shown().await.0, None, "of this revision nothing is known yet");
+        world.serve(&gateway).await;
+        assert_eq!(shown().await, (None, true));
+    }
 }

@@ -7,6 +7,8 @@
 mod postgres;
 
 mod agents;
+mod caps;
+mod desired;
 mod files;
 mod gateways;
 mod laws;

@@ -217,6 +217,7 @@ pub fn code_of<T: std::fmt::Debug>(result: Result<T, StoreError>) -> &'static st
         StoreError::Changed { .. } => code::CHANGED,
         StoreError::KeyReused => code::KEY_REUSED,
         StoreError::State { .. } => code::STATE,
+        StoreError::TooOften { .. } => code::RATE_LIMITED,
         other => panic!("another refusal: {other:?}"),
     }
 }

@@ -27,8 +27,9 @@ pub async fn run(command: Gateway, reporter: &Reporter) -> anyhow::Result<Outcom
 }
 
 async fn serve_until_stopped(command: GatewayServe, reporter: &Reporter) -> anyhow::Result<Outcome> {
+    let signal = process::stop_signal();
     let stop = async {
-        process::stop_signal().await;
+        signal.await;
     };
     serve(command, stop, reporter).await?;
     Ok(Outcome::new(Verdict::Done).say("stopped; what a kernel serves goes on"))

@@ -18,6 +18,7 @@ pub async fn run(command: Sim, reporter: &Reporter) -> anyhow::Result<Outcome> {
     let router = SimRouter::start(options)
         .await
         .map_err(|error| Failure::of(Verdict::Invalid, "sim", &error, Some(hint(&error).to_owned())))?;
+    let stop = process::stop_signal();
     reporter.event(&Event::Listening {
         version: version.to_string(),
         api: router.api_addr().to_string(),
@@ -25,7 +26,7 @@ pub async fn run(command: Sim, reporter: &Reporter) -> anyhow::Result<Outcome> {
         pin: router.fingerprint().map(|digest| CertificatePin::from_bytes(digest).to_string()),
     });
     // To be stopped is how it ends: no failure.
-    process::stop_signal().await;
+    stop.await;
     Ok(Outcome::new(Verdict::Done).say("stopped"))
 }
 

@@ -89,7 +89,7 @@ impl Limiter {
 }
 
 /// What counts as one client.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) >> V6_BITS << V6_BITS)),
         v4 @ IpAddr::V4(_) => v4,

@@ -22,7 +22,7 @@ mod address;
 mod limit;
 
 pub(crate) use address::{Remote, client};
-pub(crate) use limit::Limiter;
+pub(crate) use limit::{Limiter, network};
 
 /// Failed tries of one address in a minute: a device with a revoked credential that asks every few seconds stays below it.
 const FAILURES_PER_MINUTE: u32 = 30;

@@ -55,6 +55,8 @@ pub struct HubConfig {
     pub report_secs: u32,
     /// Most connections at once.
     pub max_connections: usize,
+    /// Most connections at once of one client address.
+    pub max_connections_per_address: usize,
     /// Enrolments from one address in a minute.
     pub enroll_per_minute: u32,
     /// `/metrics` without a token.
@@ -116,6 +118,7 @@ impl HubConfig {
             domain: domain(layers)?,
             report_secs: number(layers, "report_secs", 1, 60)?,
             max_connections: number(layers, "max_connections", 16, MAX_CONNECTIONS)?,
+            max_connections_per_address: number(layers, "max_connections_per_address", 1, MAX_CONNECTIONS)?,
             enroll_per_minute: number(layers, "enroll_per_minute", 1, 1_000_000)?,
             metrics_open: switch(layers, "metrics_open")?,
         };
@@ -207,8 +210,8 @@ fn database_url(layers: &Layers) -> Result<Option<Secret>, HubConfigError> {
     let Some(("postgres" | "postgresql", authority)) = scheme else {
         return Err(origin.wrong("is not a URL that begins with postgres://", None));
     };
-    // Everybody on the machine reads a process's arguments.
-    if tells_password(authority, url.expose()) && matches!(origin.origin, Origin::Flag(_)) {
+    // Everybody on the machine reads a process's arguments; of a file they read the name.
+    if named.is_none() && tells_password(authority, url.expose()) && matches!(origin.origin, Origin::Flag(_)) {
         let hint = "put the URL into a file of mode 0600 and name it with --database-url-file, or use PGPASSFILE";
         return Err(origin.wrong("a password must not stand in an argument", Some(hint)));
     }

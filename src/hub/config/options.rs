@@ -114,6 +114,13 @@ pub const OPTIONS: &[HubOption] = &[
         "Most connections at once; more wait in the kernel. Each needs a file descriptor.",
     ),
     option(
+        "max_connections_per_address",
+        "NUMBER",
+        ValueKind::Number,
+        "1024",
+        "Most connections of one client address (of IPv6, a /64); more are closed. Loopback and trusted_proxies are not counted.",
+    ),
+    option(
         "enroll_per_minute",
         "NUMBER",
         ValueKind::Number,

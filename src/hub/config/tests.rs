@@ -64,6 +64,11 @@ fn a_password_in_an_argument_is_refused_and_one_in_a_file_is_not() {
     assert!(error.to_string().contains("--database-url: `database_url`: a password must not stand in an argument"));
     let config = parse(&format!("database_url = \"{secret}\"")).unwrap();
     assert!(!format!("{config:?}").contains("hunter2"));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), secret).unwrap();
+    let named = [("database-url-file".to_owned(), file.path().display().to_string())];
+    let config = HubConfig::load(None, |_| None, &named).unwrap();
+    assert_eq!(config.database_url.unwrap().expose(), secret, "only the file's name is an argument");
     let bare = [("database_url".to_owned(), "postgres://hub@db/sitepeer".to_owned())];
     assert!(HubConfig::load(None, |_| None, &bare).is_ok());
 }

@@ -23,8 +23,11 @@ use super::state::{Context, State};
 use super::store::Store;
 
 mod connection;
+mod crowd;
 mod patience;
 mod tls;
+
+use crowd::{Crowd, Guest};
 
 pub use tls::TlsError;
 
@@ -85,7 +88,15 @@ struct Front {
     router: Router,
     /// One permit for each connection.
     room: Arc<Semaphore>,
+    crowd: Crowd,
     end: CancellationToken,
+}
+
+/// What a connection holds until it ends.
+#[derive(Debug)]
+struct Held {
+    _permit: OwnedSemaphorePermit,
+    _guest: Guest,
 }
 
 /// Opens connections to the hub inside this process.
@@ -114,14 +125,14 @@ impl Connector {
 }
 
 impl Front {
-    fn serve<S>(&self, stream: S, remote: Remote, permit: Option<OwnedSemaphorePermit>)
+    fn serve<S>(&self, stream: S, remote: Remote, held: Option<Held>)
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
         let (router, stopping, end) = (self.router.clone(), self.context.stopping.clone(), self.end.clone());
         let counted = self.context.metrics.connection();
         tokio::spawn(async move {
-            let _held = (permit, counted);
+            let _held = (held, counted);
             tokio::select! {
                 () = connection::serve(stream, remote, router, stopping) => {}
                 () = end.cancelled() => {}
@@ -130,7 +141,7 @@ impl Front {
     }
 
     /// As [`Front::serve`], after a TLS handshake.
-    fn serve_tls(&self, stream: TcpStream, remote: Remote, permit: OwnedSemaphorePermit, tls: &tls::Tls) {
+    fn serve_tls(&self, stream: TcpStream, remote: Remote, held: Held, tls: &tls::Tls) {
         let (front, acceptor) = (self.clone(), tls.acceptor());
         tokio::spawn(async move {
             let handshake = tokio::time::timeout(tls::HANDSHAKE_TIMEOUT, acceptor.accept(stream));
@@ -141,7 +152,7 @@ impl Front {
             };
             match accepted {
                 // Boxed: it would stand several times in the connection's future, ten thousand times over.
-                Ok(Ok(stream)) => front.serve(Box::new(stream), remote, Some(permit)),
+                Ok(Ok(stream)) => front.serve(Box::new(stream), remote, Some(held)),
                 Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!("a TLS handshake took too long"),
             }
@@ -164,9 +175,10 @@ impl Server {
         let listener = TcpListener::bind(address).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
         let room = Arc::new(Semaphore::new(config.max_connections));
+        let crowd = Crowd::new(config.max_connections_per_address, config.trusted_proxies.clone());
         let context = State::new(config, store);
         let end = CancellationToken::new();
-        let front = Front { router: routes::router(Arc::clone(&context)), context, room, end: end.clone() };
+        let front = Front { router: routes::router(Arc::clone(&context)), context, room, crowd, end: end.clone() };
         Ok(Self { listener, address, tls, front, _end: end.drop_guard() })
     }
 
@@ -224,13 +236,19 @@ impl Server {
             match self.listener.accept().await {
                 Ok((stream, address)) => {
                     let remote = Remote::Socket(address);
+                    let Some(guest) = self.front.crowd.admit(address) else {
+                        tracing::debug!(%address, "a connection was closed: its address has its most");
+                        self.front.context.metrics.turned_away();
+                        continue;
+                    };
+                    let held = Held { _permit: permit, _guest: guest };
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!(%error, "a connection went before it was served");
                         continue;
                     }
                     match &self.tls {
-                        Some(tls) => self.front.serve_tls(stream, remote, permit, tls),
-                        None => self.front.serve(stream, remote, Some(permit)),
+                        Some(tls) => self.front.serve_tls(stream, remote, held, tls),
+                        None => self.front.serve(stream, remote, Some(held)),
                     }
                 }
                 Err(error) => {

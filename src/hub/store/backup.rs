@@ -17,7 +17,7 @@ use super::{Settings, StoreConfig, StoreError, Stored, sql};
 /// [`StoreError::State`] for PostgreSQL, or if the new file is there already; [`StoreError::Unavailable`] if it cannot be written.
 ///
 /// # Cancel safety
-/// An unfinished copy is left behind as `<to>.new`; it is never taken for a whole one.
+/// Dropped half way, it leaves an unfinished copy behind as `<to>.new`, which is never taken for a whole one.
 pub async fn backup(config: &StoreConfig, to: &Path) -> Stored<()> {
     let path = sqlite_file(config, "pg_dump --format=custom --file=hub.dump <database url>")?;
     if !path.is_file() {
@@ -33,14 +33,30 @@ pub async fn backup(config: &StoreConfig, to: &Path) -> Stored<()> {
     remove_if_there(&draft).map_err(cannot)?;
     // An empty file of our own first: SQLite fills it, and would let everybody read one that it made itself.
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).map_err(cannot)?;
-    sqlx::any::install_default_drivers();
-    let mut connection = AnyConnection::connect(&sql::file_url(path)?.replace("mode=rwc", "mode=rw")).await?;
-    let name = draft.to_str().ok_or_else(|| StoreError::Unavailable("the new file's name is not UTF-8".into()))?;
-    sqlx::query::<sqlx::Any>("VACUUM INTO $1").bind(name.to_owned()).execute(&mut connection).await?;
-    connection.close().await?;
-    sql::inspect(&draft).await?;
+    if let Err(error) = copy(path, &draft).await {
+        remove_if_there(&draft).map_err(cannot)?;
+        return Err(error);
+    }
     File::open(&draft).and_then(|file| file.sync_all()).map_err(cannot)?;
     fs::rename(&draft, to).and_then(|()| sync_folder(to)).map_err(cannot)
+}
+
+/// Copies a store, and looks whether the copy is whole.
+async fn copy(path: &Path, draft: &Path) -> Stored<()> {
+    sqlx::any::install_default_drivers();
+    let shown = path.display().to_string();
+    let failed = |error: sqlx::Error| sql::cannot_open(&shown, error);
+    let url = sql::file_url(path)?.replace("mode=rwc", "mode=rw");
+    let mut connection = AnyConnection::connect(&url).await.map_err(failed)?;
+    let name = draft.to_str().ok_or_else(|| StoreError::Unavailable("the new file's name is not UTF-8".into()))?;
+    let copied = sqlx::query::<sqlx::Any>("VACUUM INTO $1").bind(name.to_owned()).execute(&mut connection).await;
+    copied.map_err(failed)?;
+    connection.close().await.map_err(failed)?;
+    // What is wrong with the copy is wrong with what it was made of.
+    sql::inspect(draft).await.map_err(|error| match error {
+        StoreError::Corrupt { source, .. } => StoreError::Corrupt { path: shown, source },
+        other => other,
+    })
 }
 
 /// Puts a backup in the place of the store; what was there is kept beside it, as `<store>.before-<seconds>`.

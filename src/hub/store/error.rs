@@ -62,6 +62,14 @@ pub enum StoreError {
         /// In words.
         detail: String,
     },
+    /// It was done too often lately.
+    #[error("{detail}")]
+    TooOften {
+        /// What, how often, and in which time.
+        detail: String,
+        /// Seconds until it may be done again.
+        retry_secs: u64,
+    },
     /// The credential was revoked.
     #[error("this credential was revoked")]
     Revoked,

@@ -22,11 +22,13 @@ use crate::domain::Secret;
 mod backup;
 mod error;
 mod open;
+mod rescue;
 mod sql;
 
 pub use backup::{backup, restore};
 pub use error::StoreError;
 pub use open::{Settings, StoreConfig, first_admin, open, open_with};
+pub use rescue::admin_token;
 pub use sql::Clock;
 
 /// Who asks: decides what is seen, and stands in the audit log.
@@ -162,9 +164,11 @@ pub type Keep<'a> = &'a (dyn Fn(&TokenMade) -> std::io::Result<()> + Send + Sync
 /// - A gateway speaks only for instances that are placed on it, an agent only for its own peer; a key is refused if any peer of the
 ///   instance, enabled or not, or the instance itself has it. Results for an older revision than wanted are ignored.
 /// - Default reach is made of tunnel subnets, pushed routes and what site and remote peers advertise, *enabled or not*, so that
-///   switching a peer off rewrites no router. It is merged only when published, never beyond a /8; broad prefixes and such as
-///   contain the instance's endpoint stay out; if it is too long for [`crate::domain::MAX_SUBNETS`] coarser prefixes stand in. Every
-///   [`AgentDesired`] passes [`crate::domain::Site::check`]. Disabling and deleting are never refused.
+///   switching a peer off rewrites no router. It is merged only when published, never beyond a /8; broad prefixes, what no tunnel
+///   carries and the gateway's own address stay out; if it is too long for [`crate::domain::MAX_SUBNETS`] coarser prefixes stand in,
+///   and coarser holes for a site's own, which is logged. An instance whose tunnel subnet has the gateway's own address in it is
+///   not placed there; if the gateway moves into one, its agents wait. Every [`AgentDesired`] passes [`crate::domain::Site::check`].
+///   Disabling and deleting are never refused.
 /// - Telemetry (reports, `seen_at`, `used_at`) has tables of its own and never locks what a change needs. Rows of peers that are gone
 ///   are skipped. A total that falls within an epoch counts as no traffic; a new epoch begins from its first total.
 /// - A replay of an enrolment (same token and nonce) is good for ten minutes, until its credential was first used, and not after a
@@ -177,6 +181,9 @@ pub type Keep<'a> = &'a (dyn Fn(&TokenMade) -> std::io::Result<()> + Send + Sync
 pub trait Store: Send + Sync + fmt::Debug {
     /// Where long-polls wait.
     fn wakes(&self) -> &Arc<Wakes>;
+    /// Ends the work with the database: a SQLite file is then whole without its log. Whoever still asks is told that the store does
+    /// not answer.
+    async fn close(&self);
     /// Answers if the store does.
     async fn ping(&self) -> Stored<()>;
     /// Does what is due: finds gateways for instances, publishes merged reach whose debounce is over, forgets what is old.

@@ -72,7 +72,7 @@ async fn suspend(api: &Api, wanted: &str, confirm: Confirm, reporter: &Reporter)
 async fn delete(api: &Api, wanted: &str, confirm: Confirm, reporter: &Reporter) -> Asked<Outcome> {
     let found = api.instance(wanted).await?;
     let question = format!(
-        "Delete instance {} ({}) of {} with its {} peers and its keys? There is no way back.",
+        "Delete instance {} ({}) of {} with its keys and its peers ({})? There is no way back.",
         found.name, found.id, found.account_name, found.peers
     );
     confirm.obtain(reporter, &question).await?;

@@ -30,6 +30,7 @@ pub async fn run(command: Hub, reporter: &Reporter) -> anyhow::Result<Outcome> {
         Hub::Check(check) => return serve::check(*check, reporter).await,
         Hub::Backup(backup) => return serve::backup(*backup, reporter).await,
         Hub::Restore(restore) => return serve::restore(*restore, reporter).await,
+        Hub::AdminToken(wanted) => return serve::admin_token(*wanted, reporter).await,
         Hub::Ask(connection, ask) => (connection, ask),
     };
     let api = Api::new(*connection)?;

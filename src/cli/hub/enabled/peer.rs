@@ -155,7 +155,12 @@ async fn list(api: &Api, query: &[(&str, String)], reporter: &Reporter) -> Asked
     reporter.data(&Table::new(columns, rows).text());
     let connected = all.iter().filter(|peer| peer.status == PeerStatus::Connected).count();
     let outcome = listed("peers", "sitepeer hub peer add site|client|remote adds one", &all);
-    Ok(if all.is_empty() { outcome } else { outcome.say(format!("{} peers, {connected} connected", all.len())) })
+    let count = match all.len() {
+        0 => return Ok(outcome),
+        1 => "1 peer".to_owned(),
+        more => format!("{more} peers"),
+    };
+    Ok(outcome.say(format!("{count}, {connected} connected")))
 }
 
 /// What was not measured is no age.
@@ -174,7 +179,8 @@ async fn show_rate(api: &Api, peer: &str, reporter: &Reporter) -> Asked<Outcome>
         return Err(Failure::new(Verdict::Pending, "no-report", format!("no gateway reports peer {}", called(&first)))
             .hint(format!("sitepeer hub instance show {} tells whether it is served", first.instance)));
     };
-    reporter.note_for_people("waiting for the gateway's next report");
+    reporter
+        .note_for_people("waiting for the gateway's next report: of a peer without traffic it takes up to a minute");
     let second: Peer =
         api.until(&path(&first), RATE_PATIENCE, |peer: &Peer| peer.link.reported_at > Some(began)).await?;
     let outcome = shown(&second, reporter);

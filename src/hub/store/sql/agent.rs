@@ -4,7 +4,7 @@ use ipnet::IpNet;
 
 use super::check::{invalid, not_found};
 use super::db::{Db, RowExt as _, Run as _, Tx, q, to_int};
-use super::instance::Inst;
+use super::instance::{Inst, host_address};
 use super::once::{Change, audit};
 use super::peer::{self, Pr};
 use super::telemetry::{Said, Telemetry};
@@ -13,12 +13,19 @@ use crate::api::{
     AgentApplied, AgentDesired, AgentReports, DeviceFacts, HubEnd, MAX_REPORTS, PeerId, PeerKind, ReportsTaken,
     SiteConfig, SiteId, TunnelEnd, code,
 };
-use crate::domain::{Host, MAX_SUBNETS};
+use crate::domain::MAX_SUBNETS;
 use crate::hub::store::{Actor, Scope, StoreError, Stored};
 use crate::hub::wake::{Signal, Topic};
 
 /// Longest text that a router may say of itself, in characters.
 const MAX_FACT: usize = 256;
+/// Most keys that an agent may bring within [`KEY_CHANGES_WITHIN`]: each rewrites the gateway. A router makes a new one when its
+/// interface was removed or it was reset; even a technician who tries does not do that more often than every five minutes.
+const MOST_KEY_CHANGES: i64 = 12;
+/// In seconds.
+const KEY_CHANGES_WITHIN: i64 = 3600;
+/// What a change of the key is called in the audit log.
+const KEY_CHANGED: &str = "peer.key";
 /// Longest verdict and epoch, in characters.
 const MAX_WORD: usize = 64;
 
@@ -52,10 +59,11 @@ pub(super) async fn desired(
     let inst = Inst::from_row(&row)?;
     let public_host = row.opt_text("public_host")?;
     let config = config(context, &inst, &peer, public_host.as_deref())?;
-    let waiting_for = match (&config, &inst.gateway) {
-        (Some(_), _) => None,
-        (None, None) => Some(format!("a gateway in region {}", inst.region)),
-        (None, Some(_)) => Some("the gateway to make the instance's key".to_owned()),
+    let waiting_for = match (&config, &inst.gateway, inst.swallowed(public_host.as_deref())) {
+        (Some(_), ..) => None,
+        (None, None, _) => Some(format!("a gateway in region {}", inst.region)),
+        (None, Some(_), Some(meets)) => Some(format!("another gateway or tunnel subnet: {meets}")),
+        (None, Some(_), None) => Some("the gateway to make the instance's key".to_owned()),
     };
     Ok(Some(AgentDesired {
         revision: peer.agent_revision.max(inst.agent_revision),
@@ -97,10 +105,10 @@ fn config(context: &Context, inst: &Inst, peer: &Pr, public_host: Option<&str>) 
     let lengths = inst.tunnels().map(|net| net.prefix_len());
     let addresses =
         peer.addresses().into_iter().zip(lengths).filter_map(|(address, length)| IpNet::new(address, length).ok());
-    let hub_address = match endpoint.host {
-        Host::Address(address) => Some(address),
-        Host::Name(_) => None,
-    };
+    let told = reach::for_site(peer.reach.as_ref().unwrap_or(&inst.reach), &peer.subnets, host_address(public_host));
+    if let Some(length) = told.coarse {
+        tracing::warn!(peer = %peer.id, own = peer.subnets.len(), length, "a site's own subnets cut too many holes into what it may reach: whole prefixes of this length are left out");
+    }
     let gateway = pool::gateway_addresses(inst.tunnel4, inst.tunnel6);
     Ok(Some(SiteConfig {
         id,
@@ -113,8 +121,8 @@ fn config(context: &Context, inst: &Inst, peer: &Pr, public_host: Option<&str>) 
             probe: gateway.iter().take(1).map(IpNet::addr).collect(),
         },
         hub: HubEnd { public_key, endpoints: vec![endpoint], keepalive_secs: peer.keepalive },
-        advertise: peer.subnets.clone(),
-        reach: reach::for_site(peer.reach.as_ref().unwrap_or(&inst.reach), &peer.subnets, hub_address),
+        advertise: reach::carried(&peer.subnets),
+        reach: told.reach,
     }))
 }
 
@@ -189,11 +197,12 @@ async fn applied_with_key(db: &Db, id: &PeerId, applied: AgentApplied) -> Stored
     let mut now = current;
     let timely = (known..=current).contains(&applied.revision) || old.public_key.is_none();
     if timely && old.public_key != Some(applied.public_key) {
+        not_too_often(&mut tx, &who, &inst).await?;
         let mut new = Pr { public_key: Some(applied.public_key), ..old.clone() };
         peer::settle(&mut tx, &mut inst, Some(&old), &mut new).await.map_err(nameless)?;
         now = new.agent_revision.max(inst.agent_revision);
         let change = Change {
-            action: "peer.key",
+            action: KEY_CHANGED,
             object: new.object(),
             account: Some(&inst.account),
             before: Some(serde_json::json!({ "public_key": old.public_key })),
@@ -208,6 +217,29 @@ async fn applied_with_key(db: &Db, id: &PeerId, applied: AgentApplied) -> Stored
     }
     note_device(&mut tx, id, old.site.as_ref(), &applied.device).await?;
     tx.commit().await
+}
+
+/// Refuses one more key of an agent that brought many lately, by the audit log's word.
+async fn not_too_often(tx: &mut Tx, who: &str, inst: &Inst) -> Stored<()> {
+    let since = tx.now - KEY_CHANGES_WITHIN;
+    let lately = q!(
+        "SELECT COUNT(*) AS n, MIN(at) AS first FROM audit WHERE at > $1 AND account = $2 AND action = $3 AND who = $4",
+        since,
+        inst.account.as_str(),
+        KEY_CHANGED,
+        who
+    );
+    let row = lately.one(tx).await?;
+    if row.int("n")? < MOST_KEY_CHANGES {
+        return Ok(());
+    }
+    let wait = row.opt_int("first")?.unwrap_or(tx.now) - since;
+    Err(StoreError::TooOften {
+        detail: format!(
+            "the router's key changed {MOST_KEY_CHANGES} times within an hour: something else changes it too"
+        ),
+        retry_secs: u64::try_from(wait).unwrap_or(1).max(1),
+    })
 }
 
 /// Whose key it is, is nothing that an agent has to know.

@@ -4,6 +4,7 @@ use ipnet::IpNet;
 use sqlx::AnyConnection;
 
 use super::db::{RowExt as _, Run as _, q};
+use super::reach;
 use crate::api::{AccountId, MAX_NAME, code};
 use crate::domain::{MAX_SUBNETS, SubnetSet, is_broad};
 use crate::hub::store::{Actor, Scope, StoreError, Stored};
@@ -82,5 +83,16 @@ pub(super) fn prefixes(field: &str, asked: &[IpNet], allow_broad: bool) -> Store
         return Err(invalid(format!("{field}[{index}]"), format!("{} is broader than a /8", net.trunc()), code::BROAD)
             .hint("say `allow_broad: true` if it is meant"));
     }
-    Ok(asked.iter().copied().collect())
+    let never = asked.iter().enumerate().find_map(|(index, net)| reach::never(*net).map(|what| (index, net, what)));
+    if let Some((index, net, what)) = never {
+        let detail = format!("{} is {what}: no tunnel carries it", net.trunc());
+        return Err(invalid(format!("{field}[{index}]"), detail, code::INVALID));
+    }
+    let set: SubnetSet = asked.iter().copied().collect();
+    // A router is told broad ones in parts.
+    if reach::carried(&set).len() > MAX_SUBNETS {
+        let detail = format!("{field} makes more than {MAX_SUBNETS} prefixes on a router");
+        return Err(invalid(field, detail, code::LIMIT));
+    }
+    Ok(set)
 }

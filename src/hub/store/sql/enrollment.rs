@@ -4,6 +4,7 @@ use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
 use super::agent::check_device;
+use super::cap;
 use super::check::{invalid, not_found};
 use super::db::{Db, RowExt as _, Run as _, Tx, q, to_word};
 use super::instance::Inst;
@@ -86,6 +87,7 @@ pub(super) async fn create(db: &Db, by: &Actor, once: Option<&Once>, new: NewEnr
         tx.commit().await?;
         return Ok(EnrollmentMade { enrollment, token });
     }
+    cap::enrollment(&mut tx, &peer.account, now).await?;
     q!(
         "INSERT INTO enrollment (id, account, kind, peer, hash, uses, used, created_at, expires_at) \
          VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8)",

@@ -50,6 +50,11 @@ pub(super) fn known(version: i64, path: &str) -> Stored<usize> {
     })
 }
 
+/// Whether a schema is the one that this version makes.
+pub(super) fn is_newest(version: i64) -> bool {
+    usize::try_from(version).is_ok_and(|steps| steps == MIGRATIONS.len())
+}
+
 fn texts(migration: &Migration, dialect: Dialect) -> [String; 2] {
     let (bytes, number, own) = match dialect {
         Dialect::Sqlite => ("BLOB", "INTEGER PRIMARY KEY AUTOINCREMENT", migration.sqlite),

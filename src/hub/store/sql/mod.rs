@@ -6,6 +6,7 @@
 
 mod account;
 mod agent;
+mod cap;
 mod check;
 mod db;
 mod enrollment;
@@ -35,7 +36,7 @@ use crate::api::{NewToken, Role};
 use db::{Db, RowExt as _, Run as _, q};
 
 pub use db::Clock;
-pub(super) use open::{file_url, inspect, lock, postgres, sqlite};
+pub(super) use open::{beside, cannot_open, file_url, inspect, lock, postgres, sqlite};
 pub(super) use tick::after_restore;
 
 /// What the store has to know of the hub.
@@ -50,6 +51,8 @@ struct Context {
 /// What ends with the store.
 #[derive(Debug)]
 enum Holds {
+    /// Nothing: somebody else may be serving it.
+    Nothing,
     /// The lock on a SQLite file.
     File(#[expect(dead_code, reason = "held, never read")] std::fs::File),
     /// The task that hears other replicas.

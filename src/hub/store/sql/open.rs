@@ -12,7 +12,7 @@ use sqlx::{AnyConnection, AnyPool, Connection as _, Executor as _};
 use super::db::{Db, Dialect, RowExt as _, Run as _, is_corrupt, q};
 use super::{Holds, SqlStore, listen, migrate};
 use crate::domain::Secret;
-use crate::hub::store::{Settings, StoreError, Stored};
+use crate::hub::store::{Settings, StoreConfig, StoreError, Stored};
 use crate::hub::wake::Wakes;
 
 /// Readers of SQLite: more than cores do not read faster, and each has a cache of its own.
@@ -62,6 +62,7 @@ pub(in crate::hub::store) async fn sqlite(path: &Path, settings: &Settings) -> S
 pub(in crate::hub::store) async fn postgres(url: &Secret, settings: &Settings) -> Stored<SqlStore> {
     sqlx::any::install_default_drivers();
     let shown = without_password(url.expose());
+    connect(url.expose(), &shown).await?.close().await.map_err(|error| cannot_open(&shown, error))?;
     let pool = AnyPoolOptions::new()
         .max_connections(POSTGRES_CONNECTIONS)
         .acquire_timeout(CONNECTION_WAIT)
@@ -72,6 +73,17 @@ pub(in crate::hub::store) async fn postgres(url: &Secret, settings: &Settings) -
     let db = finish(Dialect::Postgres, pool.clone(), pool, settings, &shown).await?;
     let listener = Listener(tokio::spawn(listen::run(url.clone(), Arc::downgrade(&db.wakes))));
     Ok(SqlStore::new(db, settings, Holds::Listener(listener)))
+}
+
+/// Opens one connection. A pool would ask again and again until its deadline, and then tell of the deadline and not of the reason.
+async fn connect(url: &str, shown: &str) -> Stored<AnyConnection> {
+    match tokio::time::timeout(CONNECTION_WAIT, Box::pin(AnyConnection::connect(url))).await {
+        Ok(connection) => connection.map_err(|error| cannot_open(shown, error)),
+        Err(_) => {
+            let why = format!("{shown}: no answer within {} s", CONNECTION_WAIT.as_secs());
+            Err(StoreError::Unavailable(why.into()))
+        }
+    }
 }
 
 async fn prepare(connection: &mut AnyConnection, settings: &'static str) -> Result<(), sqlx::Error> {
@@ -102,14 +114,57 @@ pub(in crate::hub::store) fn lock(path: &Path) -> Stored<File> {
     }
 }
 
-/// Makes an empty file for its owner only, where there is none: SQLite would let everybody read it.
+/// Makes an empty file for its owner only, where there is none: SQLite would let everybody read it. One that is empty already is
+/// what is left of a store.
 fn private(path: &Path) -> Stored<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
             Err(StoreError::Unavailable(format!("{}: {error}", path.display()).into()))
         }
+        Err(_) if path.metadata().is_ok_and(|file| file.len() == 0) => {
+            let why = "it is empty, which no store ever is; if there was none, remove the file";
+            Err(StoreError::Corrupt { path: path.display().to_string(), source: why.into() })
+        }
         _ => Ok(()),
     }
+}
+
+/// Opens a store for one change, beside a hub that may be running on it: holds nothing, and changes no schema.
+pub(in crate::hub::store) async fn beside(config: &StoreConfig) -> Stored<SqlStore> {
+    sqlx::any::install_default_drivers();
+    let (dialect, url, shown, settings) = match config {
+        StoreConfig::Sqlite(path) => {
+            if !path.is_file() {
+                return Err(StoreError::State { detail: format!("there is no store at {}", path.display()) });
+            }
+            let url = Secret::new(file_url(path)?.replace("mode=rwc", "mode=rw"));
+            (Dialect::Sqlite, url, path.display().to_string(), SQLITE_SETTINGS)
+        }
+        StoreConfig::Postgres(url) => {
+            (Dialect::Postgres, url.clone(), without_password(url.expose()), POSTGRES_SETTINGS)
+        }
+    };
+    let mut alone = connect(url.expose(), &shown).await?;
+    if dialect == Dialect::Sqlite {
+        check(&mut alone, &shown).await?;
+    }
+    let version = q!("SELECT COALESCE(MAX(version), 0) AS version FROM schema_version").one(&mut alone).await;
+    let is_known = version.is_ok_and(|row| row.int("version").is_ok_and(migrate::is_newest));
+    alone.close().await.map_err(|error| cannot_open(&shown, error))?;
+    if !is_known {
+        let detail = format!("{shown} is no store of this version: start the hub of this version on it once");
+        return Err(StoreError::State { detail });
+    }
+    let pool = AnyPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(CONNECTION_WAIT)
+        .after_connect(move |connection, _| Box::pin(prepare(connection, settings)))
+        .connect(url.expose())
+        .await
+        .map_err(|error| cannot_open(&shown, error))?;
+    let settings = Settings::default();
+    let db = Db { dialect, read: pool.clone(), write: pool, wakes: Arc::default(), clock: settings.clock.clone() };
+    Ok(SqlStore::new(db, &settings, Holds::Nothing))
 }
 
 /// Looks at a file that is to be restored: whole, one of ours, and not newer than this version.
@@ -148,7 +203,8 @@ async fn check(connection: &mut AnyConnection, path: &str) -> Stored<()> {
     Err(StoreError::Corrupt { path: path.to_owned(), source: verdict.into() })
 }
 
-fn cannot_open(path: &str, error: sqlx::Error) -> StoreError {
+/// What an error of the database means, with the place that is meant.
+pub(in crate::hub::store) fn cannot_open(path: &str, error: sqlx::Error) -> StoreError {
     if is_corrupt(&error) {
         return StoreError::Corrupt { path: path.to_owned(), source: Box::new(error) };
     }

@@ -1,60 +1,80 @@
 //! What the sites of an instance may reach: prefixes merged into as few as there can be, and cut so that a router takes them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::domain::{MAX_SUBNETS, SubnetSet, is_broad, overlap};
+use crate::domain::{MAX_SUBNETS, SubnetSet, is_broad, unroutable_prefix};
 
 /// The broadest prefix that a site config may have.
 const BROADEST: u8 = 8;
-/// Most prefixes that are published: half of what a router takes, because a site's own make holes in them.
-const MOST_PUBLISHED: usize = MAX_SUBNETS / 2;
+/// Most prefixes that are published, and that one site may ask for: half of what a router takes, because a site's own make holes
+/// in them.
+pub(super) const MOST_PUBLISHED: usize = MAX_SUBNETS / 2;
+/// What no tunnel carries. A wider prefix is told without it.
+const NEVER: [(IpNet, &str); 7] = [
+    (four(0, 0, 8), "of the unspecified address"),
+    (four(127, 0, 8), "of loopback addresses"),
+    (four(169, 254, 16), "of link-local addresses"),
+    (four(224, 0, 4), "of multicast addresses"),
+    (six(0, 16), "of the unspecified and the loopback address"),
+    (six(0xfe80, 10), "of link-local addresses"),
+    (six(0xff00, 8), "of multicast addresses"),
+];
 
-/// Joins two lists: adjacent prefixes become one.
-pub(super) fn merge(set: &SubnetSet, more: impl IntoIterator<Item = IpNet>) -> SubnetSet {
-    let all: Vec<IpNet> = set.iter().chain(more).collect();
-    IpNet::aggregate(&all).into_iter().collect()
+const fn four(first: u8, second: u8, length: u8) -> IpNet {
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(first, second, 0, 0), length))
 }
 
-/// Takes the addresses of `hole` out of a list.
-pub(super) fn subtract(set: &SubnetSet, hole: IpNet) -> SubnetSet {
+const fn six(first: u16, length: u8) -> IpNet {
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0), length))
+}
+
+/// What keeps a prefix out of every tunnel, if anything does.
+pub(super) fn never(net: IpNet) -> Option<&'static str> {
+    let net = net.trunc();
+    NEVER.iter().find(|(never, _)| never.contains(&net)).map(|(_, what)| *what).or_else(|| unroutable_prefix(net))
+}
+
+/// Joins prefixes: adjacent ones become one.
+fn merge(nets: impl IntoIterator<Item = IpNet>) -> SubnetSet {
+    IpNet::aggregate(&nets.into_iter().collect()).into_iter().collect()
+}
+
+/// A list without the addresses of another; `None` if more than `most` prefixes are left.
+fn without(set: &SubnetSet, holes: &SubnetSet, most: usize) -> Option<SubnetSet> {
     let mut left = Vec::with_capacity(set.len());
-    for net in set.iter() {
-        cut(net, hole, &mut left);
+    let mut open: Vec<IpNet> = set.iter().collect();
+    while let Some(net) = open.pop() {
+        match holes.overlapping(net) {
+            None if left.len() == most => return None,
+            None => left.push(net),
+            Some(hole) if hole.contains(&net) => {}
+            // The hole lies inside: each half for itself.
+            Some(_) => open.extend(net.subnets(net.prefix_len() + 1).into_iter().flatten()),
+        }
     }
-    left.into_iter().collect()
+    Some(left.into_iter().collect())
 }
 
-/// What stays of `net` without `hole`: for one inside the other, a half at each length between them.
-fn cut(mut net: IpNet, hole: IpNet, left: &mut Vec<IpNet>) {
-    if !overlap(net, hole) {
-        left.push(net);
-        return;
-    }
-    while net.prefix_len() < hole.prefix_len() {
-        let Ok(halves) = net.subnets(net.prefix_len() + 1) else { return };
-        let mut inner = None;
-        for part in halves {
-            if part.contains(&hole) { inner = Some(part) } else { left.push(part) }
-        }
-        match inner {
-            Some(half) => net = half,
-            None => return,
-        }
-    }
+/// A list as a site config may have it: a broad prefix in its parts, and without what no tunnel carries.
+pub(super) fn carried(set: &SubnetSet) -> SubnetSet {
+    let parts = in_parts(set);
+    without(&parts, &NEVER.iter().map(|(net, _)| *net).collect(), usize::MAX).unwrap_or(parts)
 }
 
 /// What all sites are told of these prefixes: merged, nothing broader than a site config may have, and in coarser prefixes where
 /// they would be too many. A broad prefix that somebody asked for is reached only by who names it.
 pub(super) fn published(nets: impl IntoIterator<Item = IpNet>) -> SubnetSet {
-    let fine: Vec<IpNet> = nets.into_iter().filter(|net| !is_broad(*net)).collect();
-    let mut set = in_parts(&merge(&SubnetSet::default(), fine));
+    few(carried(&merge(nets.into_iter().filter(|net| !is_broad(*net)))))
+}
+
+/// As few prefixes as are published, coarser ones if need be. In prefixes of a /8 there are never more.
+fn few(mut set: SubnetSet) -> SubnetSet {
     let mut length = 128;
     while set.len() > MOST_PUBLISHED && length > BROADEST {
         length -= 1;
-        let coarser = set.iter().map(|net| coarse(net, length));
-        set = in_parts(&merge(&SubnetSet::default(), coarser.collect::<Vec<_>>()));
+        set = carried(&merge(set.iter().map(|net| coarse(net, length))));
     }
     set
 }
@@ -68,14 +88,25 @@ fn coarse(net: IpNet, length: u8) -> IpNet {
     net.supernet().map_or(net, |wider| if wider.prefix_len() > length { coarse(wider, length) } else { wider })
 }
 
+/// What one site is told.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    /// What it may reach.
+    pub reach: SubnetSet,
+    /// Its own prefixes made too many holes, so they were cut out in prefixes of this length: what lies beside them is not reached.
+    pub coarse: Option<u8>,
+}
+
 /// What one site is told: all without its own and without the hub's own address, which is sought outside the tunnel.
-pub(super) fn for_site(reach: &SubnetSet, own: &SubnetSet, endpoint: Option<IpAddr>) -> SubnetSet {
-    let mut set = in_parts(reach);
-    for hole in own.iter().chain(endpoint.map(IpNet::from)) {
-        set = subtract(&set, hole);
-    }
-    // Holes make more prefixes; a router takes no more than this.
-    set.iter().take(MAX_SUBNETS).collect()
+pub(super) fn for_site(reach: &SubnetSet, own: &SubnetSet, hub: Option<IpAddr>) -> Told {
+    let all = few(carried(reach));
+    // With holes of a /8 nothing is cut any more, so there is always an answer.
+    let told = (BROADEST..=128).rev().find_map(|length| {
+        let holes = own.iter().map(|net| coarse(net, length)).chain(hub.map(IpNet::from)).collect();
+        let coarse = own.iter().any(|net| coarse(net, length) != net).then_some(length);
+        without(&all, &holes, MAX_SUBNETS).map(|reach| Told { reach, coarse })
+    });
+    told.unwrap_or_default()
 }
 
 /// Nothing broader than a site config may have: a broader one in its parts.
@@ -107,11 +138,11 @@ mod tests {
 
     #[test]
     fn a_site_is_told_everything_but_its_own_and_the_hubs_address() {
-        let told = for_site(&set(&["10.0.0.0/8", "192.168.7.0/24"]), &set(&["10.1.0.0/24"]), None);
+        let told = for_site(&set(&["10.0.0.0/8", "192.168.7.0/24"]), &set(&["10.1.0.0/24"]), None).reach;
         assert_eq!(told.len(), 17, "{told}");
         assert!(told.overlapping("10.1.0.0/24".parse().unwrap()).is_none());
         assert!(told.covering("10.1.1.0/24".parse().unwrap()).is_some());
-        let told = for_site(&set(&["203.0.113.0/24"]), &set(&[]), Some("203.0.113.9".parse().unwrap()));
+        let told = for_site(&set(&["203.0.113.0/24"]), &set(&[]), Some("203.0.113.9".parse().unwrap())).reach;
         assert!(told.overlapping("203.0.113.9/32".parse().unwrap()).is_none() && told.len() == 8, "{told}");
     }
 
@@ -128,6 +159,30 @@ mod tests {
         let told = published(nets.clone());
         assert!(told.len() <= MOST_PUBLISHED, "{}", told.len());
         assert!(nets.iter().all(|net| told.covering(*net).is_some()));
+    }
+
+    #[test]
+    fn what_would_be_too_many_holes_is_cut_out_coarser_and_said_so() {
+        let own = (0..1024_u32).map(|n| IpNet::from(IpAddr::from((0x0a00_0001 + n * 0x4000).to_be_bytes())));
+        let own: SubnetSet = own.collect();
+        let told = for_site(&set(&["10.0.0.0/8", "192.168.7.0/24"]), &own, None);
+        assert!(told.reach.len() <= MAX_SUBNETS && told.coarse.is_some_and(|length| length < 32), "{told:?}");
+        assert!(own.iter().all(|net| told.reach.overlapping(net).is_none()), "{told:?}");
+        assert!(told.reach.covering("192.168.7.0/24".parse().unwrap()).is_some(), "{told:?}");
+    }
+
+    #[test]
+    fn what_no_tunnel_carries_is_cut_out_of_what_is_wider() {
+        let everything = carried(&set(&["0.0.0.0/0", "::/0"]));
+        assert!(everything.len() <= MOST_PUBLISHED, "{}", everything.len());
+        for (net, told) in
+            [("8.8.8.8/32", true), ("169.254.1.1/32", false), ("127.0.0.1/32", false), ("::1/128", false)]
+        {
+            assert_eq!(everything.covering(net.parse().unwrap()).is_some(), told, "{net}");
+        }
+        // Neighbours that became one network around link-local addresses.
+        let told = published((0..4096_u32).map(|n| IpNet::from(IpAddr::from((0x000f_0001 + (n << 20)).to_be_bytes()))));
+        assert!(told.iter().all(|net| never(net).is_none()), "{told}");
     }
 
     /// Prefixes below `10.0.0.0/24` and `fd00::/120`: small enough to count their addresses.
@@ -155,8 +210,8 @@ mod tests {
             prop_assert_eq!(addresses(&all), addresses(&nets.into_iter().collect()));
             let told = for_site(&all, &own, None);
             let expected: BTreeSet<_> = addresses(&all).difference(&addresses(&own)).copied().collect();
-            prop_assert_eq!(addresses(&told), expected);
-            prop_assert_eq!(merge(&all, []), all, "not the shortest list");
+            prop_assert_eq!((addresses(&told.reach), told.coarse), (expected, None));
+            prop_assert_eq!(merge(all.iter()), all, "not the shortest list");
         }
     }
 }

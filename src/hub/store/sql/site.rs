@@ -4,6 +4,7 @@ use ipnet::IpNet;
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
+use super::cap;
 use super::check::{conflict, name, not_found, owner, version};
 use super::db::{Db, RowExt as _, Run as _, Tx, is_foreign, is_unique, q, to_json};
 use super::list::{Page as _, Sql};
@@ -78,6 +79,7 @@ pub(super) async fn create(db: &Db, by: &Actor, once: Option<&Once>, new: NewSit
     if let Some(made) = first_time(&mut tx, by, once, id.as_str()).await? {
         return read(&mut tx, &by.scope, &made.parse().map_err(|_| not_found("site", &made))?).await;
     }
+    cap::site(&mut tx, &account).await?;
     q!(
         "INSERT INTO site (id, account, name, created_at, version) VALUES ($1, $2, $3, $4, 1)",
         id.as_str(),

@@ -49,6 +49,10 @@ impl Store for SqlStore {
         &self.db.wakes
     }
 
+    async fn close(&self) {
+        Self::close(self).await;
+    }
+
     async fn ping(&self) -> Stored<()> {
         q!("SELECT 1").run(&mut *self.db.read().await?).await?;
         Ok(())

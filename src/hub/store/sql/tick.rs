@@ -122,8 +122,8 @@ async fn find_gateways(db: &Db) -> Stored<()> {
         match assign(&mut tx, &mut inst, &account).await? {
             Assigned::Done => tx.commit().await?,
             Assigned::NoGateway => {}
-            Assigned::PortTaken(why) => {
-                instance::fail(&mut tx, &mut inst, why).await?;
+            Assigned::Unfit(unfit) => {
+                instance::fail(&mut tx, &mut inst, unfit.why).await?;
                 tx.commit().await?;
             }
         }

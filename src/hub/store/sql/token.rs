@@ -3,6 +3,7 @@
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
+use super::cap;
 use super::check::{invalid, name, not_found};
 use super::db::{Db, RowExt as _, Run as _, Tx, q, to_word};
 use super::list::{Page as _, Sql};
@@ -79,6 +80,10 @@ pub(super) async fn create_in(tx: &mut Tx, by: &Actor, once: Option<&Once>, new:
         // The reply was lost, and with it the secret: another one takes its place.
         q!("UPDATE token SET hash = $2 WHERE id = $1 AND revoked_at IS NULL", id.as_str(), hash).run(tx).await?;
         return Ok(TokenMade { token: read(tx, &by.scope, &id).await?, secret });
+    }
+    if let Some(account) = &account {
+        let now = tx.now;
+        cap::token(tx, account, now).await?;
     }
     let ends = new.ttl_secs.map(|ttl| tx.now.saturating_add(i64::from(ttl)));
     q!(

@@ -24,7 +24,7 @@ pub use look::GatewayAction;
 pub use peer::{PeerAction, PeerEditing, ProfileAs, SubnetEdit};
 pub use peer_add::PeerAdding;
 pub use secret::SecretTo;
-pub use serve::{Backup, Check, GatewayBeside, Restore, Serve};
+pub use serve::{AdminToken, Backup, Check, GatewayBeside, Restore, Serve};
 pub use site::SiteAction;
 pub use token::TokenAction;
 
@@ -64,6 +64,8 @@ enum HubCommandArgs {
     Backup(serve::BackupArgs),
     /// Put a copy back in the place of the store; the hub must not run
     Restore(serve::RestoreArgs),
+    /// Make an admin token on the hub's own machine, in its store: the way back in when all are lost
+    AdminToken(serve::AdminTokenArgs),
     /// VPN instances: create, list, show, edit, retry, suspend, resume, delete
     Instance(instance::InstanceArgs),
     /// Peers of instances: add, list, show, edit, enable, disable, profile, revoke, rm
@@ -95,6 +97,8 @@ pub enum Hub {
     Backup(Box<Backup>),
     /// Put a copy back.
     Restore(Box<Restore>),
+    /// `admin-token`
+    AdminToken(Box<AdminToken>),
     /// Ask a hub.
     Ask(Box<Connection>, Box<Ask>),
 }
@@ -141,6 +145,7 @@ impl HubArgs {
             Some(HubCommandArgs::Check(args)) => args.output.json,
             Some(HubCommandArgs::Backup(args)) => args.output.json,
             Some(HubCommandArgs::Restore(args)) => args.output.json,
+            Some(HubCommandArgs::AdminToken(args)) => args.output.json,
             Some(HubCommandArgs::Instance(args)) => args.connection.json,
             Some(HubCommandArgs::Peer(args)) => args.connection.json,
             Some(HubCommandArgs::Site(args)) => args.connection.json,
@@ -160,6 +165,7 @@ impl HubArgs {
             Some(HubCommandArgs::Check(args)) => return Ok(Hub::Check(Box::new(args.settle()?))),
             Some(HubCommandArgs::Backup(args)) => return Ok(Hub::Backup(Box::new(args.settle()?))),
             Some(HubCommandArgs::Restore(args)) => return Ok(Hub::Restore(Box::new(args.settle()?))),
+            Some(HubCommandArgs::AdminToken(args)) => return Ok(Hub::AdminToken(Box::new(args.settle()?))),
             Some(HubCommandArgs::Instance(args)) => (Ask::Instance(args.command.settle()?), args.connection),
             Some(HubCommandArgs::Peer(args)) => (Ask::Peer(args.command.settle()?), args.connection),
             Some(HubCommandArgs::Site(args)) => (Ask::Site(args.command.settle()?), args.connection),

@@ -1,4 +1,4 @@
-//! Arguments of `hub` itself, `hub check`, `hub backup` and `hub restore`.
+//! Arguments of `hub` itself, and of what works on its settings and its store: `check`, `backup`, `restore`, `admin-token`.
 
 use std::path::PathBuf;
 
@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::instance::DEFAULT_REGION;
 use super::list::{YesArgs, word};
+use super::secret::{SecretArgs, SecretTo};
 use super::settings::SettingsArgs;
 use crate::api::Backend;
 use crate::cli::args::common::OutputArgs;
@@ -159,5 +160,36 @@ impl RestoreArgs {
     pub(super) fn settle(self) -> Result<Restore, Failure> {
         let confirm = self.yes.settle()?;
         Ok(Restore { config: self.settings.settle()?, file: self.file, confirm })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AdminTokenArgs {
+    /// A name for people
+    #[arg(long, default_value = "from the hub's machine")]
+    name: String,
+    #[command(flatten)]
+    secret: SecretArgs,
+    #[command(flatten)]
+    settings: SettingsArgs,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+/// An administrator's token to be made.
+#[derive(Debug)]
+pub struct AdminToken {
+    /// The hub's settings: where its store is.
+    pub config: HubConfig,
+    /// The token's name.
+    pub name: String,
+    /// Where it goes.
+    pub to: SecretTo,
+}
+
+impl AdminTokenArgs {
+    pub(super) fn settle(self) -> Result<AdminToken, Failure> {
+        let to = self.secret.settle()?;
+        Ok(AdminToken { config: self.settings.settle()?, name: self.name, to })
     }
 }

@@ -55,7 +55,10 @@ fn sheet(config: &HubConfig) -> Sheet {
         .line("domain", config.domain.as_deref().unwrap_or("none: peers call the gateway's own address"))
         .line("proxies", join(&config.trusted_proxies))
         .line("reports", format!("every {} s", config.report_secs))
-        .line("connections", format!("{} at most", config.max_connections))
+        .line(
+            "connections",
+            format!("{} at most, {} of one address", config.max_connections, config.max_connections_per_address),
+        )
         .line("enrolments", format!("{} in a minute from one address", config.enroll_per_minute))
         .line("metrics", if config.metrics_open { "open to everybody" } else { "for administrators" })
 }
@@ -72,6 +75,7 @@ fn settings(config: &HubConfig) -> Value {
         "domain": config.domain,
         "report_secs": config.report_secs,
         "max_connections": config.max_connections,
+        "max_connections_per_address": config.max_connections_per_address,
         "enroll_per_minute": config.enroll_per_minute,
         "metrics_open": config.metrics_open,
     })

@@ -7,6 +7,7 @@ mod store;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -18,8 +19,10 @@ use crate::hub::config::HubConfig;
 use crate::hub::server::Server;
 
 pub(super) use check::check;
-pub(super) use store::{backup, restore};
+pub(super) use store::{admin_token, backup, restore};
 
+/// How long the store may take to close: its log has some thousand pages at most.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(10);
 /// The first administrator's token, in the data folder.
 const ADMIN_TOKEN: &str = "admin.token";
 
@@ -39,25 +42,37 @@ pub(super) async fn run(serve: Serve, reporter: &Reporter) -> anyhow::Result<Out
         None => None,
     };
     let told = beside.as_ref().map(beside::told);
+    // Before it says that it serves: whoever reads that may stop it at once.
+    let stop = stopped();
     announce(&config, &server, &admin, is_new, told, reporter);
     match beside {
-        None => server.run(stopped()).await,
-        Some(beside) => together(server, beside, reporter).await?,
+        None => server.run(stop).await,
+        Some(beside) => together(server, beside, stop, reporter).await?,
     }
-    // The last handle: what is under way in the store ends before the process does.
-    drop(store);
+    // What is under way in the store ends before the process does, and SQLite's log goes into its file.
+    if tokio::time::timeout(CLOSE_DEADLINE, store.close()).await.is_err() {
+        tracing::warn!("the store did not close in time: its log stays beside it, and is read at the next start");
+    }
     Ok(Outcome::new(Verdict::Done).say("stopped"))
 }
 
-async fn stopped() {
-    process::stop_signal().await;
+fn stopped() -> impl Future<Output = ()> {
+    let signal = process::stop_signal();
+    async {
+        signal.await;
+    }
 }
 
 /// The gateway is stopped first: its last words go to the hub.
-async fn together(server: Server, beside: beside::Beside, reporter: &Reporter) -> Result<(), Failure> {
+async fn together(
+    server: Server,
+    beside: beside::Beside,
+    stop: impl Future<Output = ()>,
+    reporter: &Reporter,
+) -> Result<(), Failure> {
     let end = CancellationToken::new();
     let gateway = async {
-        let ended = beside.serve(stopped(), reporter).await;
+        let ended = beside.serve(stop, reporter).await;
         end.cancel();
         ended
     };

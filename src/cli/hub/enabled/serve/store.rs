@@ -4,8 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::cli::args::hub::{Backup, Restore};
+use crate::cli::args::hub::{AdminToken, Backup, Restore};
 use crate::cli::failure::Failure;
+use crate::cli::hub::implementation::instance::json_of;
+use crate::cli::hub::implementation::secret::SecretPlace;
 use crate::cli::report::{Outcome, Reporter, Verdict};
 use crate::hub::config::HubConfig;
 use crate::hub::store::{self, Settings, Store, StoreConfig, StoreError};
@@ -65,6 +67,17 @@ pub(in crate::cli::hub) async fn restore(restore: Restore, reporter: &Reporter) 
         .say(format!("put {file} back; start the hub again"))
         .say("look through `sitepeer hub token list`: what was taken back since the copy is good again")
         .detail("file", file))
+}
+
+/// Makes an administrator's token in the store itself.
+pub(in crate::cli::hub) async fn admin_token(wanted: AdminToken, reporter: &Reporter) -> anyhow::Result<Outcome> {
+    let to = SecretPlace::open(wanted.to)?;
+    let made = store::admin_token(&place(&wanted.config), &wanted.name).await.map_err(|error| failure(&error))?;
+    let outcome = Outcome::new(Verdict::Done)
+        .say(format!("made admin token {} ({})", made.token.name, made.token.id))
+        .say("if another one is lost, take it back: sitepeer hub token list, sitepeer hub token revoke")
+        .detail("token", json_of(&made.token));
+    Ok(to.keep(&made.secret, outcome, reporter)?)
 }
 
 /// Why the store cannot be used, and the way out.

@@ -44,11 +44,12 @@ pub(in crate::hub::store::sql) async fn applied(db: &Db, id: &GatewayId, mut app
     tx.commit().await
 }
 
-/// Remembers why a peer is not served. One of another gateway, or one that is gone, is skipped.
+/// Remembers why a peer is not served. One of another gateway, or one that is gone, is skipped, and so is what is said of another
+/// revision than the one that is wanted: it says nothing of this one, and would hide what was.
 async fn note_failed(tx: &mut Tx, gateway: &GatewayId, failed: &GatewayPeerFailed) -> Stored<()> {
     q!(
         "INSERT INTO failure (peer, revision, error) SELECT p.id, $3, $4 FROM peer p JOIN instance i ON i.id = p.instance \
-         WHERE p.id = $1 AND i.gateway = $2 ON CONFLICT (peer) DO UPDATE SET revision = excluded.revision, error = excluded.error",
+         WHERE p.id = $1 AND i.gateway = $2 AND p.revision = $3 ON CONFLICT (peer) DO UPDATE SET revision = excluded.revision, error = excluded.error",
         failed.id.as_str(),
         gateway.as_str(),
         failed.revision,

@@ -22,7 +22,13 @@ pub(in crate::hub::store::sql) async fn hello(
     name("name", &hello.name)?;
     name("region", &hello.region)?;
     name("version", &hello.version)?;
-    hello.public_host.parse::<Host>().map_err(|error| invalid("public_host", error.to_string(), code::INVALID))?;
+    match hello.public_host.parse::<Host>() {
+        Err(error) => return Err(invalid("public_host", error.to_string(), code::INVALID)),
+        Ok(Host::Address(address)) if address.is_unspecified() || address.is_multicast() => {
+            return Err(invalid("public_host", format!("{address} is no address that peers can reach"), code::INVALID));
+        }
+        Ok(_) => {}
+    }
     if !(16..=64).contains(&hello.install.chars().count()) || hello.install.chars().any(char::is_control) {
         return Err(invalid("install", "an installation's id has 16 to 64 characters", code::INVALID));
     }

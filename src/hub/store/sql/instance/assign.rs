@@ -1,10 +1,11 @@
 //! Finding a gateway for an instance, and a port on it.
 
 use super::{Inst, next_revisions};
-use crate::api::{GatewayId, InstanceStatus};
+use crate::api::{GatewayId, InstanceStatus, code};
+use crate::hub::store::sql::check::conflict;
 use crate::hub::store::sql::db::{RowExt as _, Run as _, Tx, q, to_word};
 use crate::hub::store::sql::gateway::HEARD_WITHIN;
-use crate::hub::store::{Scope, Stored};
+use crate::hub::store::{Scope, StoreError, Stored};
 
 /// The port of an instance that asked for none, where it is free.
 const DEFAULT_PORT: u16 = 51820;
@@ -18,14 +19,31 @@ pub(in crate::hub::store::sql) enum Assigned {
     Done,
     /// None of the region was heard lately.
     NoGateway,
-    /// The port is taken on all of them, in words.
-    PortTaken(String),
+    /// All of them have something against it.
+    Unfit(Unfit),
+}
+
+/// Why a gateway cannot serve an instance.
+#[derive(Debug)]
+pub(in crate::hub::store::sql) struct Unfit {
+    field: &'static str,
+    code: &'static str,
+    hint: &'static str,
+    /// In words.
+    pub why: String,
+}
+
+impl Unfit {
+    /// The refusal of who asked for the instance.
+    pub fn refusal(self) -> StoreError {
+        conflict(self.field, self.why, self.code).hint(self.hint)
+    }
 }
 
 /// Gives an instance to the least loaded gateway of its region that was heard lately, with a port.
 pub(in crate::hub::store::sql) async fn assign(tx: &mut Tx, inst: &mut Inst, seen_by: &Scope) -> Stored<Assigned> {
     let candidates = q!(
-        "SELECT g.id, (SELECT COUNT(*) FROM instance i WHERE i.gateway = g.id) AS load FROM gateway g \
+        "SELECT g.id, g.public_host, (SELECT COUNT(*) FROM instance i WHERE i.gateway = g.id) AS load FROM gateway g \
          JOIN gateway_seen s ON s.gateway = g.id WHERE g.region = $1 AND s.seen_at >= $2 ORDER BY load, g.id LIMIT $3",
         inst.region.as_str(),
         tx.now - HEARD_WITHIN,
@@ -34,6 +52,11 @@ pub(in crate::hub::store::sql) async fn assign(tx: &mut Tx, inst: &mut Inst, see
     let mut outcome = Assigned::NoGateway;
     for row in candidates.all(tx).await? {
         let gateway: GatewayId = row.word("id")?;
+        if let Some(why) = inst.swallowed(Some(&row.text("public_host")?)) {
+            let hint = "choose another tunnel subnet";
+            outcome = Assigned::Unfit(Unfit { field: "tunnel_subnet", code: code::OVERLAP, hint, why });
+            continue;
+        }
         // The gateway's row is held from here on, so that nobody else takes the port.
         let peers = q!("SELECT COUNT(*) AS n FROM peer WHERE instance = $1", inst.id.as_str()).one(tx).await?;
         let peers = peers.int("n")?;
@@ -43,7 +66,10 @@ pub(in crate::hub::store::sql) async fn assign(tx: &mut Tx, inst: &mut Inst, see
                 take(tx, inst, gateway, port, last - peers).await?;
                 return Ok(Assigned::Done);
             }
-            Err(why) => outcome = Assigned::PortTaken(why),
+            Err(why) => {
+                let hint = "choose another port, or none";
+                outcome = Assigned::Unfit(Unfit { field: "listen_port", code: code::PORT_TAKEN, hint, why });
+            }
         }
     }
     Ok(outcome)

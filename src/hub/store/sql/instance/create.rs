@@ -45,8 +45,8 @@ pub(in crate::hub::store::sql) async fn create(
     let tunnels: SubnetSet = made.tunnels().collect();
     prefix::write(&mut tx, &id, None, &tunnels, true).await?;
     let mut inst = lock(&mut tx, &Scope::All, &id).await?;
-    if let Assigned::PortTaken(why) = assign(&mut tx, &mut inst, &by.scope).await? {
-        return Err(conflict("listen_port", why, code::PORT_TAKEN).hint("choose another port, or none"));
+    if let Assigned::Unfit(unfit) = assign(&mut tx, &mut inst, &by.scope).await? {
+        return Err(unfit.refusal());
     }
     let now = tx.now;
     let instance = read::read(&mut tx, context, &Scope::All, &id, now).await?;
@@ -131,6 +131,11 @@ fn tunnels(four: Option<IpNet>, six: Option<IpNet>) -> Stored<(Ipv4Net, Option<I
                 "tunnel_subnet6",
                 "it has fewer addresses than the IPv4 network: every peer gets one of each",
             ));
+        }
+    }
+    for (field, net) in [("tunnel_subnet", Some(IpNet::V4(tunnel4))), ("tunnel_subnet6", tunnel6.map(IpNet::V6))] {
+        if let Some((net, what)) = net.and_then(|net| reach::never(net).map(|what| (net, what))) {
+            return Err(bad(field, &format!("{net} is {what}: no tunnel carries it")));
         }
     }
     Ok((tunnel4, tunnel6))

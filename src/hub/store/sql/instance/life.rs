@@ -41,8 +41,8 @@ pub(in crate::hub::store::sql) async fn retry(
 }
 
 async fn reassign(tx: &mut Tx, inst: &mut Inst, by: &Actor) -> Stored<()> {
-    if let Assigned::PortTaken(why) = assign(tx, inst, &by.scope).await? {
-        fail(tx, inst, why).await?;
+    if let Assigned::Unfit(unfit) = assign(tx, inst, &by.scope).await? {
+        fail(tx, inst, unfit.why).await?;
     }
     Ok(())
 }

@@ -146,8 +146,18 @@ impl Inst {
         format!("instance {} ({})", self.id, self.name)
     }
 
-    /// Where peers connect to, once a gateway has it.
+    /// Why nobody could reach the gateway: its own address lies in the tunnel, and would be sought inside it.
+    pub fn swallowed(&self, public_host: Option<&str>) -> Option<String> {
+        let address = host_address(public_host)?;
+        let tunnel = self.tunnels().find(|tunnel| tunnel.contains(&address))?;
+        Some(format!("the gateway's own address {address} lies in the tunnel subnet {tunnel}"))
+    }
+
+    /// Where peers connect to, once a gateway has it that can be reached.
     pub fn endpoint(&self, domain: Option<&str>, public_host: Option<&str>) -> Option<Endpoint> {
+        if self.swallowed(public_host).is_some() {
+            return None;
+        }
         let host: Host = match domain {
             Some(domain) => format!("{}.{domain}", self.hostname).parse().ok()?,
             None => public_host?.parse().ok()?,
@@ -155,6 +165,11 @@ impl Inst {
         self.gateway.as_ref()?;
         Some(Endpoint { host, port: self.listen_port? })
     }
+}
+
+/// A gateway's public host, where it is an address.
+pub(super) fn host_address(public_host: Option<&str>) -> Option<IpAddr> {
+    public_host?.parse().ok()
 }
 
 /// Reads an instance and holds it until the change is made; out of scope, it does not exist.

@@ -3,13 +3,14 @@
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
-use super::Inst;
+use super::{Inst, host_address};
 use crate::api::{Instance, InstanceId, InstanceStatus, Page, Readiness, Step, StepState, Usage};
+use crate::domain::SubnetSet;
 use crate::hub::store::sql::check::not_found;
 use crate::hub::store::sql::db::{Db, RowExt as _, Run as _, q, to_word};
 use crate::hub::store::sql::list::{Page as _, Sql};
 use crate::hub::store::sql::usage::{KEPT_PERIODS, period};
-use crate::hub::store::sql::{Context, peer};
+use crate::hub::store::sql::{Context, peer, reach};
 use crate::hub::store::{Actor, InstanceFilter, Paging, Scope, Stored};
 
 const SELECT: &str = "SELECT i.*, a.name AS account_name, g.name AS gateway_name, g.public_host, t.rx, t.tx, \
@@ -25,8 +26,11 @@ fn select(now: i64) -> Sql {
 
 fn from_row(row: &AnyRow, domain: Option<&str>, now: i64) -> Stored<Instance> {
     let inst = Inst::from_row(row)?;
-    let endpoint = inst.endpoint(domain, row.opt_text("public_host")?.as_deref());
-    let readiness = readiness(&inst, row.opt_text("gateway_name")?, endpoint.as_ref().map(ToString::to_string));
+    let public_host = row.opt_text("public_host")?;
+    let public_host = public_host.as_deref();
+    let endpoint = inst.endpoint(domain, public_host);
+    let shown = endpoint.as_ref().map(ToString::to_string);
+    let readiness = readiness(&inst, row.opt_text("gateway_name")?, shown, inst.swallowed(public_host));
     Ok(Instance {
         account_name: row.text("account_name")?,
         status: if inst.suspended { InstanceStatus::Suspended } else { inst.state },
@@ -54,13 +58,18 @@ fn from_row(row: &AnyRow, domain: Option<&str>, now: i64) -> Stored<Instance> {
         pushed_routes: inst.pushed,
         policy: inst.policy,
         public_key: inst.public_key,
-        reach: inst.reach,
+        reach: reach::for_site(&inst.reach, &SubnetSet::default(), host_address(public_host)).reach,
         created_at: inst.created_at,
         version: inst.version,
     })
 }
 
-fn readiness(inst: &Inst, gateway: Option<String>, endpoint: Option<String>) -> Vec<Readiness> {
+fn readiness(
+    inst: &Inst,
+    gateway: Option<String>,
+    endpoint: Option<String>,
+    swallowed: Option<String>,
+) -> Vec<Readiness> {
     let step = |step, state, detail| Readiness { step, state, detail };
     let failed = inst.state == InstanceStatus::Error;
     let why = || inst.reason.clone().unwrap_or_default();
@@ -78,6 +87,7 @@ fn readiness(inst: &Inst, gateway: Option<String>, endpoint: Option<String>) -> 
         (_, false) => step(Step::Interface, StepState::Waiting, "waiting for a gateway".to_owned()),
     };
     let known = match (endpoint, inst.public_key.is_some()) {
+        _ if swallowed.is_some() => step(Step::Endpoint, StepState::Failed, swallowed.unwrap_or_default()),
         (Some(endpoint), true) => step(Step::Endpoint, StepState::Done, endpoint),
         (Some(_), false) => step(Step::Endpoint, StepState::Waiting, "waiting for the gateway's key".to_owned()),
         (None, _) => step(Step::Endpoint, StepState::Waiting, "waiting for a gateway".to_owned()),

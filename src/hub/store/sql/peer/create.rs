@@ -9,8 +9,8 @@ use crate::hub::store::sql::check::{invalid, name, not_found, prefixes};
 use crate::hub::store::sql::db::{Db, RowExt as _, Run as _, Tx, q};
 use crate::hub::store::sql::instance::{Inst, lock};
 use crate::hub::store::sql::once::{Change, audit, fields, first_time};
-use crate::hub::store::sql::pool;
 use crate::hub::store::sql::secret::new_id;
+use crate::hub::store::sql::{cap, pool, reach};
 use crate::hub::store::{Actor, Once, StoreError, Stored};
 
 /// Most DNS servers of a client.
@@ -32,6 +32,7 @@ pub(in crate::hub::store::sql) async fn create(
         let made = made.parse().map_err(|_| not_found("peer", &made))?;
         return read(&mut tx, &by.scope, &made, now).await;
     }
+    cap::peer(&mut tx, &inst).await?;
     let mut peer = build(&mut tx, &inst, id, new).await?;
     let host = match peer.wanted {
         Some(address) => pool::take(&mut tx, &inst, address, None).await?,
@@ -154,6 +155,12 @@ async fn site_name(tx: &mut Tx, inst: &Inst, site: &SiteId) -> Stored<String> {
 /// What a site may reach of its own; an empty list is what the instance offers to all.
 pub(super) fn own_reach(asked: &[ipnet::IpNet], allow_broad: bool) -> Stored<Option<SubnetSet>> {
     let set = prefixes("reach", asked, allow_broad)?;
+    if reach::carried(&set).len() > reach::MOST_PUBLISHED {
+        let detail = format!("reach makes more than {} prefixes on a router", reach::MOST_PUBLISHED);
+        return Err(
+            invalid("reach", detail, code::LIMIT).hint("name wider prefixes: the site's own are left out of them")
+        );
+    }
     Ok(Some(set).filter(|set| !set.is_empty()))
 }
 
