@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use sitepeer::api::{GatewayInstance, GatewayInstanceApplied, GatewayPeer, PeerKind};
 use sitepeer::domain::{PublicKey, Secret};
@@ -215,6 +215,41 @@ async fn what_somebody_changed_on_the_device_is_put_back_and_no_other_peer_is_to
     calls.sort();
     assert_eq!(calls, ["set inst1 peer0004", "set inst1 peer0005", "unset inst1 nobody"]);
     assert_eq!(stage.planes.peers("inst1").len(), 8);
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_peer_that_comes_back_with_its_key_is_called_where_it_was_last_heard_also_by_the_next_gateway() {
+    let stage = Stage::new();
+    stage.hub.set_instance(served("inst1", 51820));
+    let mut peer = peer("inst1", 2);
+    let last = stage.hub.set_peer(peer.clone());
+    let gateway = stage.start();
+    stage.hub.applied(last).await;
+    let heard = Some("198.51.100.7:4242".parse().unwrap());
+    let called = |stage: &Stage, peer: &GatewayPeer| {
+        let world = stage.planes.world();
+        let device = &world.devices[&peer.instance];
+        device.peers.get(&peer.public_key).unwrap().endpoint
+    };
+    {
+        let mut world = stage.planes.world();
+        let device = world.devices.get_mut(&peer.instance).unwrap();
+        let on = device.peers.get_mut(&peer.public_key).unwrap();
+        (on.endpoint, on.handshake) = (heard, Some(SystemTime::now()));
+    }
+    stage.hub.applied(stage.hub.remove_peer("inst1", peer.id.as_str())).await;
+    stage.hub.applied(stage.hub.set_peer(peer.clone())).await;
+    assert_eq!(called(&stage, &peer), heard);
+    gateway.stop().await.unwrap();
+
+    stage.planes.world().devices.clear();
+    let gateway = stage.start();
+    stage.until("it is back", || stage.planes.peers("inst1").len() == 1).await;
+    assert_eq!(called(&stage, &peer), heard);
+    peer.public_key = PublicKey::from_bytes([200; 32]).unwrap();
+    stage.hub.applied(stage.hub.set_peer(peer.clone())).await;
+    assert_eq!(called(&stage, &peer), None, "another key is another device");
     gateway.stop().await.unwrap();
 }
 

@@ -1,6 +1,7 @@
 //! Data planes that do nothing but remember, and misbehave on demand. Like a kernel's, their devices outlive the gateway.
 
 use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
@@ -153,11 +154,16 @@ impl Plane for FakePlane {
         self.with(|device| device.peers.values().cloned().collect())
     }
 
-    async fn set_peer(&self, peer: &GatewayPeer) -> Result<(), PlaneError> {
+    async fn set_peer(&self, peer: &GatewayPeer, heard: Option<SocketAddr>) -> Result<(), PlaneError> {
         if !self.planes.call(format!("set {} {}", self.id, peer.id)).await? {
             return Ok(());
         }
-        self.with(|device| set(&mut device.peers, peer))
+        self.with(|device| {
+            set(&mut device.peers, peer);
+            if let Some(device) = device.peers.get_mut(&peer.public_key) {
+                device.endpoint = device.endpoint.or(heard);
+            }
+        })
     }
 
     async fn remove_peer(&self, public_key: &PublicKey, peer: Option<&PeerId>) -> Result<(), PlaneError> {

@@ -185,7 +185,7 @@ impl Stage {
 
     pub fn set(&self, raised: &Raised, peer: &GatewayPeer) {
         let (plane, peer) = (Arc::clone(&raised.plane), peer.clone());
-        self.run(async move { plane.set_peer(&peer).await }).unwrap();
+        self.run(async move { plane.set_peer(&peer, None).await }).unwrap();
     }
 
     /// Gives what is there to a gateway of another name: as if the process were another one.

@@ -101,8 +101,8 @@ pub trait Plane: Send + Sync + fmt::Debug {
     /// Adds a peer, or changes it in place, with its routes, rules and counters; its session stays, no other peer is touched.
     /// A peer whose key changed is the old one removed and this one added. What it gives up (prefixes, a preshared key, a keepalive) is
     /// really cleared; the endpoint is set only if the wanted one changed, for a peer may roam. What belongs to another peer by now
-    /// is that peer's.
-    async fn set_peer(&self, peer: &GatewayPeer) -> Result<(), PlaneError>;
+    /// is that peer's. `heard` is where a peer was last heard that the device does not have: it is called there until it calls.
+    async fn set_peer(&self, peer: &GatewayPeer, heard: Option<SocketAddr>) -> Result<(), PlaneError>;
     /// Removes a peer of the device, known by its key, with its routes and rules; `peer` is `None` for one nobody knows.
     async fn remove_peer(&self, public_key: &PublicKey, peer: Option<&PeerId>) -> Result<(), PlaneError>;
 }

@@ -227,14 +227,20 @@ impl Hands {
         if waits.is_some_and(|patience| patience.revision == peer.revision && patience.due > Instant::now()) {
             return;
         }
-        match within(CALL_DEADLINE, "set a peer", plane.set_peer(peer)).await {
+        let is_new = !device.iter().any(|found| found.public_key == peer.public_key);
+        let heard = if is_new && peer.endpoint.is_none() {
+            self.host.traffic.heard(&peer.id, &peer.public_key, SystemTime::now())
+        } else {
+            None
+        };
+        match within(CALL_DEADLINE, "set a peer", plane.set_peer(peer, heard)).await {
             Ok(()) => {
-                if !device.iter().any(|found| found.public_key == peer.public_key) {
+                if is_new {
                     self.host.traffic.begins(&peer.id);
                 }
                 self.done.insert(peer.id.clone(), Arc::clone(peer));
                 self.patience.remove(&peer.id);
-                tracing::debug!(instance = %self.id, peer = %peer.id, revision = peer.revision, "a peer is set");
+                tracing::debug!(instance = %self.id, peer = %peer.id, revision = peer.revision, ?heard, "a peer is set");
             }
             Err(trouble) => {
                 self.done.remove(&peer.id);
