@@ -333,6 +333,36 @@ async fn one_instance_that_fails_or_hangs_does_not_stop_another_and_is_tried_aga
 }
 
 #[tokio::test]
+async fn a_port_that_another_process_has_is_left_to_it_where_any_will_do() {
+    let stage = Stage::new();
+    stage.planes.world().taken = [51820, 51821].into();
+    let any = |id: &str, port: u16| GatewayInstance { any_port: true, ..served(id, port) };
+    stage.hub.set_instance(any("inst1", 51820));
+    stage.hub.set_instance(served("asked1", 51821));
+    let last = stage.hub.set_instance(any("inst2", 51822));
+    let gateway = stage.start();
+    stage.hub.applied(last).await;
+    // Neither the port that another instance is wanted on, nor the one that this instance was asked to have.
+    assert_eq!((told(&stage, "inst1").listen_port, told(&stage, "inst1").error), (Some(51823), None));
+    assert_eq!((told(&stage, "inst2").listen_port, told(&stage, "inst2").error), (Some(51822), None));
+    assert_eq!(told(&stage, "asked1").error.as_deref(), Some("the port of asked1 is taken: address in use"));
+
+    // A change that does not know of it yet moves nothing; neither does the port that the hub took over.
+    stage.planes.world().taken.clear();
+    let renamed = GatewayInstance { name: "renamed".into(), ..any("inst1", 51820) };
+    stage.hub.applied(stage.hub.set_instance(renamed)).await;
+    assert_eq!(told(&stage, "inst1").listen_port, Some(51823));
+    stage.hub.applied(stage.hub.set_instance(any("inst1", 51823))).await;
+    assert_eq!(told(&stage, "inst1").listen_port, Some(51823));
+    gateway.stop().await.unwrap();
+    stage.planes.world().devices.clear();
+    let gateway = stage.start();
+    stage.until("it is back", || stage.planes.world().devices.contains_key(&"inst1".parse().unwrap())).await;
+    assert_eq!(stage.planes.world().devices[&"inst1".parse().unwrap()].instance.listen_port, 51823);
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_peer_that_fails_is_named_the_others_are_served_and_it_is_tried_again() {
     let stage = Stage::new();
     stage.planes.world().fail.insert("set inst1 peer0003".into());

@@ -113,6 +113,7 @@ impl Stage {
             suspended: false,
             addresses: vec!["10.99.0.1/24".parse().unwrap()],
             listen_port: port,
+            any_port: false,
             pushed_routes: SubnetSet::default(),
             policy: Policy::default(),
             revision: 1,

@@ -42,7 +42,8 @@ struct Mortal {
 }
 
 impl Mortal {
-    fn new() -> Self {
+    /// With an instance on a port, or on whichever the hub chooses.
+    fn new(port: Option<u16>) -> Self {
         let (folder, address) = (TempDir::new().unwrap(), free_address());
         let (data, url) = (folder.path().join("hub"), format!("http://{address}"));
         let arguments = ["hub", "--listen", &address, "--data-dir", name(&data), "--report-secs", "1"];
@@ -56,7 +57,7 @@ impl Mortal {
         arguments.extend(["--backend", "rootless", "--bind", "127.0.0.1"]);
         let gateway = Program::start(&Place::Here, &folder.path().join("gateway.log"), &arguments);
         until("the hub knows the gateway", || !admin.get("/v1/gateways")["items"].as_array().unwrap().is_empty());
-        let instance = instance(&admin);
+        let instance = instance(&admin, port);
         Self { gateway, admin: Arc::new(admin), instance, state, _hub: hub, folder }
     }
 
@@ -105,9 +106,7 @@ impl Mortal {
     }
 }
 
-/// Makes the instance on a port that nobody has now.
-fn instance(admin: &Admin) -> String {
-    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+fn instance(admin: &Admin, port: Option<u16>) -> String {
     let new = json!({ "name": "mortal", "region": "default", "account": admin.account(), "listen_port": port });
     let id = text(&admin.post("/v1/instances", new), "id");
     until("the instance is active", || admin.get(&format!("/v1/instances/{id}"))["status"] == "active");
@@ -116,7 +115,9 @@ fn instance(admin: &Admin) -> String {
 
 #[test]
 fn a_hundred_kills_of_the_gateway_lose_nothing_acknowledged_and_everything_is_served_again() {
-    let mut mortal = Mortal::new();
+    // A port that nobody has now.
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut mortal = Mortal::new(Some(port));
     let (before, keys) = (mortal.instance(), keys(&mortal.state));
     assert_eq!(keys.len(), 1);
     let caller = Caller::new(&mortal, &before);
@@ -138,6 +139,29 @@ fn a_hundred_kills_of_the_gateway_lose_nothing_acknowledged_and_everything_is_se
     let secs = begun.elapsed().as_secs_f64();
     println!("{} kills of the gateway in {secs:.0} s: all of {changes} changes are served", 2 * ROUNDS);
     assert!(changes > u64::from(ROUNDS), "only {changes} changes were made");
+}
+
+#[test]
+fn an_instance_that_asked_for_no_port_is_served_on_one_that_no_other_process_has() {
+    // If somebody else has it already, that will do as well.
+    let taken = UdpSocket::bind("127.0.0.1:51820");
+    let mut mortal = Mortal::new(None);
+    mortal.is_served();
+    let before = mortal.instance();
+    let port = before["listen_port"].as_u64().unwrap();
+    assert!(port > 51820, "{before}");
+    assert!(text(&before, "endpoint").ends_with(&format!(":{port}")), "{before}");
+    let caller = Caller::new(&mortal, &before);
+    mortal.is_served();
+    caller.is_answered(&mortal.admin);
+
+    // Peers were told the port: it stays when the other one is free again.
+    drop(taken);
+    mortal.kill();
+    mortal.gateway.start_again();
+    caller.is_answered(&mortal.admin);
+    mortal.is_served();
+    assert_eq!(mortal.instance()["endpoint"], before["endpoint"]);
 }
 
 /// Kills the gateway while changes are made, and once more on its way up; returns the number of changes.

@@ -21,7 +21,9 @@ mod trouble;
 mod tunnel;
 mod userspace;
 
+use std::error::Error as _;
 use std::fmt;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -65,6 +67,21 @@ pub struct PlaneError {
     /// The system's reason.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl PlaneError {
+    /// Whether a UDP port could not be had because another socket has it.
+    #[must_use]
+    pub fn is_port_taken(&self) -> bool {
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            if trouble::kind(error) == Some(ErrorKind::AddrInUse) {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
 }
 
 /// A backend: makes planes, finds those of an earlier run.
