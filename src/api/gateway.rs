@@ -145,6 +145,9 @@ pub struct GatewayInstance {
     pub addresses: Vec<IpNet>,
     /// UDP port outside.
     pub listen_port: u16,
+    /// Nobody asked for this very port: where another process of the host has it, the gateway takes one of the next and says which.
+    #[serde(default)]
+    pub any_port: bool,
     /// Prefixes that lie beyond the gateway itself: what peers may reach through its host, beside each other.
     #[cfg_attr(feature = "hub", schema(value_type = Vec<String>))]
     pub pushed_routes: SubnetSet,

@@ -22,6 +22,7 @@ pub mod sim;
 pub mod status;
 pub mod uplink;
 
+mod log;
 mod process;
 
 use std::ffi::OsString;
@@ -66,7 +67,7 @@ const AT_THE_HUB: [&str; 2] =
     ["stopped; what the hub did before stays", "look what is there before you run it again: sitepeer hub … list"];
 
 fn run(args: Args, reporter: &Reporter) -> Result<Outcome, Failure> {
-    process::start_log(&args.log)?;
+    log::start(&args.log)?;
     let command = args.settle()?;
     let runtime = process::runtime(command.serves())?;
     // To be stopped is how these end: they put everything in order first.

@@ -1,4 +1,4 @@
-//! What belongs to the process and to no command: its log, its signals, its panics.
+//! What belongs to the process and to no command: its runtime, its signals, its panics.
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -7,27 +7,10 @@ use std::panic;
 
 use clap::error::ErrorKind;
 use tokio::runtime::{Builder, Runtime};
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::exit::Exit;
 use super::failure::Failure;
 use super::report::{Mode, Reporter, Verdict};
-
-/// Writes the log to stderr, filtered as `--log` says.
-pub(super) fn start_log(filter: &str) -> Result<(), Failure> {
-    let targets: Targets = filter.parse().map_err(|_| {
-        Failure::usage("usage", format!("--log: {filter:?} is no filter"))
-            .hint("error, warn, info, debug, trace, or pairs such as sitepeer::routeros=debug,info")
-    })?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);
-    tracing_subscriber::registry()
-        .with(lines)
-        .with(targets)
-        .try_init()
-        .map_err(|error| Failure::internal(format!("cannot start the log: {error}")))
-}
 
 /// Answers a command line that clap did not take: help and version to stdout, errors to stderr.
 pub(super) fn misread(error: &clap::Error, arguments: &[OsString]) -> Exit {

@@ -75,6 +75,7 @@ impl Keeper {
         let all: Vec<InstanceId> = desired.instances.keys().cloned().collect();
         state.desired = desired;
         let keeper = Self { host, store: Arc::new(Mutex::new(store)), state: Mutex::new(State::default()) };
+        keeper.host.reserve(state.ports().into_values());
         let (revision, ticket) = (state.desired.revision, state.take_ticket());
         for id in &all {
             state.order(&keeper.host, id, Wanted::Serve, ticket);
@@ -139,6 +140,7 @@ impl Keeper {
         let ports: BTreeMap<InstanceId, u16> = state.ports();
         let before = delta.full.then(|| state.desired.instances.clone());
         let Effects { instances, orphans } = state.desired.take(delta);
+        self.host.reserve(state.ports().into_values());
         if delta.full {
             state.refused.clear();
             state.orphans.clear();

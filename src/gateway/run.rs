@@ -11,7 +11,7 @@ use super::desired::Store;
 use super::disk::StateDir;
 use super::keeper::Keeper;
 use super::serve::Host;
-use super::talk::{Backoff, Ears, Heard, report_last, tell_outcomes, tell_traffic};
+use super::talk::{Ears, Heard, Patience, report_last, tell_outcomes, tell_traffic, write_down};
 use super::traffic::Traffic;
 use super::{GatewayError, GatewayOptions};
 use crate::uplink::{Retry, UplinkError};
@@ -22,8 +22,6 @@ const LOOK_MOST: Duration = Duration::from_secs(10);
 const REPORT_FIRST: Duration = Duration::from_secs(10);
 /// Shortest time between reports.
 const REPORT_LEAST: Duration = Duration::from_secs(1);
-/// First and longest pause when the hub does not answer.
-const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 /// When everything is asked for again after something was refused: the hub may have mended it without a word.
 const ASK_AGAIN: Duration = Duration::from_mins(10);
 
@@ -48,6 +46,7 @@ pub async fn run(options: GatewayOptions, stop: impl Future<Output = ()>) -> Res
     let pace = Pace { wanted: options.report_every, look, report, greeted };
     let mut tasks = JoinSet::new();
     tasks.spawn(tell_outcomes(Arc::clone(&keeper), options.hub.clone(), known.clone()));
+    tasks.spawn(write_down(Arc::clone(&traffic), report_every.clone()));
     tasks.spawn(tell_traffic(Arc::clone(&traffic), options.hub.clone(), report_every, known));
     let mut gateway = Gateway { ears: Ears::new(&options, disk.install()), keeper, options, pace };
     let ended = tokio::select! {
@@ -91,14 +90,14 @@ struct Gateway {
 impl Gateway {
     /// Follows the hub; ends only if there is no sense in going on.
     async fn follow(&mut self) -> GatewayError {
-        let mut backoff = Backoff::new(PAUSE.0, PAUSE.1);
+        let mut patience = Patience::new();
         // Everything, once: it heals whatever went apart, and tells which leftovers are nobody's.
         let mut full_at = Some(Instant::now());
         loop {
             let full = full_at.is_some_and(|at| at <= Instant::now());
             match self.round(full).await {
                 Ok(next_full) => {
-                    backoff.reset();
+                    patience.reset();
                     full_at = next_full.or(full_at.filter(|_| !full));
                 }
                 Err(Trouble::Hub(error)) => {
@@ -108,15 +107,14 @@ impl Gateway {
                     if error.retry() == Retry::Never && self.keeper.is_empty() && error.problem().is_some() {
                         return GatewayError::Refused(Box::new(error));
                     }
-                    let pause =
-                        error.retry_after().map_or_else(|| backoff.pause(), |asked| asked.clamp(PAUSE.0, PAUSE.1));
-                    tracing::warn!(%error, pause_secs = pause.as_secs(), "the hub is away, tunnels go on as they are");
+                    let pause = patience.after(&error);
+                    tracing::warn!(%error, pause_secs = pause.as_secs_f32(), "the hub is away, tunnels go on as they are");
                     sleep(pause).await;
                 }
                 Err(Trouble::Again(why)) => {
                     tracing::error!(%why, "everything is asked for again");
                     full_at = Some(Instant::now());
-                    sleep(backoff.pause()).await;
+                    sleep(patience.before_everything()).await;
                 }
             }
         }

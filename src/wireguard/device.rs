@@ -161,11 +161,15 @@ impl Embedded {
             peer.handshake_age.is_none() && peer.keepalive_secs.is_some() && peer.endpoint.is_some()
         };
         for peer in peers.iter().filter(keeps_trying) {
-            let key = PublicKey::from(peer.public_key);
-            let handshake = self.device.force_handshake(&key);
-            if let Ok(Err(error)) = timeout(NUDGE_DEADLINE, handshake).await {
-                tracing::debug!(%error, "a handshake could not be started");
-            }
+            self.call(&peer.public_key).await;
+        }
+    }
+
+    /// Starts a handshake with a peer whose endpoint is known.
+    pub async fn call(&self, key: &[u8; 32]) {
+        let key = PublicKey::from(*key);
+        if let Ok(Err(error)) = timeout(NUDGE_DEADLINE, self.device.force_handshake(&key)).await {
+            tracing::debug!(%error, "a handshake could not be started");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use sitepeer::api::{GatewayInstance, GatewayInstanceApplied, GatewayPeer, PeerKind};
 use sitepeer::domain::{PublicKey, Secret};
@@ -219,6 +219,41 @@ async fn what_somebody_changed_on_the_device_is_put_back_and_no_other_peer_is_to
 }
 
 #[tokio::test]
+async fn a_peer_that_comes_back_with_its_key_is_called_where_it_was_last_heard_also_by_the_next_gateway() {
+    let stage = Stage::new();
+    stage.hub.set_instance(served("inst1", 51820));
+    let mut peer = peer("inst1", 2);
+    let last = stage.hub.set_peer(peer.clone());
+    let gateway = stage.start();
+    stage.hub.applied(last).await;
+    let heard = Some("198.51.100.7:4242".parse().unwrap());
+    let called = |stage: &Stage, peer: &GatewayPeer| {
+        let world = stage.planes.world();
+        let device = &world.devices[&peer.instance];
+        device.peers.get(&peer.public_key).unwrap().endpoint
+    };
+    {
+        let mut world = stage.planes.world();
+        let device = world.devices.get_mut(&peer.instance).unwrap();
+        let on = device.peers.get_mut(&peer.public_key).unwrap();
+        (on.endpoint, on.handshake) = (heard, Some(SystemTime::now()));
+    }
+    stage.hub.applied(stage.hub.remove_peer("inst1", peer.id.as_str())).await;
+    stage.hub.applied(stage.hub.set_peer(peer.clone())).await;
+    assert_eq!(called(&stage, &peer), heard);
+    gateway.stop().await.unwrap();
+
+    stage.planes.world().devices.clear();
+    let gateway = stage.start();
+    stage.until("it is back", || stage.planes.peers("inst1").len() == 1).await;
+    assert_eq!(called(&stage, &peer), heard);
+    peer.public_key = PublicKey::from_bytes([200; 32]).unwrap();
+    stage.hub.applied(stage.hub.set_peer(peer.clone())).await;
+    assert_eq!(called(&stage, &peer), None, "another key is another device");
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn suspended_is_down_with_the_key_kept_and_removed_is_gone_with_the_key() {
     let stage = Stage::new();
     stage.hub.set_instance(served("inst1", 51820));
@@ -294,6 +329,36 @@ async fn one_instance_that_fails_or_hangs_does_not_stop_another_and_is_tried_aga
     };
     let told = stage.hub.until("the error is over", healed).await;
     assert_eq!(told.listen_port, Some(51820));
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_port_that_another_process_has_is_left_to_it_where_any_will_do() {
+    let stage = Stage::new();
+    stage.planes.world().taken = [51820, 51821].into();
+    let any = |id: &str, port: u16| GatewayInstance { any_port: true, ..served(id, port) };
+    stage.hub.set_instance(any("inst1", 51820));
+    stage.hub.set_instance(served("asked1", 51821));
+    let last = stage.hub.set_instance(any("inst2", 51822));
+    let gateway = stage.start();
+    stage.hub.applied(last).await;
+    // Neither the port that another instance is wanted on, nor the one that this instance was asked to have.
+    assert_eq!((told(&stage, "inst1").listen_port, told(&stage, "inst1").error), (Some(51823), None));
+    assert_eq!((told(&stage, "inst2").listen_port, told(&stage, "inst2").error), (Some(51822), None));
+    assert_eq!(told(&stage, "asked1").error.as_deref(), Some("the port of asked1 is taken: address in use"));
+
+    // A change that does not know of it yet moves nothing; neither does the port that the hub took over.
+    stage.planes.world().taken.clear();
+    let renamed = GatewayInstance { name: "renamed".into(), ..any("inst1", 51820) };
+    stage.hub.applied(stage.hub.set_instance(renamed)).await;
+    assert_eq!(told(&stage, "inst1").listen_port, Some(51823));
+    stage.hub.applied(stage.hub.set_instance(any("inst1", 51823))).await;
+    assert_eq!(told(&stage, "inst1").listen_port, Some(51823));
+    gateway.stop().await.unwrap();
+    stage.planes.world().devices.clear();
+    let gateway = stage.start();
+    stage.until("it is back", || stage.planes.world().devices.contains_key(&"inst1".parse().unwrap())).await;
+    assert_eq!(stage.planes.world().devices[&"inst1".parse().unwrap()].instance.listen_port, 51823);
     gateway.stop().await.unwrap();
 }
 

@@ -1,6 +1,8 @@
 //! Data planes that do nothing but remember, and misbehave on demand. Like a kernel's, their devices outlive the gateway.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
@@ -25,8 +27,22 @@ pub struct World {
     pub fail: HashSet<String>,
     /// Calls that are said to have been done, and were not.
     pub lie: HashSet<String>,
+    /// Ports that other processes have.
+    pub taken: HashSet<u16>,
     /// Calls that never end.
     pub hang: HashSet<String>,
+}
+
+impl World {
+    fn port_is_free(&self, instance: &GatewayInstance) -> Result<(), PlaneError> {
+        let has =
+            |device: &Device| device.instance.listen_port == instance.listen_port && device.instance.id != instance.id;
+        if !self.taken.contains(&instance.listen_port) && !self.devices.values().any(has) {
+            return Ok(());
+        }
+        let source = io::Error::from(io::ErrorKind::AddrInUse);
+        Err(PlaneError { what: format!("the port of {} is taken", instance.id), source: Some(source.into()) })
+    }
 }
 
 type Boundary = Box<dyn Fn() + Send + Sync>;
@@ -93,20 +109,11 @@ impl Planes for Handle {
     async fn raise(&self, instance: &GatewayInstance, key: &SecretKey) -> Result<Arc<dyn Plane>, PlaneError> {
         self.0.call(format!("raise {}", instance.id)).await?;
         let mut world = self.0.world();
-        let taken = world
-            .devices
-            .values()
-            .find(|device| device.instance.listen_port == instance.listen_port && device.instance.id != instance.id);
-        if let Some(taken) = taken {
-            return Err(PlaneError {
-                what: format!("port of {} is taken by {}", instance.id, taken.instance.id),
-                source: None,
-            });
-        }
+        world.port_is_free(instance)?;
         let fresh = Device { key: key.clone(), instance: instance.clone(), peers: BTreeMap::new() };
         let device = world.devices.entry(instance.id.clone()).or_insert(fresh);
         device.instance = instance.clone();
-        Ok(Arc::new(FakePlane { planes: Arc::clone(&self.0), id: instance.id.clone(), port: instance.listen_port }))
+        Ok(Arc::new(FakePlane { planes: Arc::clone(&self.0), id: instance.id.clone() }))
     }
 
     async fn found(&self) -> Result<Vec<InstanceId>, PlaneError> {
@@ -124,7 +131,6 @@ impl Planes for Handle {
 struct FakePlane {
     planes: Arc<FakePlanes>,
     id: InstanceId,
-    port: u16,
 }
 
 impl FakePlane {
@@ -138,11 +144,12 @@ impl FakePlane {
 #[async_trait]
 impl Plane for FakePlane {
     fn listen_port(&self) -> u16 {
-        self.port
+        self.with(|device| device.instance.listen_port).unwrap_or_default()
     }
 
     async fn configure(&self, instance: &GatewayInstance) -> Result<(), PlaneError> {
         self.planes.call(format!("configure {}", self.id)).await?;
+        self.planes.world().port_is_free(instance)?;
         self.with(|device| device.instance = instance.clone())
     }
 
@@ -153,11 +160,16 @@ impl Plane for FakePlane {
         self.with(|device| device.peers.values().cloned().collect())
     }
 
-    async fn set_peer(&self, peer: &GatewayPeer) -> Result<(), PlaneError> {
+    async fn set_peer(&self, peer: &GatewayPeer, heard: Option<SocketAddr>) -> Result<(), PlaneError> {
         if !self.planes.call(format!("set {} {}", self.id, peer.id)).await? {
             return Ok(());
         }
-        self.with(|device| set(&mut device.peers, peer))
+        self.with(|device| {
+            set(&mut device.peers, peer);
+            if let Some(device) = device.peers.get_mut(&peer.public_key) {
+                device.endpoint = device.endpoint.or(heard);
+            }
+        })
     }
 
     async fn remove_peer(&self, public_key: &PublicKey, peer: Option<&PeerId>) -> Result<(), PlaneError> {

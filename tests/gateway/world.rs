@@ -20,6 +20,7 @@ pub fn instance(id: &str) -> GatewayInstance {
         suspended: false,
         addresses: nets(&["10.99.0.1/24", "fd99::1/64"]),
         listen_port: 0,
+        any_port: false,
         pushed_routes: Vec::new().into_iter().collect(),
         policy: Policy::default(),
         revision: 1,

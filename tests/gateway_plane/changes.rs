@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sitepeer::api::{GatewayPeer, PeerKind};
 use sitepeer::domain::{PublicKey, SubnetSet};
-use sitepeer::gateway::plane::DevicePeer;
+use sitepeer::gateway::plane::{DevicePeer, Planes as _};
 use sitepeer::wireguard::keys::generate_private;
 
 use crate::netns::{unique, until};
@@ -21,6 +21,8 @@ const PACE: Duration = Duration::from_millis(20);
 const MANY: u32 = 1_000;
 /// Of them, those that are taken out again.
 const REMOVED: usize = 100;
+/// A peer that has to notice by itself that its session is gone takes 15 s and more.
+const BACK_WITHIN: Duration = Duration::from_secs(5);
 
 fn peers(stage: &Stage, raised: &Raised) -> Vec<DevicePeer> {
     let plane = Arc::clone(&raised.plane);
@@ -190,10 +192,32 @@ fn a_new_key_replaces_the_old_one_and_a_new_port_keeps_the_sessions() {
     instance.listen_port = 52000;
     let (plane, wanted) = (Arc::clone(&raised.plane), instance.clone());
     let error = stage.run(async move { plane.configure(&wanted).await }).unwrap_err();
-    assert!(error.to_string().contains("52000"), "{error}");
+    assert!(error.to_string().contains("52000") && error.is_port_taken(), "{error}");
     assert_eq!(raised.plane.listen_port(), 51999);
     assert!(a.net.pings("10.99.0.1"));
+    let second = stage.instance(52000);
+    let (planes, key) = (Arc::clone(&stage.planes), generate_private().unwrap());
+    let error = stage.run(async move { planes.raise(&second, &key).await }).unwrap_err();
+    assert!(error.is_port_taken(), "{error}");
     drop(taken);
+}
+
+#[test]
+fn a_peer_that_comes_back_is_called_where_it_was_last_heard() {
+    let Some(mut stage) = stage() else { return };
+    let instance = stage.instance(51820);
+    let raised = stage.raise(&instance);
+    let mut a = stage.client(&raised, 5, false, &["10.99.0.0/24"]);
+    a.net.pings_in_the_end("10.99.0.1");
+    let heard = found(&stage, &raised, &a.peer).endpoint;
+    stage.remove_peer(&raised, &a.peer);
+    a.peer.keepalive_secs = 25;
+    let (plane, peer) = (Arc::clone(&raised.plane), a.peer.clone());
+    stage.run(async move { plane.set_peer(&peer, heard).await }).unwrap();
+    let begun = Instant::now();
+    until("the gateway calls", || found(&stage, &raised, &a.peer).handshake.is_some());
+    assert!(begun.elapsed() < BACK_WITHIN, "{:?}", begun.elapsed());
+    assert!(a.net.pings("10.99.0.1"));
 }
 
 #[test]

@@ -113,6 +113,7 @@ impl Stage {
             suspended: false,
             addresses: vec!["10.99.0.1/24".parse().unwrap()],
             listen_port: port,
+            any_port: false,
             pushed_routes: SubnetSet::default(),
             policy: Policy::default(),
             revision: 1,
@@ -185,7 +186,7 @@ impl Stage {
 
     pub fn set(&self, raised: &Raised, peer: &GatewayPeer) {
         let (plane, peer) = (Arc::clone(&raised.plane), peer.clone());
-        self.run(async move { plane.set_peer(&peer).await }).unwrap();
+        self.run(async move { plane.set_peer(&peer, None).await }).unwrap();
     }
 
     /// Gives what is there to a gateway of another name: as if the process were another one.

@@ -276,3 +276,44 @@ async fn why_a_peer_is_not_served_is_told_by_its_own_gateway_and_of_the_revision
         assert_eq!(shown().await, (None, true));
     }
 }
+
+#[tokio::test]
+async fn a_port_that_the_gateway_chose_is_wanted_from_then_on_and_told_to_peers() {
+    let (_folder, world) = sqlite().await;
+    let account = world.account("a").await;
+    let gateway = world.gateway("gw", "eu").await;
+    let made = world.instance(&account, "main").await;
+    let second = world.instance(&account, "second").await;
+    assert_eq!((made.listen_port, second.listen_port), (Some(51820), Some(51821)));
+    let told = world.told(&gateway, 0).await;
+    assert!(told.instances.iter().all(|instance| instance.any_port), "nobody asked for a port");
+    let applied = |id: &InstanceId, revision: i64, port: u16| GatewayApplied {
+        revision,
+        instances: vec![GatewayInstanceApplied {
+            id: id.clone(),
+            revision,
+            public_key: Some(key(9)),
+            listen_port: Some(port),
+            error: None,
+        }],
+        peers: Vec::new(),
+    };
+    world.store.gateway_applied(&gateway, applied(&made.id, told.revision, 51822)).await.unwrap();
+    let moved = world.store.instance(&world.admin, &made.id).await.unwrap();
+    assert_eq!((moved.listen_port, moved.endpoint.map(|endpoint| endpoint.port)), (Some(51822), Some(51822)));
+    let again = world.told(&gateway, told.revision).await;
+    assert_eq!(again.instances.iter().map(|instance| instance.listen_port).collect::<Vec<_>>(), [51822]);
+    assert_eq!(world.instance(&account, "third").await.listen_port, Some(51820));
+
+    // Said twice, it is no news; said of an older revision, it says nothing.
+    world.store.gateway_applied(&gateway, applied(&made.id, again.revision, 51822)).await.unwrap();
+    world.store.gateway_applied(&gateway, applied(&made.id, told.revision, 51829)).await.unwrap();
+    let third = world.told(&gateway, again.revision).await;
+    assert!(third.instances.iter().all(|instance| instance.id != made.id), "{third:?}");
+
+    // One that was given to another instance meanwhile: a third one is wanted.
+    world.store.gateway_applied(&gateway, applied(&made.id, third.revision, 51821)).await.unwrap();
+    let instances = world.told(&gateway, third.revision).await.instances;
+    let ports: Vec<_> = instances.iter().map(|instance| (instance.id.clone(), instance.listen_port)).collect();
+    assert_eq!(ports, [(made.id, 51823)]);
+}

@@ -102,7 +102,7 @@ impl Fleet {
 
     fn start_gateway(&self) -> Program {
         let token = self.admin.post("/v1/tokens", json!({ "name": "gw", "role": "gateway", "region": "default" }));
-        let token = self.secret("gateway.token", &text(&token, "secret"));
+        let token = secret(self.folder.path(), "gateway.token", &text(&token, "secret"));
         let (state, ca) = (self.file("gateway"), self.ca());
         let mut arguments = vec!["gateway", "--hub", URL, "--hub-ca", name(&ca), "--token-file", name(&token)];
         arguments.extend(["--region", "default", "--name", "gw", "--public-host", HOST, "--state-dir", name(&state)]);
@@ -117,13 +117,6 @@ impl Fleet {
 
     fn ca(&self) -> PathBuf {
         self.file("hub.pem")
-    }
-
-    fn secret(&self, name: &str, text: &str) -> PathBuf {
-        let file = self.file(name);
-        fs::write(&file, text).unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-        file
     }
 
     /// Puts a machine on the internet; returns it with its address.
@@ -155,7 +148,7 @@ impl Fleet {
         let new = json!({ "kind": "site", "site": text(&site, "id"), "subnets": subnets });
         let peer = self.admin.peer(instance, new);
         let enrollment = self.admin.post("/v1/enrollments", json!({ "peer": peer }));
-        let token = self.secret(&format!("{label}.token"), &text(&enrollment, "token"));
+        let token = secret(self.folder.path(), &format!("{label}.token"), &text(&enrollment, "token"));
         let site = Site { lan: behind, router, peer, host: format!("192.168.{lan}.10"), token, _sim: sim };
         self.provision(&site);
         site
@@ -253,6 +246,14 @@ fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
     fs::write(&key, made.signing_key.serialize_pem()).unwrap();
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     (cert, key)
+}
+
+/// Writes a file that only its owner reads.
+pub fn secret(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let file = folder.join(name);
+    fs::write(&file, text).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    file
 }
 
 /// A path as an argument.

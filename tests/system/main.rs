@@ -1,6 +1,6 @@
 //! The whole of it as programs in network namespaces: hub and gateway, simulated routers with real hosts behind them, clients.
 //!
-//! Needs root and what `tests/common/netns.rs` needs; two hubs on one PostgreSQL need `SITEPEER_TEST_POSTGRES`. What cannot run says
+//! Needs root and what `tests/common/netns.rs` needs; what runs on PostgreSQL needs `SITEPEER_TEST_POSTGRES`. What cannot run says
 //! `skipped: …`. Figures are printed: `cargo test --test system -- --test-threads=1 --nocapture`.
 
 #![cfg(all(feature = "hub", feature = "gateway", feature = "sim", target_os = "linux"))]
@@ -13,7 +13,9 @@ mod netns;
 
 mod admin;
 mod apart;
+mod database;
 mod fleet;
+mod gateway_killed;
 mod hub_killed;
 mod live;
 mod program;

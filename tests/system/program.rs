@@ -101,6 +101,12 @@ impl Drop for Program {
     }
 }
 
+/// An address on loopback whose TCP port nobody has now.
+pub fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
 /// Runs `sitepeer` to its end; it has to succeed.
 pub fn run(place: &Place, arguments: &[&str]) -> String {
     let output =

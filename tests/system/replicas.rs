@@ -1,7 +1,6 @@
 //! Two hubs on one PostgreSQL. Needs `SITEPEER_TEST_POSTGRES` (see `tests/with_postgres.sh`) and no root.
 
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -10,9 +9,9 @@ use sitepeer::uplink::{Hub, Trust};
 use tempfile::TempDir;
 
 use crate::admin::{Admin, text};
+use crate::database::database;
 use crate::fleet::name;
-use crate::netns::unique;
-use crate::program::{Place, Program};
+use crate::program::{Place, Program, free_address};
 
 /// Changes whose way from one hub to an agent at the other is timed.
 const CHANGES: usize = 50;
@@ -29,9 +28,7 @@ struct Replica {
 
 impl Replica {
     fn start(number: u8, database: &str, folder: &Path, token: Option<&str>) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        drop(listener);
+        let address = free_address();
         let (data, url) = (folder.join(format!("hub{number}")), format!("http://{address}"));
         let arguments = ["hub", "--listen", &address, "--data-dir", name(&data), "--database-url", database];
         let hub = Program::start(&Place::Here, &folder.join(format!("hub{number}.log")), &arguments);
@@ -56,18 +53,6 @@ impl Replica {
         let (agent, path) = (agent.clone(), format!("/v1/agent/desired?revision={revision}&wait={wait}"));
         self.admin.run(async move { agent.poll(&path).await }).unwrap()
     }
-}
-
-fn database() -> Option<String> {
-    let Ok(server) = std::env::var("SITEPEER_TEST_POSTGRES") else {
-        println!("skipped: no SITEPEER_TEST_POSTGRES");
-        return None;
-    };
-    let database = format!("replicas{}", unique());
-    let made = Command::new("psql").args([&server, "-q", "-c", &format!("CREATE DATABASE {database}")]).status();
-    assert!(made.unwrap().success(), "psql");
-    let (base, _) = server.rsplit_once('/').unwrap();
-    Some(format!("{base}/{database}"))
 }
 
 /// Changes the peer at one hub; returns how long it took to reach the agent at the other, and the new revision.
@@ -96,7 +81,7 @@ fn travels(change_at: &Replica, agent_at: &Replica, agent: &Hub, peer: &str, rev
 
 #[test]
 fn a_change_at_one_hub_reaches_an_agent_at_the_other_and_one_of_them_may_die() {
-    let Some(database) = database() else { return };
+    let Some(database) = database("replicas") else { return };
     let folder = TempDir::new().unwrap();
     let mut one = Replica::start(1, &database, folder.path(), None);
     let token = std::fs::read_to_string(folder.path().join("hub1/admin.token")).unwrap();

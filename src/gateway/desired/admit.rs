@@ -125,6 +125,7 @@ mod tests {
             suspended: false,
             addresses: vec!["10.99.0.1/24".parse().unwrap()],
             listen_port: 51820,
+            any_port: false,
             pushed_routes: Vec::new().into_iter().collect(),
             policy: Policy::default(),
             revision: 1,

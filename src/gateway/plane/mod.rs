@@ -21,7 +21,9 @@ mod trouble;
 mod tunnel;
 mod userspace;
 
+use std::error::Error as _;
 use std::fmt;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -67,6 +69,21 @@ pub struct PlaneError {
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
+impl PlaneError {
+    /// Whether a UDP port could not be had because another socket has it.
+    #[must_use]
+    pub fn is_port_taken(&self) -> bool {
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            if trouble::kind(error) == Some(ErrorKind::AddrInUse) {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+}
+
 /// A backend: makes planes, finds those of an earlier run.
 #[async_trait]
 pub trait Planes: Send + Sync + fmt::Debug {
@@ -101,8 +118,8 @@ pub trait Plane: Send + Sync + fmt::Debug {
     /// Adds a peer, or changes it in place, with its routes, rules and counters; its session stays, no other peer is touched.
     /// A peer whose key changed is the old one removed and this one added. What it gives up (prefixes, a preshared key, a keepalive) is
     /// really cleared; the endpoint is set only if the wanted one changed, for a peer may roam. What belongs to another peer by now
-    /// is that peer's.
-    async fn set_peer(&self, peer: &GatewayPeer) -> Result<(), PlaneError>;
+    /// is that peer's. `heard` is where a peer was last heard that the device does not have: it is called there until it calls.
+    async fn set_peer(&self, peer: &GatewayPeer, heard: Option<SocketAddr>) -> Result<(), PlaneError>;
     /// Removes a peer of the device, known by its key, with its routes and rules; `peer` is `None` for one nobody knows.
     async fn remove_peer(&self, public_key: &PublicKey, peer: Option<&PeerId>) -> Result<(), PlaneError>;
 }

@@ -47,7 +47,7 @@ pub(super) struct TunnelPeer {
     pub preshared_key: Option<Zeroizing<[u8; 32]>>,
     /// Ascending.
     pub allowed: Vec<IpNet>,
-    /// Set only where it is to be called somewhere else than before: a peer that moved stays where it was heard.
+    /// Set only where it is new, or to be called somewhere else than before: a peer that moved stays where it was heard.
     pub endpoint: Option<SocketAddr>,
     /// Seconds; 0 is none.
     pub keepalive_secs: u16,

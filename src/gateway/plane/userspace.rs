@@ -119,13 +119,16 @@ impl Shared {
         for found in stats {
             let calls = found.peer.keepalive.is_some() && found.peer.endpoint.is_some();
             if calls && found.stats.last_handshake.is_none() {
-                // An answer comes later, or never.
-                let begun = timeout(NUDGE_DEADLINE, device.force_handshake(&found.peer.public_key)).await;
-                if let Ok(Err(error)) = begun {
-                    tracing::debug!(%error, "a handshake could not be started");
-                }
+                call(device, &found.peer.public_key).await;
             }
         }
+    }
+}
+
+/// Begins a handshake; an answer comes later, or never.
+async fn call(device: &Wireguard, key: &x25519::PublicKey) {
+    if let Ok(Err(error)) = timeout(NUDGE_DEADLINE, device.force_handshake(key)).await {
+        tracing::debug!(%error, "a handshake could not be started");
     }
 }
 
@@ -189,11 +192,17 @@ impl Tunnel for Userspace {
         let device = self.shared.device.lock().await;
         let device = device.as_ref().ok_or_else(stopped)?;
         let set = device.write(async |device| {
-            if !device.modify_peer(&key, |change| modify(change, peer)).await {
+            let known = device.modify_peer(&key, |change| modify(change, peer)).await;
+            if !known {
                 device.add_peer(new_peer(key, peer));
             }
+            known
         });
-        set.await.doing(what)
+        let known = set.await.doing(what)?;
+        if !known && peer.keepalive_secs != 0 && peer.endpoint.is_some() {
+            call(device, &key).await;
+        }
+        Ok(())
     }
 
     async fn remove_peer(&self, public_key: &PublicKey) -> Result<(), PlaneError> {

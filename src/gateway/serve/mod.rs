@@ -8,8 +8,8 @@ mod diff;
 mod order;
 mod step;
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, watch};
@@ -47,6 +47,8 @@ pub struct Host {
     pub look_every: watch::Receiver<Duration>,
     /// Rung after each outcome that differs from the last.
     pub news: Notify,
+    /// The ports that instances are wanted on: none of them is taken instead of another one.
+    wanted_ports: Mutex<BTreeSet<u16>>,
     raising: Semaphore,
 }
 
@@ -60,7 +62,18 @@ impl Host {
         look_every: watch::Receiver<Duration>,
     ) -> Self {
         let (news, raising) = (Notify::new(), Semaphore::new(RAISE_AT_ONCE));
-        Self { planes, disk, traffic, look_every, news, raising }
+        Self { planes, disk, traffic, look_every, news, wanted_ports: Mutex::default(), raising }
+    }
+
+    /// Says which ports instances are wanted on.
+    pub fn reserve(&self, ports: impl IntoIterator<Item = u16>) {
+        *self.wanted_ports.lock().unwrap_or_else(PoisonError::into_inner) = ports.into_iter().collect();
+    }
+
+    /// The next port after one that no instance is wanted on.
+    fn port_after(&self, port: u16) -> Option<u16> {
+        let wanted = self.wanted_ports.lock().unwrap_or_else(PoisonError::into_inner);
+        (port..=u16::MAX).skip(1).find(|port| !wanted.contains(port))
     }
 }
 

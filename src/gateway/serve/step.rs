@@ -26,6 +26,8 @@ const RAISE_DEADLINE: Duration = Duration::from_mins(1);
 const CALL_DEADLINE: Duration = Duration::from_secs(30);
 /// How often an instance's own settings are looked at again.
 const CONFIGURE_EVERY: Duration = Duration::from_mins(1);
+/// How many ports are tried where any will do: one process takes one or two, a host where so many are taken needs a look.
+const PORTS_TRIED: u32 = 16;
 /// Longest error that is told to the hub, in characters.
 const MAX_ERROR: usize = 300;
 
@@ -177,22 +179,47 @@ impl Hands {
         Ok((key, public))
     }
 
-    /// The plane, brought up or configured anew if it has to be.
+    /// The plane, brought up or configured anew if it has to be, on another port if its own is taken and any will do.
     async fn plane(&mut self, instance: &Arc<GatewayInstance>, key: &SecretKey) -> Result<Arc<dyn Plane>, Trouble> {
-        if let Some(up) = &mut self.up {
-            if up.instance != *instance || up.configured.elapsed() > CONFIGURE_EVERY {
-                within(CALL_DEADLINE, "change its settings", up.plane.configure(instance)).await?;
-                up.instance = Arc::clone(instance);
-                up.configured = Instant::now();
-            }
+        if let Some(up) = &self.up
+            && up.instance == *instance
+            && up.configured.elapsed() <= CONFIGURE_EVERY
+        {
+            return Ok(Arc::clone(&up.plane));
+        }
+        let mut tried = self.where_it_is(instance);
+        let mut left = if instance.any_port { PORTS_TRIED } else { 1 };
+        let plane = loop {
+            left -= 1;
+            let error = match self.bring_up(&tried, key).await {
+                Err(Trouble::Plane(error)) if left > 0 && error.is_port_taken() => error,
+                brought => break brought?,
+            };
+            let Some(next) = self.host.port_after(tried.listen_port) else { return Err(error.into()) };
+            tracing::warn!(instance = %self.id, taken = tried.listen_port, next, "another process has the port");
+            tried.listen_port = next;
+        };
+        let up = Up { plane: Arc::clone(&plane), instance: Arc::clone(instance), configured: Instant::now() };
+        self.up = Some(up);
+        self.down = false;
+        Ok(plane)
+    }
+
+    /// An instance with the port that it was given instead of the one that is still wanted.
+    fn where_it_is(&self, instance: &GatewayInstance) -> GatewayInstance {
+        let moved = self.up.as_ref().filter(|up| instance.any_port && up.instance.listen_port == instance.listen_port);
+        let listen_port = moved.map_or(instance.listen_port, |up| up.plane.listen_port());
+        GatewayInstance { listen_port, ..instance.clone() }
+    }
+
+    async fn bring_up(&self, instance: &GatewayInstance, key: &SecretKey) -> Result<Arc<dyn Plane>, Trouble> {
+        if let Some(up) = &self.up {
+            within(CALL_DEADLINE, "change its settings", up.plane.configure(instance)).await?;
             return Ok(Arc::clone(&up.plane));
         }
         let Ok(_turn) = self.host.raising.acquire().await else { return Err(Trouble::Task) };
         let plane = within(RAISE_DEADLINE, "bring it up", self.host.planes.raise(instance, key)).await?;
         tracing::info!(instance = %self.id, name = %instance.name, port = plane.listen_port(), "an instance is up");
-        let up = Up { plane: Arc::clone(&plane), instance: Arc::clone(instance), configured: Instant::now() };
-        self.up = Some(up);
-        self.down = false;
         Ok(plane)
     }
 
@@ -227,14 +254,20 @@ impl Hands {
         if waits.is_some_and(|patience| patience.revision == peer.revision && patience.due > Instant::now()) {
             return;
         }
-        match within(CALL_DEADLINE, "set a peer", plane.set_peer(peer)).await {
+        let is_new = !device.iter().any(|found| found.public_key == peer.public_key);
+        let heard = if is_new && peer.endpoint.is_none() {
+            self.host.traffic.heard(&peer.id, &peer.public_key, SystemTime::now())
+        } else {
+            None
+        };
+        match within(CALL_DEADLINE, "set a peer", plane.set_peer(peer, heard)).await {
             Ok(()) => {
-                if !device.iter().any(|found| found.public_key == peer.public_key) {
+                if is_new {
                     self.host.traffic.begins(&peer.id);
                 }
                 self.done.insert(peer.id.clone(), Arc::clone(peer));
                 self.patience.remove(&peer.id);
-                tracing::debug!(instance = %self.id, peer = %peer.id, revision = peer.revision, "a peer is set");
+                tracing::debug!(instance = %self.id, peer = %peer.id, revision = peer.revision, ?heard, "a peer is set");
             }
             Err(trouble) => {
                 self.done.remove(&peer.id);

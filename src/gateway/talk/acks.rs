@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::{Backoff, FIRST_PAUSE, MOST_PAUSE, pause_after};
+use super::Patience;
 use crate::gateway::keeper::Keeper;
 use crate::uplink::Hub;
 
@@ -18,7 +18,7 @@ pub async fn tell_outcomes(keeper: Arc<Keeper>, hub: Hub, mut known: watch::Rece
     if known.wait_for(|known| *known).await.is_err() {
         return;
     }
-    let mut backoff = Backoff::new(FIRST_PAUSE, MOST_PAUSE);
+    let mut patience = Patience::new();
     loop {
         let Some(word) = keeper.word().await else {
             // Woken or not, the next look tells.
@@ -27,12 +27,12 @@ pub async fn tell_outcomes(keeper: Arc<Keeper>, hub: Hub, mut known: watch::Rece
         };
         match hub.post::<_, ()>("/v1/gateway/applied", &word.applied).await {
             Ok(()) => {
-                backoff.reset();
+                patience.reset();
                 keeper.was_told(word);
             }
             Err(error) => {
                 tracing::warn!(%error, "the hub does not hear what was applied");
-                sleep(pause_after(&error, &mut backoff)).await;
+                sleep(patience.after(&error)).await;
             }
         }
     }

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Backoff, FIRST_PAUSE, MOST_PAUSE, pause_after};
+use super::Patience;
 use crate::api::{GatewayReport, ReportsTaken};
 use crate::gateway::traffic::Traffic;
 use crate::uplink::{Hub, Retry, UplinkError};
@@ -43,6 +43,20 @@ pub async fn tell_traffic(
     }
 }
 
+/// Writes totals down as often, whether or not the hub listens; never ends.
+pub async fn write_down(traffic: Arc<Traffic>, every: watch::Receiver<Duration>) {
+    loop {
+        let pause = *every.borrow();
+        sleep(pause).await;
+        let traffic = Arc::clone(&traffic);
+        match spawn_blocking(move || traffic.flush(SystemTime::now())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "traffic is not written down"),
+            Err(error) => tracing::error!(%error, "the task that writes traffic down failed"),
+        }
+    }
+}
+
 /// Reports once more before the end, if the hub listens; what it does not hear, it hears next time.
 pub async fn report_last(traffic: Arc<Traffic>, hub: &Hub) {
     let all = async {
@@ -74,7 +88,7 @@ async fn next(traffic: &Arc<Traffic>) -> Option<GatewayReport> {
 
 /// Sends one report until the hub has it. One that it will never take is dropped, or it would stop all others.
 async fn deliver(hub: &Hub, report: &GatewayReport) {
-    let mut backoff = Backoff::new(FIRST_PAUSE, MOST_PAUSE);
+    let mut patience = Patience::new();
     while let Err(error) = send(hub, report).await {
         let about_us = error.problem().is_some_and(|problem| [401, 403, 404, 409].contains(&problem.status));
         if error.retry() == Retry::Never && error.problem().is_some() && !about_us {
@@ -82,7 +96,7 @@ async fn deliver(hub: &Hub, report: &GatewayReport) {
             return;
         }
         tracing::warn!(%error, number = report.number, "a report waits for the hub");
-        sleep(pause_after(&error, &mut backoff)).await;
+        sleep(patience.after(&error)).await;
     }
 }
 

@@ -1,14 +1,18 @@
 //! Traffic by peer: totals that never fall, whatever devices and restarts do to their counters.
 //!
-//! What is reported has been written down before: the hub never hears a total that this gateway might forget. So after a crash
-//! at most what was counted since the last report is lost, and only where the counters are lost as well (the embedded backends).
+//! What is reported has been written down before: the hub never hears a total that this gateway might forget. It is written as often
+//! as it would be reported when the hub is away. So after a crash at most what was counted since then is lost, and only where the
+//! counters are lost as well (the embedded backends).
 //!
 //! A report that waits for the hub is kept as it is; what happens meanwhile is gathered by peer, the newest wins, so that memory is
 //! bounded by the number of peers and nothing is lost but the time between.
+//!
+//! Where a peer was last heard is kept beside its totals: one that comes back on a device is called there.
 
 mod row;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,6 +20,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::api::{GatewayReport, InstanceId, MAX_REPORTS, PeerId};
+use crate::domain::PublicKey;
 use crate::gateway::disk::{DiskError, Flush, Log, random_word};
 use crate::gateway::plane::DevicePeer;
 
@@ -27,6 +32,9 @@ const FORMAT: &str = "sitepeer-gateway-traffic";
 const EPOCH_BYTES: usize = 8;
 /// How long the totals of a peer are kept that is on no device: it may be enabled again.
 const KEEP: Duration = Duration::from_hours(90 * 24);
+/// How long a peer is called where it was last heard: what a router in between remembers is gone long before, and some day the
+/// address is somebody else's.
+const CALLED_FOR: Duration = Duration::from_hours(24);
 /// Rows in one record when the log is written anew: a line stays short.
 const ROWS_PER_RECORD: usize = 1000;
 
@@ -103,6 +111,7 @@ impl Traffic {
                 Some(row) => row,
                 None => rows.entry(peer.clone()).or_insert_with(|| Row { unsent: true, ..Row::default() }),
             };
+            row.has_key(device.public_key);
             row.read(device.rx_bytes, device.tx_bytes, device.handshake.map(unix), device.endpoint);
             row.unsent |= row.revision != revision;
             row.revision = revision;
@@ -119,6 +128,15 @@ impl Traffic {
             row.seen = (0, 0);
             row.unsaved = true;
         }
+    }
+
+    /// Where a peer was last heard with this key, not too long ago.
+    #[must_use]
+    pub fn heard(&self, peer: &PeerId, key: &PublicKey, now: SystemTime) -> Option<SocketAddr> {
+        let oldest = unix(now) - i64::try_from(CALLED_FOR.as_secs()).unwrap_or(i64::MAX);
+        let rows = self.rows();
+        let row = rows.get(peer).filter(|row| row.key.as_ref() == Some(key))?;
+        row.endpoint.filter(|_| row.handshake_at.is_some_and(|at| at >= oldest))
     }
 
     /// An instance is gone, and its peers with it. Their last totals are still reported.
@@ -174,6 +192,9 @@ impl Traffic {
     /// [`DiskError`].
     pub fn flush(&self, now: SystemTime) -> Result<(), DiskError> {
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.rows().values().any(|row| row.unsaved) {
+            return Ok(());
+        }
         let number = book.number;
         self.save(&mut book, number, now)
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{InstanceId, PeerId, PeerTraffic};
+use crate::domain::PublicKey;
 
 /// Seconds without a handshake after which a connection has ended: WireGuard's sessions live so long.
 const GAP_SECS: i64 = 180;
@@ -18,6 +19,8 @@ pub(super) struct Row {
     pub seen: (u64, u64),
     pub handshake_at: Option<i64>,
     pub connected_since: Option<i64>,
+    /// With which it was heard there.
+    pub key: Option<PublicKey>,
     pub endpoint: Option<SocketAddr>,
     pub revision: i64,
     /// When it was last on a device.
@@ -46,9 +49,22 @@ pub(super) struct SavedRow {
     pub connected_since: Option<i64>,
     #[serde(rename = "a")]
     pub at: i64,
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<PublicKey>,
+    #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<SocketAddr>,
 }
 
 impl Row {
+    /// Says whose the next readings are. Another key is another device: where the last one was heard says nothing of it.
+    pub fn has_key(&mut self, key: PublicKey) {
+        if self.key != Some(key) {
+            self.key = Some(key);
+            self.endpoint = None;
+            self.unsaved = true;
+        }
+    }
+
     /// Takes a reading of the device. A counter that fell began again at 0.
     pub fn read(&mut self, rx: u64, tx: u64, handshake_at: Option<i64>, endpoint: Option<SocketAddr>) {
         let grown = |total: &mut u64, seen: &mut u64, now: u64| {
@@ -63,7 +79,7 @@ impl Row {
         if moved {
             self.endpoint = endpoint;
         }
-        self.unsaved |= counted | shook;
+        self.unsaved |= counted | shook | moved;
         self.unsent |= counted | shook | moved;
     }
 
@@ -86,6 +102,8 @@ impl Row {
             handshake_at: self.handshake_at,
             connected_since: self.connected_since,
             at: self.at,
+            key: self.key,
+            endpoint: self.endpoint,
         }
     }
 
@@ -111,6 +129,8 @@ impl From<SavedRow> for Row {
             handshake_at: saved.handshake_at,
             connected_since: saved.connected_since,
             at: saved.at,
+            key: saved.key,
+            endpoint: saved.endpoint,
             ..Self::default()
         }
     }

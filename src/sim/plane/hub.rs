@@ -122,7 +122,7 @@ impl HubEnd {
             allowed: peer.allowed,
             keepalive_secs: None,
         };
-        self.exchange.set(Member { settings, side: Side::Site }).await.map_err(|error| stopped(&error))
+        self.exchange.set(Member { settings, side: Side::Site }, None).await.map_err(|error| stopped(&error))
     }
 
     /// Removes a peer; returns whether there was one.

@@ -122,13 +122,14 @@ impl Exchange {
         Ok(())
     }
 
-    /// Adds a member, or changes the one with this key in place; its session stays.
-    pub async fn set(&self, member: Member) -> Result<(), Error> {
+    /// Adds a member, or changes the one with this key in place; its session stays. A new one without an endpoint is called where it
+    /// was last heard.
+    pub async fn set(&self, member: Member, heard: Option<SocketAddr>) -> Result<(), Error> {
         let mut members = self.inside.device.lock().await;
         let key = member.settings.public_key;
         let before = members.known.get(&key).map(|known| known.member.clone());
         match &before {
-            None => members.device.add(&member.settings).await?,
+            None => members.add(&member.settings, heard).await?,
             Some(before) => members.modify(&before.settings, &member.settings).await?,
         }
         for robbed in self.inside.give(before.as_ref(), &member) {
@@ -179,6 +180,16 @@ impl Inside {
 }
 
 impl Members {
+    /// Adds a member, and calls it at once if it is to be kept alive, as the kernel's WireGuard does.
+    async fn add(&self, settings: &PeerSettings, heard: Option<SocketAddr>) -> Result<(), Error> {
+        let settings = PeerSettings { endpoint: settings.endpoint.or(heard), ..settings.clone() };
+        self.device.add(&settings).await?;
+        if settings.endpoint.is_some() && settings.keepalive_secs.is_some() {
+            self.device.call(&settings.public_key).await;
+        }
+        Ok(())
+    }
+
     /// Changes what differs and nothing else: an endpoint that is still wanted stays where the member was last heard.
     async fn modify(&self, before: &PeerSettings, after: &PeerSettings) -> Result<(), Error> {
         if before == after {

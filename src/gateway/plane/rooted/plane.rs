@@ -52,9 +52,9 @@ impl Plane for RootedPlane {
         self.tunnel.peers().await.map_err(|error| in_instance(&self.id, error))
     }
 
-    async fn set_peer(&self, peer: &GatewayPeer) -> Result<(), PlaneError> {
+    async fn set_peer(&self, peer: &GatewayPeer, heard: Option<SocketAddr>) -> Result<(), PlaneError> {
         let mut state = self.state.lock().await;
-        let set = self.set_peer_in(&mut state, peer).await;
+        let set = self.set_peer_in(&mut state, peer, heard).await;
         set.map_err(|error| in_instance(&self.id, error))
     }
 
@@ -106,7 +106,12 @@ impl RootedPlane {
     }
 
     /// Rules first, then WireGuard, then routes: a peer never passes before its rules stand.
-    async fn set_peer_in(&self, state: &mut State, peer: &GatewayPeer) -> Result<(), PlaneError> {
+    async fn set_peer_in(
+        &self,
+        state: &mut State,
+        peer: &GatewayPeer,
+        heard: Option<SocketAddr>,
+    ) -> Result<(), PlaneError> {
         let key = peer.public_key;
         if let Some(old) = state.old_key(peer) {
             self.remove_peer_in(state, &old).await?;
@@ -130,7 +135,7 @@ impl RootedPlane {
             public_key: key,
             preshared_key: tunnel::preshared_key(peer)?,
             allowed: nets.clone(),
-            endpoint: call,
+            endpoint: call.or(heard),
             keepalive_secs: peer.keepalive_secs,
         };
         self.tunnel.set_peer(&device).await?;

@@ -131,14 +131,14 @@ impl Plane for RootlessPlane {
         self.exchange.members().await.into_iter().map(|member| device_peer(&self.id, member)).collect()
     }
 
-    async fn set_peer(&self, peer: &GatewayPeer) -> Result<(), PlaneError> {
+    async fn set_peer(&self, peer: &GatewayPeer, heard: Option<SocketAddr>) -> Result<(), PlaneError> {
         let member = self.member(peer).await?;
         let mut keys = self.keys.lock().await;
         if let Some(before) = keys.get(&peer.id).filter(|before| **before != peer.public_key) {
             let removed = self.exchange.remove(before.as_bytes()).await;
             removed.map_err(|error| self.error("a peer's old key is not removed", error))?;
         }
-        let set = self.exchange.set(member).await;
+        let set = self.exchange.set(member, heard).await;
         set.map_err(|error| self.error(&format!("peer {} is not set", peer.id), error))?;
         keys.insert(peer.id.clone(), peer.public_key);
         Ok(())

@@ -3,7 +3,7 @@
 use crate::api::{GatewayApplied, GatewayId, GatewayInstanceApplied, GatewayPeerFailed, InstanceStatus};
 use crate::hub::store::sql::check::{invalid, not_found};
 use crate::hub::store::sql::db::{Db, RowExt as _, Run as _, Tx, q, to_word};
-use crate::hub::store::sql::instance::{Inst, lock};
+use crate::hub::store::sql::instance::{Inst, assign, lock, next_revision};
 use crate::hub::store::sql::once::{Change, audit};
 use crate::hub::store::{Scope, StoreError, Stored};
 
@@ -18,16 +18,20 @@ pub(in crate::hub::store::sql) async fn applied(db: &Db, id: &GatewayId, mut app
         return Err(invalid("instances", detail, crate::api::code::INVALID));
     }
     let mut tx = db.begin().await?;
-    // In one order for all, so that two changes never wait for each other in a circle.
+    // In one order for all, so that two changes never wait for each other in a circle: instances by id, then the gateway.
     applied.instances.sort_by(|a, b| a.id.cmp(&b.id));
+    let mut moved = Vec::new();
     for one in applied.instances {
         match lock(&mut tx, &Scope::All, &one.id).await {
             // Deleted meanwhile, or given away: the gateway hears of that by itself.
             Err(StoreError::NotFound { .. }) => {}
             Err(error) => return Err(error),
             Ok(inst) if inst.gateway.as_ref() != Some(id) => {}
-            Ok(inst) => note(&mut tx, id, inst, one).await?,
+            Ok(inst) => moved.extend(note(&mut tx, id, inst, one).await?),
         }
+    }
+    for (inst, port) in moved {
+        take_port(&mut tx, id, inst, port).await?;
     }
     for failed in applied.peers.iter().take(MOST_INSTANCES) {
         note_failed(&mut tx, id, failed).await?;
@@ -60,46 +64,73 @@ async fn note_failed(tx: &mut Tx, gateway: &GatewayId, failed: &GatewayPeerFaile
     Ok(())
 }
 
-async fn note(tx: &mut Tx, gateway: &GatewayId, was: Inst, one: GatewayInstanceApplied) -> Stored<()> {
+/// Writes down what came of an instance; returns it with its port if that is another one than was wanted.
+async fn note(tx: &mut Tx, gateway: &GatewayId, was: Inst, one: GatewayInstanceApplied) -> Stored<Option<(Inst, u16)>> {
     let mut inst = was.clone();
     inst.public_key = one.public_key.or(inst.public_key);
-    // The port as it really is; one that another instance of the gateway has in the store is a fault of the report.
-    if let Some(port) = one.listen_port.filter(|port| *port != 0 && Some(*port) != inst.listen_port)
-        && is_free(tx, gateway, &inst, port).await?
-    {
-        inst.listen_port = Some(port);
-    }
     // What was said of an older revision says nothing of this one.
-    if one.revision >= inst.revision {
+    let is_new = one.revision >= inst.revision;
+    let port = one.listen_port.filter(|port| is_new && *port != 0 && Some(*port) != inst.listen_port);
+    if is_new {
         (inst.state, inst.reason) = match one.error {
             Some(error) => (InstanceStatus::Error, Some(readable(&error))),
             None if inst.public_key.is_some() => (InstanceStatus::Active, None),
             None => (inst.state, inst.reason),
         };
     }
-    if inst.public_key != was.public_key || inst.listen_port != was.listen_port {
+    if inst.public_key != was.public_key {
         inst.all_agents_changed(tx);
     }
-    let same = inst.state == was.state
-        && inst.reason == was.reason
-        && inst.public_key == was.public_key
-        && inst.listen_port == was.listen_port;
-    if same {
-        return Ok(());
+    let same = inst.state == was.state && inst.reason == was.reason && inst.public_key == was.public_key;
+    if !same {
+        q!(
+            "UPDATE instance SET state = $2, reason = $3, public_key = $4, agent_counter = $5, agent_revision = $6 WHERE id = $1",
+            inst.id.as_str(),
+            to_word(&inst.state)?,
+            inst.reason.clone(),
+            inst.public_key.map(|key| key.to_string()),
+            inst.agent_counter,
+            inst.agent_revision
+        )
+        .run(tx)
+        .await?;
+        note_applied(tx, gateway, &was, &inst).await?;
     }
+    Ok(port.map(|port| (inst, port)))
+}
+
+/// Takes over the port that a gateway really serves. The gateway is told it as the wanted one, so that it is still this one after a
+/// restart; and one that another instance has in the store was given away meanwhile: a free one is wanted then.
+async fn take_port(tx: &mut Tx, gateway: &GatewayId, was: Inst, port: u16) -> Stored<()> {
+    let mut inst = was.clone();
+    // The gateway's row is held from here on, so that nobody else takes the port.
+    inst.revision = next_revision(tx, Some(gateway)).await?;
+    let port = if is_free(tx, gateway, &inst, port).await? {
+        port
+    } else {
+        match assign::port(tx, gateway, &inst, inst.asked_port, &Scope::All).await? {
+            Ok(port) => port,
+            Err(why) => {
+                return Ok(tracing::error!(instance = %inst.id, why, "an instance keeps a port that is another's"));
+            }
+        }
+    };
+    inst.listen_port = Some(port);
+    inst.all_agents_changed(tx);
     q!(
-        "UPDATE instance SET state = $2, reason = $3, public_key = $4, listen_port = $5, agent_counter = $6, \
-         agent_revision = $7 WHERE id = $1",
+        "UPDATE instance SET listen_port = $2, revision = $3, agent_counter = $4, agent_revision = $5 WHERE id = $1",
         inst.id.as_str(),
-        to_word(&inst.state)?,
-        inst.reason.clone(),
-        inst.public_key.map(|key| key.to_string()),
-        inst.listen_port.map(i64::from),
+        i64::from(port),
+        inst.revision,
         inst.agent_counter,
         inst.agent_revision
     )
     .run(tx)
     .await?;
+    note_applied(tx, gateway, &was, &inst).await
+}
+
+async fn note_applied(tx: &mut Tx, gateway: &GatewayId, was: &Inst, inst: &Inst) -> Stored<()> {
     let facts = |inst: &Inst| {
         serde_json::json!({
             "status": inst.state, "reason": inst.reason, "public_key": inst.public_key, "listen_port": inst.listen_port,
@@ -109,8 +140,8 @@ async fn note(tx: &mut Tx, gateway: &GatewayId, was: Inst, one: GatewayInstanceA
         action: "instance.applied",
         object: inst.object(),
         account: Some(&inst.account),
-        before: Some(facts(&was)),
-        after: Some(facts(&inst)),
+        before: Some(facts(was)),
+        after: Some(facts(inst)),
     };
     audit(tx, &format!("gateway {gateway}"), change).await
 }

@@ -115,6 +115,7 @@ async fn instances(
             name: inst.name.to_string(),
             suspended: inst.suspended,
             listen_port: inst.listen_port.unwrap_or_default(),
+            any_port: inst.asked_port.is_none(),
             pushed_routes: inst.pushed,
             policy: inst.policy,
             revision: inst.revision,

@@ -13,7 +13,7 @@ use crate::domain::{Endpoint, Host, InstanceName, PublicKey, SubnetSet};
 use crate::hub::store::{Scope, Stored};
 use crate::hub::wake::{Signal, Topic};
 
-mod assign;
+pub(super) mod assign;
 mod change;
 mod create;
 mod life;
