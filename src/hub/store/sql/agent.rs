@@ -190,6 +190,7 @@ async fn applied_with_key(db: &Db, id: &PeerId, applied: AgentApplied) -> Stored
     if old.kind != PeerKind::Site {
         return Err(not_found("peer", id));
     }
+    let who = format!("agent {id}");
     // What a second machine or a request sent again says of the past changes no key.
     let row = q!("SELECT router_revision FROM agent WHERE peer = $1", id.as_str()).maybe(&mut tx).await?;
     let known = row.map(|row| row.opt_int("router_revision")).transpose()?.flatten().unwrap_or(0);
@@ -208,7 +209,7 @@ async fn applied_with_key(db: &Db, id: &PeerId, applied: AgentApplied) -> Stored
             before: Some(serde_json::json!({ "public_key": old.public_key })),
             after: Some(serde_json::json!({ "public_key": new.public_key })),
         };
-        audit(&mut tx, &format!("agent {id}"), change).await?;
+        audit(&mut tx, &who, change).await?;
     }
     if timely {
         // That the hub now knows the key is no news for the router it came from.
