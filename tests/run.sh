@@ -6,10 +6,11 @@
 #   tests/run.sh --fuzz-secs 60     fuzz each target this long (10 s without)
 #   tests/run.sh --no-install       say what is missing instead of installing it
 #
-# Stages: tools fmt clippy deny test test-small doctest doc fuzz demo size schemathesis system vm
+# Stages: tools fmt clippy deny test test-small doctest doc fuzz demo size schemathesis vm system figures
 #
 # What a stage needs beside Rust is taken from Debian (apt-get), crates.io and PyPI (schemathesis, into target/). `system` needs root
-# and network namespaces; `vm` runs the data plane's tests on a kernel that has WireGuard, in an emulated machine.
+# and network namespaces; `vm` runs the data plane's tests on a kernel that has WireGuard, in an emulated machine; `figures` fills a
+# hub with ten thousand site peers.
 #
 # A stage that cannot run here says that it was skipped, and why. The last line is a summary; the exit code is
 # that of the checks: 0 if none failed.
@@ -17,13 +18,15 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
-ALL=(tools fmt clippy deny test test-small doctest doc fuzz demo size schemathesis system vm)
+ALL=(tools fmt clippy deny test test-small doctest doc fuzz demo size schemathesis vm system figures)
 FUZZ_SECS=10
 INSTALL=yes
 STAGES=()
 # Limits of the small build, in bytes and KiB: the budgets of the project.
 MAX_SMALL_BYTES=3145728
 MAX_SMALL_RSS_KIB=6144
+# Site peers of the hub whose figures are taken.
+MANY_PEERS=10000
 
 while [ $# -gt 0 ]; do
     case "$1" in
@@ -253,6 +256,27 @@ stage_system() {
     cargo build --locked && "${beside[@]}" cargo test --locked --test system -- --test-threads=1 --nocapture || return 1
     grep -q '^skipped: ' "$LOGS/system.log" && partly "$(grep -h '^skipped: ' "$LOGS/system.log" | sort -u | paste -sd';')"
     return 0
+}
+
+# What the hub is held to with ten thousand site peers, on both stores: the program as it is released, asked by one that is not.
+stage_figures() {
+    # A connection for each agent, in two processes.
+    ulimit -n "$(ulimit -Hn)" 2>/dev/null
+    local peers=$MANY_PEERS
+    if [ "$(ulimit -n)" != unlimited ] && [ "$(ulimit -n)" -lt $((MANY_PEERS + 1000)) ]; then
+        peers=$(($(ulimit -n) - 500))
+        partly "more than $peers peers (only $(ulimit -n) open files are allowed)"
+    fi
+    cargo build --locked --release || return 1
+    postgres
+    local beside=()
+    if tests/with_postgres.sh true; then
+        beside=(tests/with_postgres.sh)
+    else
+        partly "PostgreSQL (it is missing, or does not start here)"
+    fi
+    SITEPEER=$PWD/target/release/sitepeer "${beside[@]}" cargo bench --locked --profile dev --bench hub -- --peers "$peers" || return 1
+    grep -E '^  (list, first|add one|change →|[0-9]+ polls)' "$LOGS/figures.log" | sed 's/  */ /g; s/^ /figure: /'
 }
 
 # The data plane on a kernel that has WireGuard. The emulated machine is slow and has one core busy: it begins earlier (see below), and

@@ -23,6 +23,7 @@ use super::state::{Context, State};
 use super::store::Store;
 
 mod connection;
+mod descriptors;
 mod crowd;
 mod patience;
 mod tls;
@@ -170,6 +171,7 @@ impl Server {
     /// Nothing is left behind.
     pub async fn bind(config: HubConfig, store: Arc<dyn Store>) -> Result<Self, ServeError> {
         let tls = config.tls.as_ref().map(tls::Tls::open).transpose().map_err(ServeError::Tls)?.map(Arc::new);
+        descriptors::ask_for(config.max_connections);
         let address = config.listen;
         let refused = |source| ServeError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(refused)?;
