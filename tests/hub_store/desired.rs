@@ -36,8 +36,8 @@ fn prefix() -> impl Strategy<Value = IpNet> {
     });
     prop_oneof![
         4 => near,
-        1 => (any::<[u8; 4]>(), 0_u8..=32).prop_map(|(bytes, length)| net(bytes, length)),
-        1 => (any::<[u8; 16]>(), 0_u8..=128).prop_map(|(bytes, length)| net(bytes, length)),
+        2 => (any::<[u8; 4]>(), 0_u8..=32).prop_map(|(bytes, length)| net(bytes, length)),
+        2 => (any::<[u8; 16]>(), 0_u8..=128).prop_map(|(bytes, length)| net(bytes, length)),
     ]
 }
 
@@ -76,7 +76,11 @@ struct Plot {
 }
 
 fn plot() -> impl Strategy<Value = Plot> {
-    let (tunnel4, tunnel6) = (proptest::option::of(prefix()), proptest::option::of(prefix()));
+    let of_family = |four: bool| {
+        let fits = move |net: &IpNet| net.addr().is_ipv4() == four && net.prefix_len() >= 8;
+        proptest::option::of(prefix().prop_filter("a tunnel of this family", fits))
+    };
+    let (tunnel4, tunnel6) = (of_family(true), of_family(false));
     let pushed = proptest::collection::vec(prefix(), 0..4);
     let peers = proptest::collection::vec(wish(), 1..6);
     (tunnel4, tunnel6, pushed, any::<bool>(), [host(), host()], peers).prop_map(
@@ -101,27 +105,10 @@ async fn play(plot: Plot) -> usize {
     let token = world.store.create_token(&world.admin, None, new).await.unwrap().token.id;
     let at = |host: &String| GatewayHello { public_host: host.clone(), ..hello("gw", "eu") };
     let Ok(gateway) = world.store.gateway_hello(&token, at(&plot.hosts[0])).await else { return 0 };
-    let new = NewInstance {
-        tunnel_subnet: plot.tunnel4,
-        tunnel_subnet6: plot.tunnel6,
-        pushed_routes: plot.pushed,
-        allow_broad: true,
-        ..new_instance(&account, "main")
-    };
-    let Ok(instance) = world.store.create_instance(&world.admin, None, new).await else { return 0 };
+    let instance = instance(&world, &account, &plot).await;
     let mut peers = Vec::new();
     for (number, wish) in plot.peers.into_iter().enumerate() {
-        let new = NewPeer::Site {
-            site: site.clone(),
-            name: Some(format!("p{number}")),
-            protocol: Protocol::Wireguard,
-            subnets: wish.subnets,
-            reach: wish.reach,
-            address: None,
-            keepalive_secs: wish.keepalive_secs,
-            allow_broad: true,
-        };
-        peers.extend(world.peer(&instance.id, new).await.map(|peer| peer.id));
+        peers.extend(peer(&world, &instance, &site, &format!("p{number}"), wish).await);
     }
     world.serve(&gateway.id).await;
     world.pass(Duration::from_secs(3)).await;
@@ -131,6 +118,48 @@ async fn play(plot: Plot) -> usize {
         count += agents_take(&world, &peers).await;
     }
     count
+}
+
+/// An instance with the tunnels that are accepted, or the usual one, and those of the pushed routes that are.
+async fn instance(world: &World, account: &AccountId, plot: &Plot) -> InstanceId {
+    let usual = new_instance(account, "main");
+    let wanted = NewInstance { tunnel_subnet: plot.tunnel4, tunnel_subnet6: plot.tunnel6, ..usual.clone() };
+    let made = match world.store.create_instance(&world.admin, None, wanted).await {
+        Err(_) => world.store.create_instance(&world.admin, None, usual).await,
+        made => made,
+    };
+    let id = made.unwrap().id;
+    let mut pushed = Vec::new();
+    for net in &plot.pushed {
+        pushed.push(*net);
+        let edit = InstanceEdit { pushed_routes: Some(pushed.clone()), allow_broad: true, ..InstanceEdit::default() };
+        if world.store.edit_instance(&world.admin, &id, None, edit).await.is_err() {
+            pushed.pop();
+        }
+    }
+    id
+}
+
+/// A peer with those prefixes that are accepted, one after the other; none if the tunnel is too small for one more.
+async fn peer(world: &World, instance: &InstanceId, site: &SiteId, name: &str, wish: Wish) -> Option<PeerId> {
+    let id = world.peer(instance, site_peer(site, name, &[])).await.ok()?.id;
+    let edit = async |edit: PeerEdit| world.store.edit_peer(&world.admin, &id, None, edit).await.is_ok();
+    let base = PeerEdit { allow_broad: true, ..PeerEdit::default() };
+    edit(PeerEdit { keepalive_secs: wish.keepalive_secs, ..PeerEdit::default() }).await;
+    let (mut subnets, mut reach) = (Vec::new(), Vec::new());
+    for net in wish.subnets {
+        subnets.push(net);
+        if !edit(PeerEdit { subnets: Some(subnets.clone()), ..base.clone() }).await {
+            subnets.pop();
+        }
+    }
+    for net in wish.reach.into_iter().flatten() {
+        reach.push(net);
+        if !edit(PeerEdit { reach: Some(reach.clone()), ..base.clone() }).await {
+            reach.pop();
+        }
+    }
+    Some(id)
 }
 
 async fn agents_take(world: &World, peers: &[PeerId]) -> usize {

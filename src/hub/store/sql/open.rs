@@ -77,13 +77,9 @@ pub(in crate::hub::store) async fn postgres(url: &Secret, settings: &Settings) -
 
 /// Opens one connection. A pool would ask again and again until its deadline, and then tell of the deadline and not of the reason.
 async fn connect(url: &str, shown: &str) -> Stored<AnyConnection> {
-    match tokio::time::timeout(CONNECTION_WAIT, Box::pin(AnyConnection::connect(url))).await {
-        Ok(connection) => connection.map_err(|error| cannot_open(shown, error)),
-        Err(_) => {
-            let why = format!("{shown}: no answer within {} s", CONNECTION_WAIT.as_secs());
-            Err(StoreError::Unavailable(why.into()))
-        }
-    }
+    let late = || format!("{shown}: no answer within {} s", CONNECTION_WAIT.as_secs());
+    let connection = tokio::time::timeout(CONNECTION_WAIT, Box::pin(AnyConnection::connect(url))).await;
+    connection.map_err(|_| StoreError::Unavailable(late().into()))?.map_err(|error| cannot_open(shown, error))
 }
 
 async fn prepare(connection: &mut AnyConnection, settings: &'static str) -> Result<(), sqlx::Error> {
