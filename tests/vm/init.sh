@@ -12,8 +12,8 @@ ln -s /proc/self/fd /dev/fd
 ln -s /proc/self/fd/0 /dev/stdin
 ln -s /proc/self/fd/1 /dev/stdout
 ln -s /proc/self/fd/2 /dev/stderr
+# /tmp is in RAM like everything here; a file system of its own would hide a tree that was built there.
 mkdir -p /dev/pts /tmp /run/netns /root
-mount -t tmpfs tmpfs /tmp
 mount -t tmpfs tmpfs /run
 mkdir -p /run/netns
 

@@ -105,14 +105,16 @@ async fn take_port(tx: &mut Tx, gateway: &GatewayId, was: Inst, port: u16) -> St
     let mut inst = was.clone();
     // The gateway's row is held from here on, so that nobody else takes the port.
     inst.revision = next_revision(tx, Some(gateway)).await?;
-    let port = if is_free(tx, gateway, &inst, port).await? {
-        port
+    let free = if is_free(tx, gateway, &inst, port).await? {
+        Ok(port)
     } else {
-        match assign::port(tx, gateway, &inst, inst.asked_port, &Scope::All).await? {
-            Ok(port) => port,
-            Err(why) => {
-                return Ok(tracing::error!(instance = %inst.id, why, "an instance keeps a port that is another's"));
-            }
+        assign::port(tx, gateway, &inst, inst.asked_port, &Scope::All).await?
+    };
+    let port = match free {
+        Ok(port) => port,
+        Err(why) => {
+            tracing::error!(instance = %inst.id, why, "an instance is served on a port that is another's");
+            return Ok(());
         }
     };
     inst.listen_port = Some(port);
