@@ -23,8 +23,8 @@ use super::state::{Context, State};
 use super::store::Store;
 
 mod connection;
-mod descriptors;
 mod crowd;
+mod descriptors;
 mod patience;
 mod tls;
 
