@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sitepeer::domain::Secret;
 use sitepeer::uplink::{Hub, SendOptions};
 
-use crate::figures::{Figures, millis};
+use crate::figures::{Figures, millis, say, times};
 use crate::program::Program;
 
 /// Who fills the hub at once.
@@ -59,7 +59,7 @@ pub fn text(value: &Value, field: &str) -> String {
 }
 
 /// Makes account, gateway, instance, and so many sites with peers whose agents are enrolled and whose routers have keys.
-pub async fn fill(figures: &mut Figures, program: &Program, peers: usize) -> Fleet {
+pub async fn fill(program: &Program, peers: usize) -> Fleet {
     let admin = program.admin();
     let account = text(&post(&admin, "/v1/accounts", json!({ "name": "bench", "max_instances": 0 })).await, "id");
     let token = post(&admin, "/v1/tokens", json!({ "name": "g", "role": "gateway", "region": "eu" })).await;
@@ -94,12 +94,12 @@ pub async fn fill(figures: &mut Figures, program: &Program, peers: usize) -> Fle
     }
     let took = begun.elapsed();
     let each = took / u32::try_from(5 * peers).unwrap();
-    figures.say(
+    say(
         "site, peer, token, enrolment, key of each",
         &format!("{:.1} s, {} a change, {WORKERS} at once", took.as_secs_f64(), millis(each)),
     );
     let fleet = Fleet { admin, gateway, account, instance, agents };
-    report(figures, &fleet).await;
+    report(&fleet).await;
     fleet
 }
 
@@ -136,9 +136,9 @@ fn key(number: usize) -> String {
 }
 
 /// The gateway's view of all of them, as it reports it.
-async fn report(figures: &mut Figures, fleet: &Fleet) {
+async fn report(fleet: &Fleet) {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    let mut times = Vec::new();
+    let mut taken = Vec::new();
     for (number, part) in (1..).zip(fleet.agents.chunks(REPORTED_AT_ONCE)) {
         let seen = |agent: &Agent| {
             json!({ "peer": agent.peer, "revision": 1, "handshake_at": now - 30, "connected_since": now - 3600,
@@ -152,10 +152,10 @@ async fn report(figures: &mut Figures, fleet: &Fleet) {
             json!({ "epoch": "e", "number": number, "at": now, "peers": peers }),
         )
         .await;
-        times.push(begun.elapsed());
+        taken.push(begun.elapsed());
     }
-    times.sort_unstable();
-    figures.say("report of 500 peers by the gateway", &format!("max {}", millis(times[times.len() - 1])));
+    taken.sort_unstable();
+    say("report of 500 peers by the gateway", &format!("max {}", millis(taken[taken.len() - 1])));
 }
 
 /// Pages of the list, with health.
@@ -174,13 +174,13 @@ pub async fn lists(figures: &mut Figures, fleet: &Fleet) {
         ("sites, first page", "/v1/sites?limit=100".to_owned()),
     ];
     for (what, path) in pages {
-        let mut times = Vec::new();
+        let mut taken = Vec::new();
         for _ in 0..LISTS {
             let begun = Instant::now();
             get(&fleet.admin, &path).await;
-            times.push(begun.elapsed());
+            taken.push(begun.elapsed());
         }
-        figures.times(what, &mut times, 99, LIST_BUDGET);
+        times(what, &mut taken, 99, LIST_BUDGET);
     }
 }
 
@@ -189,13 +189,13 @@ pub async fn adds(figures: &mut Figures, fleet: &Fleet) {
     let site = json!({ "name": "one-more", "account": fleet.account });
     let site = text(&post(&fleet.admin, "/v1/sites", site).await, "id");
     let mut revision = everything(&fleet.gateway).await;
-    let (mut times, mut others) = (Vec::new(), 0);
+    let (mut taken, mut others) = (Vec::new(), 0);
     for number in 0..ADDS {
         let peer = json!({ "kind": "site", "site": site, "name": format!("more-{number}"),
             "subnets": [format!("172.16.{number}.0/24")] });
         let (begun, path) = (Instant::now(), format!("/v1/instances/{}/peers", fleet.instance));
         let made = post(&fleet.admin, &path, peer).await;
-        times.push(begun.elapsed());
+        taken.push(begun.elapsed());
         let told = get(&fleet.gateway, &format!("/v1/gateway/desired?revision={revision}&wait=10")).await;
         revision = told["revision"].as_i64().unwrap();
         let names = |list: &str, field: &str| -> Vec<String> {
@@ -206,7 +206,7 @@ pub async fn adds(figures: &mut Figures, fleet: &Fleet) {
         others += rows.iter().filter(|id| **id != text(&made, "id")).count();
         others += told["instances"].as_array().unwrap().len();
     }
-    figures.times("add one site peer", &mut times, 99, ADD_BUDGET);
+    times("add one site peer", &mut taken, 99, ADD_BUDGET);
     figures.holds("rows of others that the gateway was told of", &others.to_string(), others == 0);
 }
 

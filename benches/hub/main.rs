@@ -20,7 +20,7 @@ mod fill;
 mod polls;
 mod program;
 
-use figures::Figures;
+use figures::{Figures, heading};
 use program::{Kind, Program};
 
 /// What is measured unless arguments say otherwise.
@@ -57,9 +57,9 @@ fn main() -> ExitCode {
 }
 
 async fn measure(figures: &mut Figures, store: &str, kind: Kind, size: Size) {
-    figures.heading(&format!("{store}, {} site peers", size.peers));
+    heading(&format!("{store}, {} site peers", size.peers));
     let mut program = Program::start(&kind).await;
-    let fleet = fill::fill(figures, &program, size.peers).await;
+    let fleet = fill::fill(&program, size.peers).await;
     fill::lists(figures, &fleet).await;
     fill::adds(figures, &fleet).await;
     polls::told(figures, &program, &fleet, size.agents).await;

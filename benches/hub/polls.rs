@@ -9,7 +9,7 @@ use sitepeer::uplink::{Deadlines, Hub};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use crate::figures::Figures;
+use crate::figures::{Figures, times};
 use crate::fill::{Agent, Fleet, edit, post, text};
 use crate::program::Program;
 
@@ -21,7 +21,7 @@ const OPENING: usize = 100;
 /// Between two changes that are timed.
 const CHANGE_EVERY: Duration = Duration::from_millis(10);
 /// How long it may take until all polls wait.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// Answers of each agent that may be waiting to be looked at.
 const ANSWERS: usize = 8;
 /// Longest poll.
@@ -109,17 +109,17 @@ pub async fn told(figures: &mut Figures, program: &Program, fleet: &Fleet, agent
     // What an agent is told may be of another change: its own counts from the revision that this one made.
     let mut open: HashMap<usize, (Instant, i64)> =
         changes.join_all().await.into_iter().map(|(number, begun, revision)| (number, (begun, revision))).collect();
-    let mut times = Vec::new();
+    let mut taken = Vec::new();
     while !open.is_empty() {
         let Ok(Some((number, revision, at))) = tokio::time::timeout(PATIENCE, waiting.told.recv()).await else { break };
         if open.get(&number).is_some_and(|(_, wanted)| revision >= *wanted)
             && let Some((begun, _)) = open.remove(&number)
         {
-            times.push(at - begun);
+            taken.push(at - begun);
         }
     }
-    figures.times(&format!("change → its agent told, {} agents wait", agents.len()), &mut times, 99, TOLD_BUDGET);
-    figures.holds("agents that were told of their change", &times.len().to_string(), open.is_empty());
+    times(&format!("change → its agent told, {} agents wait", agents.len()), &mut taken, 99, TOLD_BUDGET);
+    figures.holds("agents that were told of their change", &taken.len().to_string(), open.is_empty());
     reach(figures, fleet, &mut waiting, agents.len()).await;
 }
 
@@ -137,9 +137,9 @@ async fn reach(figures: &mut Figures, fleet: &Fleet, waiting: &mut Waiting, agen
         first.entry(number).or_insert(at - begun);
     }
     let all = first.len() == agents;
-    let mut times: Vec<Duration> = first.into_values().collect();
-    figures.times(&format!("new reach → all {agents} told (debounced)"), &mut times, 99, TOLD_BUDGET);
-    figures.holds("agents that were told of the new reach", &times.len().to_string(), all);
+    let mut taken: Vec<Duration> = first.into_values().collect();
+    times(&format!("new reach → all {agents} told (debounced)"), &mut taken, 99, TOLD_BUDGET);
+    figures.holds("agents that were told of the new reach", &taken.len().to_string(), all);
 }
 
 /// Memory while every agent's poll is held.
@@ -152,11 +152,11 @@ pub async fn held(figures: &mut Figures, program: &Program, fleet: &Fleet, over:
     let shown =
         format!("{} MiB (before {} MiB, at most {} MiB), {each} bytes a poll", now / 1024, before / 1024, most / 1024);
     figures.holds(&format!("{polls} polls held over {over}, in at most 256 MiB"), &shown, now <= HELD_BUDGET_KIB);
-    let mut times = Vec::new();
+    let mut taken = Vec::new();
     for number in 0..20 {
         let begun = Instant::now();
         edit(&fleet.admin, &fleet.agents[number * polls / 20].peer, 40 + number).await;
-        times.push(begun.elapsed());
+        taken.push(begun.elapsed());
     }
-    figures.times("an edit meanwhile", &mut times, 50, Duration::from_millis(10));
+    times("an edit meanwhile", &mut taken, 50, Duration::from_millis(10));
 }

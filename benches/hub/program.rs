@@ -12,7 +12,7 @@ use sitepeer::uplink::{Hub, HubUrl, Trust};
 use tempfile::TempDir;
 
 /// How long the hub may take to answer after its start.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Which store.
 #[derive(Debug, Clone)]
