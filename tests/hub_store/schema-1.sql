@@ -35,7 +35,7 @@ CREATE TABLE site (
     UNIQUE (account, name)
 );
 CREATE INDEX site_account ON site (account, id);
-CREATE INDEX site_serial ON site (account, serial) WHERE serial IS NOT NULL;
+CREATE INDEX site_serial ON site (account, serial, id) WHERE serial IS NOT NULL;
 
 CREATE TABLE gateway (
     id TEXT PRIMARY KEY,
@@ -204,6 +204,7 @@ CREATE TABLE enrollment (
 CREATE INDEX enrollment_account ON enrollment (account, id);
 CREATE INDEX enrollment_peer ON enrollment (peer);
 CREATE INDEX enrollment_expires ON enrollment (expires_at);
+CREATE INDEX enrollment_open ON enrollment (account, expires_at) WHERE revoked_at IS NULL AND used < uses;
 
 CREATE TABLE enrolled (
     enrollment TEXT NOT NULL REFERENCES enrollment (id),
@@ -235,6 +236,7 @@ CREATE TABLE audit (
 );
 CREATE INDEX audit_account ON audit (account, number);
 CREATE INDEX audit_at ON audit (at);
+CREATE INDEX audit_key ON audit (who, at) WHERE action = 'peer.key';
 
 CREATE TABLE once (
     token TEXT NOT NULL,
