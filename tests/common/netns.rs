@@ -105,7 +105,9 @@ impl World {
     #[expect(clippy::unused_self, reason = "switches belong to a world")]
     /// Makes a switch of a host, with an address of the host itself on it.
     pub fn switch(&self, net: &Net, name: &str, addresses: &[&str]) {
-        net.ip(&format!("link add {name} type bridge"));
+        // An address of its own: else it takes the least of its ports', changes it with the next cable, and is deaf to all who know
+        // the one before until they ask again.
+        net.ip(&format!("link add {name} address 02:00:00:00:00:01 type bridge"));
         for address in addresses {
             net.ip(&format!("addr add {address} dev {name} {}", if address.contains(':') { "nodad" } else { "" }));
         }

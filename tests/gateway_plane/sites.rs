@@ -115,7 +115,7 @@ struct Counted<'a>(&'a Net);
 impl<'a> Counted<'a> {
     fn new(net: &'a Net, source: &str) -> Self {
         let chain = "type filter hook input priority filter; policy accept;";
-        let rules = format!("counter seen {{ }}\nchain in {{ {chain} ip saddr {source} counter name seen }}");
+        let rules = format!("counter seen {{ }}\nchain in {{ {chain} ip saddr {source} counter name seen; }}\n");
         net.run("nft", &[&format!("table inet counted {{ {rules} }}")]);
         Self(net)
     }
