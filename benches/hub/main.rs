@@ -63,10 +63,10 @@ async fn measure(figures: &mut Figures, store: &str, kind: Kind, size: Size) {
     fill::lists(figures, &fleet).await;
     fill::adds(figures, &fleet).await;
     polls::told(figures, &program, &fleet, size.agents).await;
-    polls::held(figures, &program, &fleet, "plaintext").await;
+    polls::held(figures, &program, &fleet, false).await;
     if matches!(kind, Kind::Sqlite) {
         program.with_tls().await;
-        polls::held(figures, &program, &fleet.at(&program), "TLS").await;
+        polls::held(figures, &program, &fleet.at(&program), true).await;
     }
 }
 
