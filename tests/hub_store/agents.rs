@@ -63,6 +63,24 @@ async fn a_token_says_whether_it_is_spent_expired_or_revoked_and_an_enrolled_age
 }
 
 #[tokio::test]
+async fn what_an_agent_counts_is_taken_however_much_it_is() {
+    let databases = Databases::new();
+    for config in databases.configs("dropped") {
+        let world = World::open(&config).await;
+        let account = world.account("a").await;
+        let site = world.site(&account, "s").await;
+        let instance = world.instance(&account, "main").await.id;
+        let peer = world.peer(&instance, site_peer(&site, "p", &[])).await.unwrap().id;
+        for number in 1..=3 {
+            let tunnel = TunnelHealth { verdict: "proven".to_owned(), handshake_age_secs: None, rtt_us: None };
+            let report = AgentReport { number, at: i64::MIN, tunnel };
+            let batch = AgentReports { epoch: "e".to_owned(), reports: vec![report], dropped: u64::MAX };
+            assert_eq!(world.store.agent_reports(&peer, batch).await.unwrap().number, number);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_serial_number_binds_nothing_and_the_same_one_under_two_sites_is_reported() {
     let databases = Databases::new();
     for config in databases.configs("serials") {
