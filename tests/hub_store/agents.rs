@@ -63,6 +63,29 @@ async fn a_token_says_whether_it_is_spent_expired_or_revoked_and_an_enrolled_age
 }
 
 #[tokio::test]
+async fn a_device_whose_credential_was_taken_back_does_not_come_again_by_its_nonce() {
+    let databases = Databases::new();
+    for config in databases.configs("replays") {
+        let world = World::open(&config).await;
+        let account = world.account("a").await;
+        let site = world.site(&account, "s").await;
+        let instance = world.instance(&account, "main").await.id;
+        let peer = world.peer(&instance, site_peer(&site, "p", &[])).await.unwrap().id;
+        // Somebody who found the token enrols, and does not use the credential.
+        let found = token(&world, &peer, 1).await;
+        world.store.enroll(request(&found.token, "thief", "S1")).await.unwrap();
+        world.store.revoke_agent(&world.admin, &peer).await.unwrap();
+        assert_eq!(code_of(world.store.enroll(request(&found.token, "thief", "S1")).await), code::TOKEN_SPENT);
+        // Nor does one whose place another device has taken.
+        let shared = token(&world, &peer, 2).await;
+        world.store.enroll(request(&shared.token, "first", "S1")).await.unwrap();
+        let second = world.store.enroll(request(&shared.token, "second", "S2")).await.unwrap().credential.unwrap();
+        assert_eq!(code_of(world.store.enroll(request(&shared.token, "first", "S1")).await), code::TOKEN_SPENT);
+        assert!(world.store.authenticate(&second).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
 async fn what_an_agent_counts_is_taken_however_much_it_is() {
     let databases = Databases::new();
     for config in databases.configs("dropped") {
