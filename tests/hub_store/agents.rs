@@ -86,6 +86,24 @@ async fn a_device_whose_credential_was_taken_back_does_not_come_again_by_its_non
 }
 
 #[tokio::test]
+async fn an_enrolment_token_does_not_tell_whose_a_public_key_is() {
+    let databases = Databases::new();
+    for config in databases.configs("whose") {
+        let world = World::open(&config).await;
+        let account = world.account("a").await;
+        let instance = world.instance(&account, "main").await.id;
+        let known = world.peer(&instance, client_peer("alice-private-phone", Some(key(1)))).await.unwrap();
+        let other = world.peer(&instance, client_peer("c", None)).await.unwrap().id;
+        let made = token(&world, &other, 1).await;
+        let refused = world.store.enroll(EnrollRequest { public_key: Some(key(1)), ..request(&made.token, "n", "S") });
+        let refused = refused.await.unwrap_err();
+        let told = format!("{refused:?}");
+        assert!(!told.contains(known.id.as_str()) && !told.contains("alice"), "{told}");
+        assert_eq!(code_of::<()>(Err(refused)), code::KEY_TAKEN);
+    }
+}
+
+#[tokio::test]
 async fn what_an_agent_counts_is_taken_however_much_it_is() {
     let databases = Databases::new();
     for config in databases.configs("dropped") {

@@ -243,11 +243,11 @@ async fn not_too_often(tx: &mut Tx, who: &str, inst: &Inst) -> Stored<()> {
     })
 }
 
-/// Whose key it is, is nothing that an agent has to know.
-fn nameless(error: StoreError) -> StoreError {
+/// Whose key it is, is nothing that an agent, or whoever has an enrolment token, has to know.
+pub(super) fn nameless(error: StoreError) -> StoreError {
     match error {
         StoreError::Conflict { code: code::KEY_TAKEN, field, hint, .. } => {
-            let detail = "this public key cannot be used here: the router has to make another".to_owned();
+            let detail = "this public key cannot be used here: the device has to make another".to_owned();
             StoreError::Conflict { field, detail, code: code::KEY_TAKEN, hint }
         }
         other => other,

@@ -3,7 +3,7 @@
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
-use super::agent::check_device;
+use super::agent::{check_device, nameless};
 use super::cap;
 use super::check::{invalid, not_found};
 use super::db::{Db, RowExt as _, Run as _, Tx, q, to_word};
@@ -301,7 +301,7 @@ async fn bind_client(tx: &mut Tx, used: &mut Use, request: &EnrollRequest) -> St
     let old = used.peer.clone();
     used.peer.public_key = Some(key);
     used.peer.version += 1;
-    peer::settle(tx, &mut used.inst, Some(&old), &mut used.peer).await
+    peer::settle(tx, &mut used.inst, Some(&old), &mut used.peer).await.map_err(nameless)
 }
 
 async fn count_use(tx: &mut Tx, used: &Use, credential: &str) -> Stored<()> {
