@@ -162,7 +162,7 @@ async fn sums_of_what_a_gateway_counts_end_at_the_most_there_is_and_stay_readabl
             let report = GatewayReport { epoch: epoch.to_owned(), number: i64::MAX, at: i64::MAX, peers: vec![seen] };
             world.store.gateway_report(&gateway, report).await.unwrap();
         }
-        world.pass(Duration::from_secs(60)).await;
+        world.pass(Duration::from_mins(1)).await;
         let peers = world.store.peers(&world.admin, &PeerFilter::default(), &page(10)).await.unwrap().items;
         let most = u64::try_from(i64::MAX).unwrap();
         assert_eq!((peers[0].usage.rx_bytes, peers[0].usage.tx_bytes, peers[0].link.rx_bytes), (most, most, 7));
