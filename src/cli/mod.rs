@@ -31,6 +31,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use args::{Args, Command};
+use exit::Exit;
 use failure::Failure;
 use report::{Outcome, Reporter};
 
@@ -50,7 +51,13 @@ pub fn main() -> ExitCode {
     match ended {
         Ok(outcome) => {
             reporter.finish(&outcome);
-            outcome.verdict.exit().into()
+            match reporter.lost() {
+                Some(failure) if outcome.verdict.exit() == Exit::Converged => {
+                    reporter.fail(&failure);
+                    failure.exit().into()
+                }
+                _ => outcome.verdict.exit().into(),
+            }
         }
         Err(failure) => {
             reporter.fail(&failure);

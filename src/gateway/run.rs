@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::desired::Store;
 use super::disk::StateDir;
@@ -22,6 +22,9 @@ const LOOK_MOST: Duration = Duration::from_secs(10);
 const REPORT_FIRST: Duration = Duration::from_secs(10);
 /// Shortest time between reports.
 const REPORT_LEAST: Duration = Duration::from_secs(1);
+/// Shortest time for a poll that brings nothing: a proxy with little patience, or a hub gone wrong, answers at once what was to wait,
+/// and would be asked thousands of times a second.
+const NOTHING_LEAST: Duration = Duration::from_secs(1);
 /// When everything is asked for again after something was refused: the hub may have mended it without a word.
 const ASK_AGAIN: Duration = Duration::from_mins(10);
 
@@ -126,8 +129,12 @@ impl Gateway {
             self.pace.set(report_every);
         }
         let since = (!full).then(|| self.keeper.revision());
+        let asked = Instant::now();
         match self.ears.hear(since).await.map_err(Trouble::Hub)? {
-            Heard::Nothing => Ok(None),
+            Heard::Nothing => {
+                sleep_until(asked + NOTHING_LEAST).await;
+                Ok(None)
+            }
             Heard::Nonsense(why) => Err(Trouble::Again(format!("the hub contradicts itself: {why}"))),
             Heard::Change(delta, refused) => {
                 let (is_full, is_refused) = (delta.full, !refused.is_empty());

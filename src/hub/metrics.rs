@@ -96,7 +96,7 @@ impl Metrics {
 
     /// Notes how old a report was.
     pub(super) fn report(&self, from: &str, at: i64) {
-        let age = (now() - at).clamp(0, MAX_LAG_SECS);
+        let age = now().saturating_sub(at).clamp(0, MAX_LAG_SECS);
         let age = f64::from(i32::try_from(age).unwrap_or(i32::MAX));
         self.lag.get_or_create(&[("from", from.to_owned())]).observe(age);
     }

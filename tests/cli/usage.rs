@@ -136,6 +136,21 @@ fn a_reader_that_leaves_early_is_no_error() {
     assert_eq!((status.code(), stderr.as_str()), (Some(0), ""));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_script_that_did_not_fit_on_the_disk_is_no_success() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let site = site(&folder);
+    for more in [&[][..], &["--json"]] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("there");
+        let ended = crate::sitepeer(&[&["render", "--site", &site][..], more].concat()).stdout(full).output();
+        let ended = ended.expect("it ends");
+        let stderr = String::from_utf8(ended.stderr).expect("UTF-8");
+        assert_eq!(ended.status.code(), Some(1), "{stderr}");
+        assert!(stderr.starts_with("error: not all of the output could be written to stdout: No space"), "{stderr}");
+    }
+}
+
 #[cfg(not(feature = "sim"))]
 #[test]
 fn a_build_without_the_simulator_says_so() {

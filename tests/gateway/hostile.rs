@@ -75,6 +75,26 @@ async fn answers_that_are_none_change_nothing() {
 }
 
 #[tokio::test]
+async fn a_hub_that_answers_at_once_what_was_to_wait_is_not_asked_without_a_pause() {
+    let stage = Stage::new();
+    stage.hub.set_instance(served("inst1", 51820));
+    let last = stage.hub.set_peer(peer("inst1", 2));
+    let gateway = stage.start();
+    stage.hub.applied(last).await;
+    stage.hub.state().hasty = true;
+    // Ends the poll that waits.
+    let last = stage.hub.set_peer(peer("inst1", 3));
+    stage.hub.applied(last).await;
+    let before = stage.hub.state().asked.len();
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let asked = stage.hub.state().asked.len() - before;
+    assert!((1..=4).contains(&asked), "asked {asked} times in two seconds");
+    let last = stage.hub.set_peer(peer("inst1", 4));
+    stage.hub.applied(last).await;
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_prefix_that_moves_from_one_peer_to_another_ends_with_the_second() {
     let stage = Stage::new();
     stage.hub.set_instance(served("inst1", 51820));

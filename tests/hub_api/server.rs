@@ -296,6 +296,22 @@ async fn a_stop_answers_polls_at_once_and_ends_idle_connections() {
 }
 
 #[tokio::test]
+async fn a_head_that_drips_in_does_not_hold_up_a_stop() {
+    let (mut running, _store, admin) = start("").await;
+    let mut slow = Vec::new();
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(admin.address).await.unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nx: ").await.unwrap();
+        slow.push(stream);
+    }
+    admin.get("/healthz").await.done(200);
+    let began = Instant::now();
+    running.stop();
+    (&mut running.task).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(4), "stopping took {:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn a_stop_waits_for_no_request_for_ever() {
     let (mut running, _store, admin) = start("").await;
     let hanging = tokio::spawn(async move {

@@ -63,6 +63,65 @@ async fn a_token_says_whether_it_is_spent_expired_or_revoked_and_an_enrolled_age
 }
 
 #[tokio::test]
+async fn a_device_whose_credential_was_taken_back_does_not_come_again_by_its_nonce() {
+    let databases = Databases::new();
+    for config in databases.configs("replays") {
+        let world = World::open(&config).await;
+        let account = world.account("a").await;
+        let site = world.site(&account, "s").await;
+        let instance = world.instance(&account, "main").await.id;
+        let peer = world.peer(&instance, site_peer(&site, "p", &[])).await.unwrap().id;
+        // Somebody who found the token enrols, and does not use the credential.
+        let found = token(&world, &peer, 1).await;
+        world.store.enroll(request(&found.token, "thief", "S1")).await.unwrap();
+        world.store.revoke_agent(&world.admin, &peer).await.unwrap();
+        assert_eq!(code_of(world.store.enroll(request(&found.token, "thief", "S1")).await), code::TOKEN_SPENT);
+        // Nor does one whose place another device has taken.
+        let shared = token(&world, &peer, 2).await;
+        world.store.enroll(request(&shared.token, "first", "S1")).await.unwrap();
+        let second = world.store.enroll(request(&shared.token, "second", "S2")).await.unwrap().credential.unwrap();
+        assert_eq!(code_of(world.store.enroll(request(&shared.token, "first", "S1")).await), code::TOKEN_SPENT);
+        assert!(world.store.authenticate(&second).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
+async fn an_enrolment_token_does_not_tell_whose_a_public_key_is() {
+    let databases = Databases::new();
+    for config in databases.configs("whose") {
+        let world = World::open(&config).await;
+        let account = world.account("a").await;
+        let instance = world.instance(&account, "main").await.id;
+        let known = world.peer(&instance, client_peer("alice-private-phone", Some(key(1)))).await.unwrap();
+        let other = world.peer(&instance, client_peer("c", None)).await.unwrap().id;
+        let made = token(&world, &other, 1).await;
+        let refused = world.store.enroll(EnrollRequest { public_key: Some(key(1)), ..request(&made.token, "n", "S") });
+        let refused = refused.await.unwrap_err();
+        let told = format!("{refused:?}");
+        assert!(!told.contains(known.id.as_str()) && !told.contains("alice"), "{told}");
+        assert_eq!(code_of::<()>(Err(refused)), code::KEY_TAKEN);
+    }
+}
+
+#[tokio::test]
+async fn what_an_agent_counts_is_taken_however_much_it_is() {
+    let databases = Databases::new();
+    for config in databases.configs("dropped") {
+        let world = World::open(&config).await;
+        let account = world.account("a").await;
+        let site = world.site(&account, "s").await;
+        let instance = world.instance(&account, "main").await.id;
+        let peer = world.peer(&instance, site_peer(&site, "p", &[])).await.unwrap().id;
+        for number in 1..=3 {
+            let tunnel = TunnelHealth { verdict: "proven".to_owned(), handshake_age_secs: None, rtt_us: None };
+            let report = AgentReport { number, at: i64::MIN, tunnel };
+            let batch = AgentReports { epoch: "e".to_owned(), reports: vec![report], dropped: u64::MAX };
+            assert_eq!(world.store.agent_reports(&peer, batch).await.unwrap().number, number);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_serial_number_binds_nothing_and_the_same_one_under_two_sites_is_reported() {
     let databases = Databases::new();
     for config in databases.configs("serials") {

@@ -3,6 +3,8 @@
 use std::error::Error as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use sitepeer::api::*;
 use sitepeer::domain::Secret;
@@ -169,4 +171,38 @@ async fn a_database_that_is_away_is_told_with_its_reason_and_without_its_passwor
         assert!(why.contains("postgres://127.0.0.1:1/hub") && why.contains("refused"), "{error:?}");
         assert!(!format!("{error:?} {why}").contains("hunter2"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_nothing_can_be_written_each_agent_is_told_so_at_once_and_not_one_after_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hub.db");
+    let world = Arc::new(World::open(&StoreConfig::Sqlite(file.clone())).await);
+    let account = world.account("a").await;
+    let site = world.site(&account, "s").await;
+    let instance = world.instance(&account, "main").await.id;
+    let peer = world.peer(&instance, site_peer(&site, "p", &[])).await.unwrap().id;
+    let batch = |number| AgentReports {
+        epoch: "e".to_owned(),
+        reports: vec![AgentReport {
+            number,
+            at: number,
+            tunnel: TunnelHealth { verdict: "proven".to_owned(), handshake_age_secs: None, rtt_us: None },
+        }],
+        dropped: 0,
+    };
+    let mut other = sqlx::AnyConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let begun = Instant::now();
+    let mut calls = tokio::task::JoinSet::new();
+    for number in 1..=40 {
+        let (world, peer, batch) = (Arc::clone(&world), peer.clone(), batch(number));
+        calls.spawn(async move { world.store.agent_reports(&peer, batch).await });
+    }
+    while let Some(answer) = calls.join_next().await {
+        assert!(matches!(answer.unwrap(), Err(StoreError::Unavailable(_))), "not acknowledged before it is written");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    assert_eq!(world.store.agent_reports(&peer, batch(41)).await.unwrap().number, 41);
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sitepeer::api::*;
-use sitepeer::hub::store::{StoreConfig, StoreError};
+use sitepeer::hub::store::{PeerFilter, StoreConfig, StoreError};
 
 use crate::world::*;
 
@@ -137,6 +137,37 @@ async fn a_report_is_taken_once_and_traffic_never_goes_backwards() {
         assert_eq!(used().await, 340, "another gateway's word for this peer counts nothing");
         let instance = world.store.instance(&world.admin, &instance).await.unwrap();
         assert_eq!(instance.usage.rx_bytes, 340);
+    }
+}
+
+#[tokio::test]
+async fn sums_of_what_a_gateway_counts_end_at_the_most_there_is_and_stay_readable() {
+    let databases = Databases::new();
+    for config in databases.configs("most") {
+        let world = World::open(&config).await;
+        let account = world.account("a").await;
+        let gateway = world.gateway("gw", "eu").await;
+        let instance = world.instance(&account, "main").await.id;
+        let peer = world.peer(&instance, client_peer("c", Some(key(1)))).await.unwrap().id;
+        for (epoch, total) in [("a", u64::MAX), ("b", 5), ("c", u64::MAX), ("d", 7)] {
+            let seen = PeerTraffic {
+                peer: peer.clone(),
+                revision: i64::MAX,
+                handshake_at: Some(i64::MIN),
+                connected_since: Some(i64::MIN),
+                endpoint: None,
+                rx_bytes: total,
+                tx_bytes: total,
+            };
+            let report = GatewayReport { epoch: epoch.to_owned(), number: i64::MAX, at: i64::MAX, peers: vec![seen] };
+            world.store.gateway_report(&gateway, report).await.unwrap();
+        }
+        world.pass(Duration::from_mins(1)).await;
+        let peers = world.store.peers(&world.admin, &PeerFilter::default(), &page(10)).await.unwrap().items;
+        let most = u64::try_from(i64::MAX).unwrap();
+        assert_eq!((peers[0].usage.rx_bytes, peers[0].usage.tx_bytes, peers[0].link.rx_bytes), (most, most, 7));
+        let instance = world.store.instance(&world.admin, &instance).await.unwrap();
+        assert_eq!(instance.usage.rx_bytes, most);
     }
 }
 

@@ -48,6 +48,21 @@ async fn a_hub_that_is_never_ready_is_given_up_with_what_it_waits_for() {
 }
 
 #[tokio::test]
+async fn a_hub_that_answers_at_once_what_was_to_wait_is_not_asked_without_a_pause() {
+    let scene = Scene::scripted(|heard, _| {
+        if heard.path.contains("wait=") {
+            return Said::Instead("HTTP/1.1 304 Not Modified\r\n\r\n".to_owned());
+        }
+        Said::AsUsual
+    })
+    .await;
+    scene.edit(not_yet);
+    assert_eq!(scene.provision().await.failed(), (6, "hub-not-ready"));
+    let asked = scene.heard("/v1/agent/desired").len();
+    assert!((3..=20).contains(&asked), "asked {asked} times in three seconds");
+}
+
+#[tokio::test]
 async fn a_hub_that_talks_nonsense_is_said_to() {
     for nonsense in
         ["HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>", "220 smtp ready\r\n\r\n"]

@@ -4,7 +4,8 @@
 //! (`--json`): one object per line on stdout, the last is the result; their shape is in `cli/schema/`.
 //! Nothing but this module and the commands' own data writes to stdout or stderr.
 //!
-//! A reader that goes away (`| head`) never ends a command: a router half changed is worse than a lost line.
+//! A reader that goes away (`| head`) never ends a command: a router half changed is worse than a lost line. Neither does a disk
+//! that is full (`> file`), but a command whose words are lost has not succeeded.
 
 mod ask;
 mod event;
@@ -43,6 +44,8 @@ struct State {
     /// `None` once the reader went away.
     out: Option<Box<dyn Write + Send>>,
     err: Option<Box<dyn Write + Send>>,
+    /// Why not all is on stdout, where that is nobody's wish.
+    lost: Option<io::Error>,
     tally: Tally,
 }
 
@@ -56,7 +59,8 @@ impl Reporter {
     /// Reports elsewhere: the demo shows only some of what its commands say.
     #[must_use]
     pub fn to(mode: Mode, out: Box<dyn Write + Send>, err: Box<dyn Write + Send>) -> Self {
-        Self { mode, state: Mutex::new(State { out: Some(out), err: Some(err), tally: Tally::default() }) }
+        let state = State { out: Some(out), err: Some(err), lost: None, tally: Tally::default() };
+        Self { mode, state: Mutex::new(state) }
     }
 
     /// Who reads.
@@ -115,6 +119,15 @@ impl Reporter {
             }
             Mode::Json => self.result_line(outcome.verdict, outcome.details.clone()),
         }
+    }
+
+    /// Returns a failure if what was to be on stdout is not all there, and that was not because its reader went away.
+    #[must_use]
+    pub fn lost(&self) -> Option<Failure> {
+        let error = self.state().lost.take()?;
+        let message = format!("not all of the output could be written to stdout: {error}");
+        let failure = Failure::new(Verdict::Failed, "output-lost", message);
+        Some(failure.hint("what the command did stays; what stands in the file is not whole"))
     }
 
     /// Says why the command failed: its last words.
@@ -176,6 +189,7 @@ impl State {
         if let Some(Err(error)) = written {
             tracing::debug!(%error, "stdout is gone");
             self.out = None;
+            self.lost = (error.kind() != io::ErrorKind::BrokenPipe).then_some(error);
         }
     }
 }

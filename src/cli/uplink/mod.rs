@@ -32,6 +32,9 @@ use crate::uplink::{self, Hub, UplinkError};
 const DESIRED: &str = "/v1/agent/desired";
 /// Longest single wait at the hub: short enough to say from time to time that it still waits.
 const WAIT: Duration = Duration::from_secs(20);
+/// Shortest time between two questions for the config: a proxy with little patience, or a hub gone wrong, answers at once what was
+/// to wait.
+const ASK_LEAST: Duration = Duration::from_millis(200);
 /// How long a hub is told again what it did not hear.
 const TELL_PATIENCE: Duration = Duration::from_secs(15);
 /// Bytes of an epoch.
@@ -154,6 +157,7 @@ async fn config(
 ) -> anyhow::Result<(Site, Uplink)> {
     let (mut path, mut said) = (DESIRED.to_owned(), None);
     loop {
+        let asked = Instant::now();
         let desired: Option<AgentDesired> = patiently(end, reporter, async || hub.poll(&path).await)
             .await
             .map_err(|error| known_here(error, source))?;
@@ -180,6 +184,7 @@ async fn config(
             let failure = Failure::new(Verdict::HubFailed, "hub-not-ready", super::report::clean(&message));
             return Err(failure.hint("look at the instance at the hub; a longer --hub-timeout may help").into());
         }
+        tokio::time::sleep(ASK_LEAST.saturating_sub(asked.elapsed())).await;
     }
 }
 

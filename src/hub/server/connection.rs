@@ -27,6 +27,9 @@ const MAX_LINGER_BYTES: u64 = 2 << 20;
 /// How long it may go on sending.
 const MAX_LINGER: Duration = Duration::from_secs(2);
 
+/// When the hub stops: how long the head of a request that is on its way may still take.
+const STOP_HEAD_WAIT: Duration = Duration::from_secs(1);
+
 /// Serves one connection.
 ///
 /// # Cancel safety
@@ -37,12 +40,13 @@ where
 {
     let stage = Stage::default();
     let stream = TokioIo::new(Patience::new(stream, stage.clone()));
+    let told = stage.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        stage.busy();
+        told.busy();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(remote);
         let answer = router.clone().call(request);
-        let stage = stage.clone();
+        let stage = told.clone();
         // Boxed, so that the connection can be taken apart when it is over.
         Box::pin(async move {
             let answer = answer.await;
@@ -61,12 +65,24 @@ where
         ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => ended,
         () = stopping.cancelled() => {
             Pin::new(&mut connection).graceful_shutdown();
-            poll_fn(|cx| connection.poll_without_shutdown(cx)).await
+            tokio::select! {
+                ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => ended,
+                // Whoever has not asked anything yet must not keep the hub from stopping.
+                () = unasked(&stage) => return,
+            }
         }
     };
     match ended {
         Ok(()) => linger(connection.into_parts().io.into_inner()).await,
         Err(error) => tracing::debug!(%error, "a connection ended early"),
+    }
+}
+
+/// Ends after [`STOP_HEAD_WAIT`] if no request is worked on then; else never.
+async fn unasked(stage: &Stage) {
+    tokio::time::sleep(STOP_HEAD_WAIT).await;
+    if stage.is_busy() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -41,6 +41,11 @@ impl Stage {
         self.0.store(IDLE, Ordering::Relaxed);
     }
 
+    /// Whether a request is worked on.
+    pub(super) fn is_busy(&self) -> bool {
+        self.now() == BUSY
+    }
+
     fn now(&self) -> u8 {
         self.0.load(Ordering::Relaxed)
     }

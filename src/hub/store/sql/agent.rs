@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 
 use super::check::{invalid, not_found};
-use super::db::{Db, RowExt as _, Run as _, Tx, q, to_int};
+use super::db::{Db, RowExt as _, Run as _, Tx, plus, q, to_int};
 use super::instance::{Inst, host_address};
 use super::once::{Change, audit};
 use super::peer::{self, Pr};
@@ -242,11 +242,11 @@ async fn not_too_often(tx: &mut Tx, who: &str) -> Stored<()> {
     })
 }
 
-/// Whose key it is, is nothing that an agent has to know.
-fn nameless(error: StoreError) -> StoreError {
+/// Whose key it is, is nothing that an agent, or whoever has an enrolment token, has to know.
+pub(super) fn nameless(error: StoreError) -> StoreError {
     match error {
         StoreError::Conflict { code: code::KEY_TAKEN, field, hint, .. } => {
-            let detail = "this public key cannot be used here: the router has to make another".to_owned();
+            let detail = "this public key cannot be used here: the device has to make another".to_owned();
             StoreError::Conflict { field, detail, code: code::KEY_TAKEN, hint }
         }
         other => other,
@@ -291,8 +291,11 @@ pub(super) async fn take_reports(tx: &mut Tx, id: &PeerId, batch: &AgentReports)
     let newest = batch.reports.iter().filter(|report| report.number > stored).max_by_key(|report| report.number);
     let number = newest.map_or(stored, |report| report.number);
     if let Some(report) = newest {
+        let dropped = plus("dropped", "$5");
+        let text =
+            format!("UPDATE agent SET number = $2, says = $3, said_at = $4, dropped = {dropped} WHERE peer = $1");
         q!(
-            "UPDATE agent SET number = $2, says = $3, said_at = $4, dropped = dropped + $5 WHERE peer = $1",
+            sqlx::AssertSqlSafe(text),
             id.as_str(),
             number,
             report.tunnel.verdict.as_str(),

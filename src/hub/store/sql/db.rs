@@ -344,6 +344,12 @@ pub(super) fn to_word<T: Serialize>(value: &T) -> Stored<String> {
     }
 }
 
+/// SQL for the sum of two counters, neither of them negative: one that would not fit stands at the end. PostgreSQL would refuse it,
+/// and SQLite make a number of it that is none of ours any more.
+pub(super) fn plus(counter: &str, more: &str) -> String {
+    format!("CASE WHEN {counter} > {most} - {more} THEN {most} ELSE {counter} + {more} END", most = i64::MAX)
+}
+
 /// A counter for a column of 64 bits with sign: what does not fit stands at the end.
 pub(super) fn to_int(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)

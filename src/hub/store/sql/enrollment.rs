@@ -3,7 +3,7 @@
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
-use super::agent::check_device;
+use super::agent::{check_device, nameless};
 use super::cap;
 use super::check::{invalid, not_found};
 use super::db::{Db, RowExt as _, Run as _, Tx, q, to_word};
@@ -230,14 +230,18 @@ async fn present(tx: &mut Tx, request: &EnrollRequest) -> Stored<Use> {
     let token = from_row(&row, tx.now)?;
     let nonce = hash(request.device_nonce.as_bytes());
     let before = q!(
-        "SELECT e.at, c.used_at FROM enrolled e LEFT JOIN credential c ON c.id = e.credential \
+        "SELECT e.at, c.used_at, c.revoked_at FROM enrolled e LEFT JOIN credential c ON c.id = e.credential \
          WHERE e.enrollment = $1 AND e.nonce = $2",
         token.id.as_str(),
         nonce.as_slice()
     );
     let before = before.maybe(tx).await?;
     let again = match &before {
-        Some(row) => row.int("at")? >= tx.now - REPLAY_WITHIN && row.opt_int("used_at")?.is_none(),
+        Some(row) => {
+            // Taken back since, by a person or for another device: this one has had its turn.
+            let pending = row.opt_int("used_at")?.is_none() && row.opt_int("revoked_at")?.is_none();
+            pending && row.int("at")? >= tx.now - REPLAY_WITHIN
+        }
         None => false,
     };
     usable(&token, again, tx.now)?;
@@ -297,7 +301,7 @@ async fn bind_client(tx: &mut Tx, used: &mut Use, request: &EnrollRequest) -> St
     let old = used.peer.clone();
     used.peer.public_key = Some(key);
     used.peer.version += 1;
-    peer::settle(tx, &mut used.inst, Some(&old), &mut used.peer).await
+    peer::settle(tx, &mut used.inst, Some(&old), &mut used.peer).await.map_err(nameless)
 }
 
 async fn count_use(tx: &mut Tx, used: &Use, credential: &str) -> Stored<()> {

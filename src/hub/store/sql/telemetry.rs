@@ -4,6 +4,8 @@
 //! second, before operators' changes at SQLite's one writer. One task takes all that came meanwhile, up to [`AT_ONCE`], and writes
 //! them in one transaction; it waits for nobody, so one that comes alone is written at once.
 
+use std::future::Future;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +22,9 @@ const AT_ONCE: usize = 256;
 const QUEUE: usize = 2048;
 /// Longest wait at the door, as for a connection to the database.
 const DOOR_WAIT: Duration = Duration::from_secs(5);
+/// Longest time for one transaction, and longest wait for an answer: a database that takes packets and answers nothing must hold up
+/// neither the task nor, by it, a whole fleet.
+const WRITE_WAIT: Duration = Duration::from_secs(30);
 
 /// What an agent says.
 #[derive(Debug)]
@@ -63,34 +68,71 @@ impl Telemetry {
     /// # Cancel safety
     /// What was dropped while it waited may be written all the same: it can be said again.
     pub async fn write(&self, peer: PeerId, said: Said) -> Stored<i64> {
-        let away = || StoreError::Unavailable("what agents say is not written just now".into());
         let (answer, written) = oneshot::channel();
         let item = Item { peer, said, answer };
         self.queue.send_timeout(item, DOOR_WAIT).await.map_err(|_| away())?;
-        written.await.map_err(|_| away())?
+        tokio::time::timeout(WRITE_WAIT, written).await.map_err(|_| away())?.map_err(|_| away())?
     }
+}
+
+fn away() -> StoreError {
+    StoreError::Unavailable("what agents say is not written just now".into())
+}
+
+/// Why nothing of what was to be written together was.
+#[derive(Debug)]
+enum Failed {
+    /// The database gives no transaction, or does not answer: the next one would wait as long for nothing.
+    Away(StoreError),
+    /// One of them spoils it for all.
+    Spoilt(StoreError),
 }
 
 async fn run(db: Arc<Db>, mut items: mpsc::Receiver<Item>) {
     let mut batch = Vec::with_capacity(AT_ONCE);
     while items.recv_many(&mut batch, AT_ONCE).await > 0 {
+        // Whoever gave up waiting says it again.
+        batch.retain(|item: &Item| !item.answer.is_closed());
+        if batch.is_empty() {
+            continue;
+        }
         // In one order everywhere, so that two replicas do not wait for each other.
         batch.sort_by(|a, b| a.peer.cmp(&b.peer));
-        let written = match batch.len() {
-            1 => None,
-            _ => together(&db, &batch).await.ok(),
-        };
-        match written {
-            Some(answers) => batch.drain(..).zip(answers).for_each(|(item, answer)| tell(item.answer, answer)),
-            None => {
-                // Alone, or one of them spoils it for all: then each gets its own answer.
-                for item in batch.drain(..) {
-                    let answer = alone(&db, &item).await;
-                    tell(item.answer, answer);
-                }
-            }
+        match within(together(&db, &batch)).await {
+            Ok(answers) => batch.drain(..).zip(answers).for_each(|(item, answer)| tell(item.answer, answer)),
+            Err(Failed::Spoilt(_)) if batch.len() > 1 => one_by_one(&db, &mut batch).await,
+            Err(Failed::Spoilt(error) | Failed::Away(error)) => refuse(batch.drain(..), error),
         }
     }
+}
+
+/// Each gets its own answer, as long as the database gives any.
+async fn one_by_one(db: &Db, batch: &mut Vec<Item>) {
+    let mut items = batch.drain(..);
+    while let Some(item) = items.next() {
+        let error = match within(together(db, slice::from_ref(&item))).await {
+            Ok(mut answers) => {
+                tell(item.answer, answers.pop().unwrap_or_else(|| Err(away())));
+                continue;
+            }
+            Err(Failed::Spoilt(error)) => {
+                tell(item.answer, Err(error));
+                continue;
+            }
+            Err(Failed::Away(error)) => error,
+        };
+        return refuse(std::iter::once(item).chain(items), error);
+    }
+}
+
+/// The first is told why, the others that it is so.
+fn refuse(items: impl Iterator<Item = Item>, error: StoreError) {
+    let mut why = Some(error);
+    items.for_each(|item| tell(item.answer, Err(why.take().unwrap_or_else(away))));
+}
+
+async fn within<T>(work: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
+    tokio::time::timeout(WRITE_WAIT, work).await.unwrap_or_else(|_| Err(Failed::Away(away())))
 }
 
 fn tell(to: oneshot::Sender<Stored<i64>>, answer: Stored<i64>) {
@@ -99,24 +141,17 @@ fn tell(to: oneshot::Sender<Stored<i64>>, answer: Stored<i64>) {
 }
 
 /// Writes all, or nothing. That a peer is not there any more concerns nobody else.
-async fn together(db: &Db, batch: &[Item]) -> Stored<Vec<Stored<i64>>> {
-    let mut tx = db.begin().await?;
+async fn together(db: &Db, batch: &[Item]) -> Result<Vec<Stored<i64>>, Failed> {
+    let mut tx = db.begin().await.map_err(Failed::Away)?;
     let mut answers = Vec::with_capacity(batch.len());
     for item in batch {
         match take(&mut tx, item).await {
-            Err(error) if !matches!(error, StoreError::NotFound { .. }) => return Err(error),
+            Err(error) if !matches!(error, StoreError::NotFound { .. }) => return Err(Failed::Spoilt(error)),
             answer => answers.push(answer),
         }
     }
-    tx.commit().await?;
+    tx.commit().await.map_err(Failed::Spoilt)?;
     Ok(answers)
-}
-
-async fn alone(db: &Db, item: &Item) -> Stored<i64> {
-    let mut tx = db.begin().await?;
-    let answer = take(&mut tx, item).await?;
-    tx.commit().await?;
-    Ok(answer)
 }
 
 async fn take(tx: &mut Tx, item: &Item) -> Stored<i64> {

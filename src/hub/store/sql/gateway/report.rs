@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::api::{GatewayId, GatewayReport, MAX_REPORTS, PeerTraffic, ReportsTaken, code};
 use crate::hub::store::Stored;
 use crate::hub::store::sql::check::{invalid, not_found};
-use crate::hub::store::sql::db::{Db, Dialect, RowExt as _, Run as _, Tx, q, to_int, to_json};
+use crate::hub::store::sql::db::{Db, Dialect, RowExt as _, Run as _, Tx, plus, q, to_int, to_json};
 use crate::hub::store::sql::list::Sql;
 use crate::hub::store::sql::usage::period;
 
@@ -180,7 +180,9 @@ async fn save_traffic(tx: &mut Tx, traffic: &[TrafficRow]) -> Stored<()> {
     sql.bind(to_json(traffic)?).bind(period(tx.now));
     let sql = sql.with_text(format!(
         "INSERT INTO traffic (kind, object, period, rx, tx) {rows} \
-         ON CONFLICT (kind, object, period) DO UPDATE SET rx = traffic.rx + excluded.rx, tx = traffic.tx + excluded.tx"
+         ON CONFLICT (kind, object, period) DO UPDATE SET rx = {}, tx = {}",
+        plus("traffic.rx", "excluded.rx"),
+        plus("traffic.tx", "excluded.tx")
     ));
     sql.query().run(tx).await?;
     Ok(())

@@ -80,7 +80,7 @@ fn link(row: &AnyRow, now: i64) -> Stored<Link> {
     Ok(Link {
         handshake_at,
         // A gateway's clock may be ahead of ours: an age is never negative.
-        handshake_age_secs: handshake_at.map(|at| u64::try_from(now - at).unwrap_or(0)),
+        handshake_age_secs: handshake_at.map(|at| u64::try_from(now.saturating_sub(at)).unwrap_or(0)),
         endpoint: row.opt_word("seen_at")?,
         connected_since: row.opt_int("connected_since")?,
         rx_bytes: row.opt_small("link_rx")?.unwrap_or(0),
