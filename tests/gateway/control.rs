@@ -141,10 +141,6 @@ async fn an_instance_and_its_peers_are_served_and_acknowledged_with_key_and_port
     assert_eq!(stage.planes.peers("inst1").len(), 2);
     let hello = stage.hub.state().hellos[0].clone();
     assert_eq!((hello.name.as_str(), hello.region.as_str(), hello.install.len()), ("eu1", "eu", 32));
-    let mode = |path: &Path| {
-        use std::os::unix::fs::PermissionsExt as _;
-        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
-    };
     assert_eq!(mode(&stage.key_file("inst1")), 0o600);
     for dir in [stage.state_dir(), stage.state_dir().join("instances/inst1")] {
         assert_eq!(mode(&dir), 0o700, "{}", dir.display());
@@ -152,6 +148,29 @@ async fn an_instance_and_its_peers_are_served_and_acknowledged_with_key_and_port
     for file in ["desired.log", "traffic.log", "install", "lock"] {
         assert_eq!(mode(&stage.state_dir().join(file)), 0o600, "{file}");
     }
+    gateway.stop().await.unwrap();
+}
+
+fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test]
+async fn a_key_that_others_could_read_is_its_owners_alone_again() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let stage = Stage::new();
+    stage.hub.set_instance(served("inst1", 51820));
+    let last = stage.hub.set_peer(peer("inst1", 2));
+    let gateway = stage.start();
+    stage.hub.applied(last).await;
+    gateway.stop().await.unwrap();
+    let (file, open) = (stage.key_file("inst1"), std::fs::Permissions::from_mode(0o644));
+    let key = std::fs::read(&file).unwrap();
+    std::fs::set_permissions(&file, open).unwrap();
+    let gateway = stage.start();
+    stage.until("the key is private", || mode(&file) == 0o600).await;
+    assert_eq!(std::fs::read(&file).unwrap(), key);
     gateway.stop().await.unwrap();
 }
 

@@ -74,6 +74,15 @@ fn a_name_that_several_have_lists_them_and_changes_nothing() {
 }
 
 #[test]
+fn a_peer_whose_name_looks_like_another_s_place_is_not_taken_for_it() {
+    let hub =
+        FakeHub::with(vec![("GET /v1/peers", Answer::list(&[peer("peer0001", "mallory", "acme/branch-12", "site")]))]);
+    let (code, result) = ask_json(&hub.url, &["peer", "rm", "acme/branch-12", "--yes"]);
+    assert_eq!((code, &result["code"]), (Some(6), &json!("not-found")), "{result}");
+    assert!(hub.asked().iter().all(|asked| asked.line.starts_with("GET ")), "{:?}", hub.asked());
+}
+
+#[test]
 fn the_instance_s_name_tells_peers_of_one_name_apart() {
     let hub = FakeHub::with(vec![
         (

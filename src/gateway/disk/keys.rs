@@ -1,14 +1,15 @@
 //! Private keys of instances: made here, never sent, in a directory of their own each.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use zeroize::Zeroizing;
 
-use super::{DiskError, StateDir, ensure_dir, remove_dir, sync_dir, write_whole};
+use super::{DiskError, FILE_MODE, StateDir, ensure_dir, remove_dir, sync_dir, write_whole};
 use crate::api::InstanceId;
 use crate::wireguard::keys::{SecretKey, generate_private};
 
@@ -115,11 +116,15 @@ impl StateDir {
 }
 
 fn read_key(path: &Path) -> Result<Option<SecretKey>, DiskError> {
-    let text = match fs::read(path) {
-        Ok(text) => Zeroizing::new(text),
+    let file = match File::open(path) {
+        Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(DiskError::io("read", path)(error)),
     };
+    keep_private(&file, path)?;
+    let mut text = Zeroizing::new(Vec::with_capacity(MAX_KEY_FILE + 1));
+    let most = u64::try_from(MAX_KEY_FILE + 1).unwrap_or(u64::MAX);
+    file.take(most).read_to_end(&mut text).map_err(DiskError::io("read", path))?;
     let damaged = || DiskError::corrupt(path, "it holds no WireGuard key of 44 characters");
     if text.len() > MAX_KEY_FILE {
         return Err(damaged());
@@ -127,6 +132,16 @@ fn read_key(path: &Path) -> Result<Option<SecretKey>, DiskError> {
     let bytes = Zeroizing::new(BASE64_STANDARD.decode(text.trim_ascii()).map_err(|_| damaged())?);
     let key: Zeroizing<[u8; 32]> = Zeroizing::new(bytes.as_slice().try_into().map_err(|_| damaged())?);
     if *key == [0; 32] { Err(damaged()) } else { Ok(Some(SecretKey::from(*key))) }
+}
+
+/// A key that others may read, after a copy from somewhere say, is its owner's alone again; the folder around it always was.
+fn keep_private(file: &File, path: &Path) -> Result<(), DiskError> {
+    let mode = file.metadata().map_err(DiskError::io("read", path))?.permissions().mode();
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    tracing::warn!(file = %path.display(), "an instance's key could be read by others than its owner: not any more");
+    file.set_permissions(Permissions::from_mode(FILE_MODE)).map_err(DiskError::io("protect", path))
 }
 
 fn unix(at: SystemTime) -> u64 {

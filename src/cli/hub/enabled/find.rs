@@ -58,11 +58,13 @@ impl Named for Peer {
     }
 
     fn is_called(&self, wanted: &str) -> bool {
-        let inside = wanted.split_once('/');
-        self.name == wanted
-            || inside.is_some_and(|(instance, name)| {
+        // With a slash it is always a place: a tenant that calls its peer `acme/branch-12` is not taken for acme's.
+        match wanted.split_once('/') {
+            Some((instance, name)) => {
                 self.name == name && (self.instance_name == instance || self.instance.as_str() == instance)
-            })
+            }
+            None => self.name == wanted,
+        }
     }
 
     fn label(&self) -> String {
