@@ -105,8 +105,16 @@ namespaces() {
     ip netns add "sprun$$" 2>/dev/null && ip netns del "sprun$$" || { MISSING="no network namespace can be made"; return 1; }
 }
 
-# postgres: whether there is a PostgreSQL for the tests.
-postgres() { ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || debian initdb=postgresql; }
+# beside_postgres WHAT: BESIDE is what runs a command beside a PostgreSQL of its own; where there is none, WHAT is left out.
+beside_postgres() {
+    ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || debian initdb=postgresql
+    BESIDE=()
+    if tests/with_postgres.sh true; then
+        BESIDE=(tests/with_postgres.sh)
+    else
+        partly "$1 (PostgreSQL is missing, or does not start here)"
+    fi
+}
 
 stage() {
     local name=$1 began=$SECONDS code
@@ -165,21 +173,15 @@ stage_deny() {
 }
 
 nextest() {
-    local beside=()
-    postgres
-    if tests/with_postgres.sh true; then
-        beside=(tests/with_postgres.sh)
-    else
-        partly "PostgreSQL (missing, or it does not start here: the store is tested on SQLite only)"
-    fi
+    beside_postgres "the store on PostgreSQL"
     if cargo_tool nextest; then
-        "${beside[@]}" cargo nextest run --locked --profile ci "$@" 2>&1 | tee "$LOGS/nextest"
+        "${BESIDE[@]}" cargo nextest run --locked --profile ci "$@" 2>&1 | tee "$LOGS/nextest"
         local code=${PIPESTATUS[0]}
         echo "figure: $(grep -ho '[0-9]* tests run: .*' "$LOGS/nextest" | tail -n 1)"
         return "$code"
     else
         partly "cargo-nextest (missing; plain cargo test ran instead)"
-        "${beside[@]}" cargo test --locked "$@"
+        "${BESIDE[@]}" cargo test --locked "$@"
     fi
 }
 
@@ -246,14 +248,8 @@ stage_schemathesis() {
 # Hub, gateway, routers and clients as programs in network namespaces.
 stage_system() {
     namespaces || { skip "$MISSING"; return; }
-    postgres
-    local beside=()
-    if tests/with_postgres.sh true; then
-        beside=(tests/with_postgres.sh)
-    else
-        partly "two hubs on one PostgreSQL (it is missing, or does not start here)"
-    fi
-    cargo build --locked && "${beside[@]}" cargo test --locked --test system -- --test-threads=1 --nocapture || return 1
+    beside_postgres "two hubs on one PostgreSQL"
+    cargo build --locked && "${BESIDE[@]}" cargo test --locked --test system -- --test-threads=1 --nocapture || return 1
     grep -q '^skipped: ' "$LOGS/system.log" && partly "$(grep -h '^skipped: ' "$LOGS/system.log" | sort -u | paste -sd';')"
     return 0
 }
@@ -268,14 +264,8 @@ stage_figures() {
         partly "more than $peers peers (only $(ulimit -n) open files are allowed)"
     fi
     cargo build --locked --release || return 1
-    postgres
-    local beside=()
-    if tests/with_postgres.sh true; then
-        beside=(tests/with_postgres.sh)
-    else
-        partly "PostgreSQL (it is missing, or does not start here)"
-    fi
-    SITEPEER=$PWD/target/release/sitepeer "${beside[@]}" cargo bench --locked --profile dev --bench hub -- --peers "$peers" || return 1
+    beside_postgres "the figures on PostgreSQL"
+    SITEPEER=$PWD/target/release/sitepeer "${BESIDE[@]}" cargo bench --locked --profile dev --bench hub -- --peers "$peers" || return 1
     grep -E '^  (list, first|add one|change →|[0-9]+ polls)' "$LOGS/figures.log" | sed 's/  */ /g; s/^ /figure: /'
 }
 
