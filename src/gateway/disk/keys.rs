@@ -137,7 +137,8 @@ fn read_key(path: &Path) -> Result<Option<SecretKey>, DiskError> {
 /// A key that others may read, after a copy from somewhere say, is its owner's alone again; the folder around it always was.
 fn keep_private(file: &File, path: &Path) -> Result<(), DiskError> {
     let mode = file.metadata().map_err(DiskError::io("read", path))?.permissions().mode();
-    if mode & 0o077 == 0 {
+    let of_others = mode % 0o100;
+    if of_others == 0 {
         return Ok(());
     }
     tracing::warn!(file = %path.display(), "an instance's key could be read by others than its owner: not any more");
