@@ -24,8 +24,8 @@ const CHANGE_EVERY: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_mins(2);
 /// Answers of each agent that may be waiting to be looked at.
 const ANSWERS: usize = 8;
-/// Longest poll.
-const WAIT_SECS: u64 = 50;
+/// Longest poll: so long does the hub hold those of agents that are gone.
+const WAIT_SECS: u64 = 20;
 
 /// Who was told, what revision, and when.
 type Told = (usize, i64, Instant);
@@ -39,6 +39,7 @@ struct Waiting {
 impl Waiting {
     /// Every agent fetches what there is, and then waits for what is newer.
     async fn begin(program: &Program, agents: &[Agent]) -> Self {
+        wait_until(program, 0).await;
         let (tell, told) = mpsc::channel(ANSWERS * agents.len().max(1));
         let opening = Arc::new(Semaphore::new(OPENING));
         let patient = Deadlines { head: PATIENCE, ..Deadlines::default() };
@@ -49,11 +50,7 @@ impl Waiting {
             let (tell, opening) = (tell.clone(), Arc::clone(&opening));
             tasks.spawn(async move { poll(&hub, number, &tell, &opening).await });
         }
-        let begun = Instant::now();
-        while waiting(&program.admin()).await < agents.len() {
-            assert!(begun.elapsed() < PATIENCE, "only {} polls wait", waiting(&program.admin()).await);
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
+        wait_until(program, agents.len()).await;
         Self { _tasks: tasks, told }
     }
 }
@@ -80,6 +77,19 @@ async fn desired(hub: &Hub, path: &str) -> Option<i64> {
     let (_, rest) = text.split_once("\"revision\":")?;
     let digits = rest.split(|letter: char| !letter.is_ascii_digit()).next()?;
     Some(digits.parse().unwrap())
+}
+
+/// Returns once so many polls wait, and no other.
+async fn wait_until(program: &Program, polls: usize) {
+    let (begun, admin) = (Instant::now(), program.admin());
+    loop {
+        let now = waiting(&admin).await;
+        if now == polls {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{now} polls wait, and not {polls}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 /// How many polls of agents wait, as the hub counts them.
