@@ -1,12 +1,13 @@
 //! The kernel's WireGuard: made outside, so that its UDP socket stays there, then moved into the instance's namespace and
 //! controlled there. It outlives this process, with its sessions.
 
+mod known;
 mod netlink;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -16,6 +17,7 @@ use netlink_packet_wireguard::{
     WireguardPeerAttribute, WireguardPeerFlags, WireguardTimeSpec,
 };
 
+use self::known::Known;
 use self::netlink::Reply;
 use super::links::{Link, Links};
 use super::namespace::Namespace;
@@ -24,7 +26,7 @@ use super::tunnel::{NAME, Tunnel, TunnelPeer, canonical};
 use super::{DevicePeer, PlaneError, preshared_digest};
 use crate::api::InstanceId;
 use crate::domain::PublicKey;
-use crate::wireguard::keys::SecretKey;
+use crate::wireguard::keys::{SecretKey, generate_private};
 
 /// What the link is called outside, in the moment before it is moved.
 const OUTSIDE: &str = "spw";
@@ -38,8 +40,8 @@ pub(super) struct Kernel {
     links: Links,
     link: Link,
     listen_port: AtomicU16,
-    /// Peers that were set or found here and not removed: a reading that lacks one is read again before it is believed.
-    known: Mutex<BTreeSet<PublicKey>>,
+    /// What the device has, as far as it was set or read here.
+    known: Mutex<Known>,
 }
 
 fn outside_name(instance: &InstanceId) -> String {
@@ -71,7 +73,7 @@ impl Kernel {
         };
         let device = Self { namespace: namespace.clone(), links, link, listen_port: 0.into(), known: Mutex::default() };
         let before = device.read().await?;
-        device.known().extend(before.peers.keys());
+        device.known().read(before.peers.values());
         if before.public_key != Some(key.public()) {
             device.change(vec![WireguardAttribute::PrivateKey(*key.expose())], || "set the key".to_owned()).await?;
         }
@@ -113,7 +115,7 @@ impl Kernel {
         Err(PlaneError::new(format!("the WireGuard device changed during each of {READINGS} readings")))
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, BTreeSet<PublicKey>> {
+    fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -138,7 +140,8 @@ impl Tunnel for Kernel {
     }
 
     async fn peers(&self) -> Result<Vec<DevicePeer>, PlaneError> {
-        let lacks = |reading: &Reading| self.known().iter().filter(|key| !reading.peers.contains_key(key)).count();
+        let lacks = |reading: &Reading| self.known().missing(|key| reading.peers.contains_key(key));
+        let changes = self.known().changes();
         let mut reading = self.read().await?;
         let missing = lacks(&reading);
         if missing > 0 {
@@ -154,15 +157,28 @@ impl Tunnel for Kernel {
             tracing::warn!(missing, "peers that were set are not in the device");
             reading = again;
         }
+        let mut known = self.known();
+        if known.changes() == changes {
+            known.read(reading.peers.values());
+        }
+        drop(known);
         Ok(reading.peers.into_values().collect())
     }
 
     async fn set_peer(&self, peer: &TunnelPeer) -> Result<(), PlaneError> {
         let key = peer.public_key;
-        let attributes = vec![WireguardAttribute::Peers(vec![WireguardPeer(attributes(peer))])];
-        self.change(attributes, move || format!("set peer {key}")).await?;
-        self.known().insert(key);
-        Ok(())
+        let given_up = self.known().given_up(&key, &peer.allowed);
+        let mut peers = vec![WireguardPeer(attributes(peer, given_up.is_none()))];
+        if let Some(given_up) = given_up.filter(|given_up| !given_up.is_empty()) {
+            peers.extend(take_away(&given_up)?);
+        }
+        let set = self.change(vec![WireguardAttribute::Peers(peers)], move || format!("set peer {key}")).await;
+        match &set {
+            Ok(()) => self.known().set(key, &peer.allowed),
+            // Some of it may be done: next time all that it has is replaced.
+            Err(_) => self.known().forget(&key),
+        }
+        set
     }
 
     async fn remove_peer(&self, public_key: &PublicKey) -> Result<(), PlaneError> {
@@ -172,7 +188,7 @@ impl Tunnel for Kernel {
             WireguardPeerAttribute::Flags(WireguardPeerFlags::RemoveMe),
         ]);
         self.change(vec![WireguardAttribute::Peers(vec![peer])], move || format!("remove peer {key}")).await?;
-        self.known().remove(&key);
+        self.known().forget(&key);
         Ok(())
     }
 
@@ -181,15 +197,30 @@ impl Tunnel for Kernel {
     }
 }
 
-fn attributes(peer: &TunnelPeer) -> Vec<WireguardPeerAttribute> {
+/// Takes prefixes away from whoever has them: the kernel (before 6.16) knows no such thing, but a peer that is made with them gets them,
+/// and they end with it.
+fn take_away(nets: &[IpNet]) -> Result<[WireguardPeer; 2], PlaneError> {
+    let nobody = generate_private().doing(|| "make a key".to_owned())?.public();
+    let key = || WireguardPeerAttribute::PublicKey(nobody);
+    Ok([
+        WireguardPeer(vec![key(), WireguardPeerAttribute::AllowedIps(nets.iter().map(allowed_ip).collect())]),
+        WireguardPeer(vec![key(), WireguardPeerAttribute::Flags(WireguardPeerFlags::RemoveMe)]),
+    ])
+}
+
+/// What a peer is to be. Replacing all its prefixes makes a moment without any, in which its packets are lost: only for a peer of which
+/// it is not known what it has.
+fn attributes(peer: &TunnelPeer, replace: bool) -> Vec<WireguardPeerAttribute> {
     // A key of zeros takes the preshared key away.
     let preshared_key = peer.preshared_key.as_deref().copied().unwrap_or_default();
     let mut attributes = vec![
         WireguardPeerAttribute::PublicKey(*peer.public_key.as_bytes()),
         WireguardPeerAttribute::PresharedKey(preshared_key),
-        WireguardPeerAttribute::Flags(WireguardPeerFlags::ReplaceAllowedIps),
         WireguardPeerAttribute::PersistentKeepalive(peer.keepalive_secs),
     ];
+    if replace {
+        attributes.push(WireguardPeerAttribute::Flags(WireguardPeerFlags::ReplaceAllowedIps));
+    }
     attributes.extend(peer.endpoint.map(WireguardPeerAttribute::Endpoint));
     attributes.push(WireguardPeerAttribute::AllowedIps(peer.allowed.iter().map(allowed_ip).collect()));
     attributes
