@@ -24,8 +24,12 @@ const CHANGE_EVERY: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_mins(2);
 /// Answers of each agent that may be waiting to be looked at.
 const ANSWERS: usize = 8;
-/// Longest poll: so long does the hub hold those of agents that are gone.
-const WAIT_SECS: u64 = 20;
+/// Longest poll of agents that are told something: so long does the hub hold them when they are gone.
+const TOLD_WAIT_SECS: u64 = 20;
+/// Longest poll of agents that only wait: all have come before the first of them comes again.
+const HELD_WAIT_SECS: u64 = 50;
+/// Of so many, one may be between two polls at the moment.
+const ONE_BETWEEN: usize = 100;
 
 /// Who was told, what revision, and when.
 type Told = (usize, i64, Instant);
@@ -38,7 +42,7 @@ struct Waiting {
 
 impl Waiting {
     /// Every agent fetches what there is, and then waits for what is newer.
-    async fn begin(program: &Program, agents: &[Agent]) -> Self {
+    async fn begin(program: &Program, agents: &[Agent], wait_secs: u64) -> Self {
         wait_until(program, 0).await;
         let (tell, told) = mpsc::channel(ANSWERS * agents.len().max(1));
         let opening = Arc::new(Semaphore::new(OPENING));
@@ -48,19 +52,19 @@ impl Waiting {
         for (number, agent) in agents.iter().enumerate() {
             let hub = hub.with_credential(agent.credential.clone());
             let (tell, opening) = (tell.clone(), Arc::clone(&opening));
-            tasks.spawn(async move { poll(&hub, number, &tell, &opening).await });
+            tasks.spawn(async move { poll(&hub, number, wait_secs, &tell, &opening).await });
         }
         wait_until(program, agents.len()).await;
         Self { _tasks: tasks, told }
     }
 }
 
-async fn poll(hub: &Hub, number: usize, tell: &mpsc::Sender<Told>, opening: &Semaphore) {
+async fn poll(hub: &Hub, number: usize, wait_secs: u64, tell: &mpsc::Sender<Told>, opening: &Semaphore) {
     let permit = opening.acquire().await.unwrap();
     let mut revision = desired(hub, "/v1/agent/desired").await.unwrap();
     drop(permit);
     loop {
-        let Some(news) = desired(hub, &format!("/v1/agent/desired?revision={revision}&wait={WAIT_SECS}")).await else {
+        let Some(news) = desired(hub, &format!("/v1/agent/desired?revision={revision}&wait={wait_secs}")).await else {
             continue;
         };
         revision = news;
@@ -79,12 +83,13 @@ async fn desired(hub: &Hub, path: &str) -> Option<i64> {
     Some(digits.parse().unwrap())
 }
 
-/// Returns once so many polls wait, and no other.
+/// Returns once so many polls wait; for none, once there is none.
 async fn wait_until(program: &Program, polls: usize) {
     let (begun, admin) = (Instant::now(), program.admin());
     loop {
         let now = waiting(&admin).await;
-        if now == polls {
+        let is_there = if polls == 0 { now == 0 } else { now + polls / ONE_BETWEEN >= polls };
+        if is_there {
             return;
         }
         assert!(begun.elapsed() < PATIENCE, "{now} polls wait, and not {polls}");
@@ -105,7 +110,7 @@ async fn waiting(admin: &Hub) -> usize {
 /// From the request that changes a peer to the answer of its agent's poll; then one change that concerns all of them.
 pub async fn told(figures: &mut Figures, program: &Program, fleet: &Fleet, agents: usize) {
     let agents = &fleet.agents[..agents];
-    let mut waiting = Waiting::begin(program, agents).await;
+    let mut waiting = Waiting::begin(program, agents, TOLD_WAIT_SECS).await;
     let mut every = tokio::time::interval(CHANGE_EVERY);
     let mut changes = JoinSet::new();
     for (number, agent) in agents.iter().enumerate() {
@@ -155,7 +160,7 @@ async fn reach(figures: &mut Figures, fleet: &Fleet, waiting: &mut Waiting, agen
 /// Memory while every agent's poll is held. It is judged in the clear, as behind a proxy; TLS costs its own buffers on top.
 pub async fn held(figures: &mut Figures, program: &Program, fleet: &Fleet, is_tls: bool) {
     let (before, _) = program.memory_kib();
-    let _waiting = Waiting::begin(program, &fleet.agents).await;
+    let _waiting = Waiting::begin(program, &fleet.agents, HELD_WAIT_SECS).await;
     let (now, most) = program.memory_kib();
     let polls = u64::try_from(fleet.agents.len()).unwrap();
     let each = now.saturating_sub(before) * 1024 / polls;
