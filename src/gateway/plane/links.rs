@@ -21,6 +21,8 @@ use super::trouble::Doing;
 
 /// How long the kernel may take for one answer.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// How long for a link's end: a WireGuard device takes its peers out first, one after another, and may have thousands.
+const END_DEADLINE: Duration = Duration::from_secs(45);
 /// "No such device", "no such process" (a route that is not there), "cannot assign" (an address that is not there): gone already.
 const GONE: [i32; 4] = [-2, -3, -19, -99];
 
@@ -48,9 +50,10 @@ async fn asked<T>(
 /// Like [`asked`], but what is gone already is fine.
 async fn gone(
     what: impl Fn() -> String,
+    deadline: Duration,
     work: impl Future<Output = Result<(), rtnetlink::Error>>,
 ) -> Result<(), PlaneError> {
-    match timeout(DEADLINE, work).await.doing(&what)? {
+    match timeout(deadline, work).await.doing(&what)? {
         Err(rtnetlink::Error::NetlinkError(error)) if GONE.contains(&error.raw_code()) => Ok(()),
         result => result.doing(&what),
     }
@@ -160,7 +163,7 @@ impl Links {
 
     /// Removes a link; it may be gone already.
     pub async fn remove(&self, link: Link) -> Result<(), PlaneError> {
-        gone(|| format!("remove link {}", link.0), self.0.link().del(link.0).execute()).await
+        gone(|| format!("remove link {}", link.0), END_DEADLINE, self.0.link().del(link.0).execute()).await
     }
 
     /// The addresses of a link, or of all; those that the kernel made up itself (`fe80::/10`) are left out.
@@ -198,7 +201,7 @@ impl Links {
         for net in have.difference(wanted) {
             let mut message = self.0.address().add(link.0, net.addr(), net.prefix_len());
             let request = self.0.address().del(message.message_mut().clone());
-            gone(|| format!("take the address {net} from link {}", link.0), request.execute()).await?;
+            gone(|| format!("take the address {net} from link {}", link.0), DEADLINE, request.execute()).await?;
         }
         Ok(())
     }
@@ -212,7 +215,7 @@ impl Links {
     /// Removes a route; it may be gone already.
     pub async fn remove_route(&self, route: Route) -> Result<(), PlaneError> {
         let message = route.message()?;
-        gone(|| format!("remove {route}"), self.0.route().del(message).execute()).await
+        gone(|| format!("remove {route}"), DEADLINE, self.0.route().del(message).execute()).await
     }
 
     /// The prefixes that are routed to a link with our metric.
