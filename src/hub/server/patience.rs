@@ -18,10 +18,6 @@ pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// Without a byte taken by the client, while there is something for it.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Most bytes that are read at once. A TLS stream clears all of the buffer that it is given before it reads, and hyper's has 8 KiB: of
-/// ten thousand that wait for a request of some hundred bytes, most pages are never touched this way.
-const READ_AT_ONCE: usize = 2048;
-
 const HEAD: u8 = 0;
 const BUSY: u8 = 1;
 const IDLE: u8 = 2;
@@ -107,15 +103,11 @@ impl<S> Patience<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Patience<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let most = buffer.remaining().min(READ_AT_ONCE);
-        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(most));
-        let polled = Pin::new(&mut self.inner).poll_read(cx, &mut part);
-        let read = part.filled().len();
-        buffer.advance(read);
-        match polled {
+        let before = buffer.filled().len();
+        match Pin::new(&mut self.inner).poll_read(cx, buffer) {
             Poll::Pending => self.wait_to_read(cx),
             ready @ Poll::Ready(_) => {
-                if read > 0 && self.stage.now() == IDLE {
+                if buffer.filled().len() > before && self.stage.now() == IDLE {
                     // The first bytes of another request: from now on its head has to come.
                     self.stage.0.store(HEAD, Ordering::Relaxed);
                     self.expect(HEAD);
