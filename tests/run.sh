@@ -135,6 +135,13 @@ stage() {
     esac
 }
 
+# why STAGE: the lines of its log that say what failed, for whoever sees only the end of the output.
+why() {
+    echo "$1 failed:"
+    grep -A 3 -E 'panicked at|^error|^ *FAIL|^=== |❌|^ *- |[0-9]+\. Test Case|timed out|ended in|the hub ended|more than' "$LOGS/$1.log" |
+        grep -vE '^(--|━*| *)$' | cut -c 1-300 | tail -n 24 | sed 's/^/    /'
+}
+
 # --- stages ----------------------------------------------------------------------------------------------------
 
 stage_tools() {
@@ -307,6 +314,7 @@ for name in "${STAGES[@]}"; do
     stage "$name"
 done
 
+for name in "${FAILED[@]}"; do why "$name"; done
 took="$((SECONDS / 60)) min $((SECONDS % 60)) s"
 code=0
 if [ ${#FAILED[@]} -gt 0 ]; then

@@ -120,6 +120,19 @@ impl Admin {
         text(&self.post(&format!("/v1/instances/{instance}/peers"), new), "id")
     }
 
+    /// All peers of an instance, page by page.
+    pub fn peers(&self, instance: &str) -> Vec<Value> {
+        let (mut found, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = self.get(&format!("/v1/instances/{instance}/peers?limit=100{cursor}"));
+            found.extend(page["items"].as_array().unwrap().iter().cloned());
+            match page["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return found,
+            }
+        }
+    }
+
     /// Waits until the gateway has what is wanted of a peer.
     pub fn is_served(&self, peer: &str) {
         let begun = Instant::now();

@@ -91,8 +91,7 @@ impl Mortal {
             let known = self.known();
             known["applied_revision"] == known["revision"]
         });
-        let peers = self.admin.get(&format!("/v1/instances/{}/peers?limit=100", self.instance));
-        for peer in peers["items"].as_array().unwrap() {
+        for peer in self.admin.peers(&self.instance) {
             let link = &peer["link"];
             assert_eq!((&link["gateway_revision"], &link["gateway_error"]), (&link["gateway_wanted"], &Value::Null));
         }
@@ -100,9 +99,8 @@ impl Mortal {
 
     /// The enabled peers as the hub has them.
     fn wanted(&self) -> BTreeSet<(String, i64)> {
-        let peers = self.admin.get(&format!("/v1/instances/{}/peers?limit=100", self.instance));
-        let enabled = peers["items"].as_array().unwrap().iter().filter(|peer| peer["enabled"] == true);
-        enabled.map(|peer| (text(peer, "id"), peer["link"]["gateway_wanted"].as_i64().unwrap())).collect()
+        let enabled = self.admin.peers(&self.instance).into_iter().filter(|peer| peer["enabled"] == true);
+        enabled.map(|peer| (text(&peer, "id"), peer["link"]["gateway_wanted"].as_i64().unwrap())).collect()
     }
 }
 
@@ -167,9 +165,9 @@ fn an_instance_that_asked_for_no_port_is_served_on_one_that_no_other_process_has
 /// Kills the gateway while changes are made, and once more on its way up; returns the number of changes.
 fn die(mortal: &mut Mortal, round: u32) -> u64 {
     let stop = AtomicBool::new(false);
-    let (admin, path) = (Arc::clone(&mortal.admin), format!("/v1/instances/{}/peers", mortal.instance));
+    let (admin, instance) = (Arc::clone(&mortal.admin), mortal.instance.clone());
     thread::scope(|scope| {
-        let changing = scope.spawn(|| change(&admin, &path, &stop));
+        let changing = scope.spawn(|| change(&admin, &instance, &stop));
         for death in 0..2 {
             thread::sleep(Duration::from_millis(RandomState::new().hash_one((round, death)) % LONGEST_LIFE_MS));
             mortal.kill();
@@ -181,9 +179,10 @@ fn die(mortal: &mut Mortal, round: u32) -> u64 {
 }
 
 /// Adds, edits, disables, enables and deletes peers until it is told to stop; returns how many changes that made.
-fn change(admin: &Admin, path: &str, stop: &AtomicBool) -> u64 {
-    let peers = admin.get(&format!("{path}?limit=100&search=changing"));
-    let mut living: Vec<String> = peers["items"].as_array().unwrap().iter().map(|peer| text(peer, "id")).collect();
+fn change(admin: &Admin, instance: &str, stop: &AtomicBool) -> u64 {
+    let path = format!("/v1/instances/{instance}/peers");
+    let peers = admin.peers(instance).into_iter().filter(|peer| text(peer, "user").starts_with("changing"));
+    let mut living: Vec<String> = peers.map(|peer| text(&peer, "id")).collect();
     for number in 0u64.. {
         if stop.load(Ordering::Relaxed) {
             return number;
@@ -192,7 +191,7 @@ fn change(admin: &Admin, path: &str, stop: &AtomicBool) -> u64 {
         match (number % 4, id) {
             (0, _) | (_, None) => {
                 let new = json!({ "kind": "client", "user": format!("changing {}", unique()), "public_key": public(&key()).to_string() });
-                living.push(text(&admin.post(path, new), "id"));
+                living.push(text(&admin.post(&path, new), "id"));
             }
             (1, Some(_)) => {
                 drop(admin.patch(&format!("/v1/peers/{}", living[pick]), json!({ "keepalive_secs": number % 60 })));

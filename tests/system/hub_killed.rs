@@ -140,18 +140,8 @@ fn gone(error: &UplinkError) -> bool {
 
 /// Everything acknowledged is there; what was not acknowledged is settled by what is there.
 fn check(admin: &Admin, instance: &str, expected: &mut Expected) {
-    let mut found = BTreeMap::new();
-    let mut cursor = String::new();
-    loop {
-        let page = admin.get(&format!("/v1/instances/{instance}/peers?limit=100{cursor}"));
-        for peer in page["items"].as_array().unwrap() {
-            found.insert(text(peer, "id"), text(peer, "user"));
-        }
-        match page["next"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => break,
-        }
-    }
+    let peers = admin.peers(instance);
+    let found: BTreeMap<_, _> = peers.iter().map(|peer| (text(peer, "id"), text(peer, "user"))).collect();
     for (id, states) in expected.iter_mut() {
         let is = found.get(id).cloned();
         assert!(states.contains(&is), "peer {id} is {is:?}, acknowledged was {states:?}");
