@@ -11,6 +11,7 @@
 //! | [`reconcile`] | desired, observe, plan, apply, prove | `domain`, `render`, `routeros` |
 //! | [`api`] | what hub, gateway, agent and command line say to each other: JSON shapes, problem codes | `domain` |
 //! | [`uplink`] | the client of the hub's HTTP API | `domain`, `api` |
+//! | [`agent`] | the supervisor: keeps routers as they are wanted, and tells the hub how they are | `domain`, `config`, `api`, `uplink`, `routeros`, `reconcile` |
 //! | `wireguard` (feature `wireguard`) | WireGuard in this process, and its keys | `domain` |
 //! | `sim` (feature `sim`) | a simulated RouterOS device with a real tunnel | `domain`, `routeros`, `wireguard` |
 //! | `hub` (feature `hub`) | control plane: HTTP API, store, enrolment | `domain`, `config`, `api`, `render` |
@@ -25,6 +26,7 @@
 //! The hub tells gateways what to serve ([`api::GatewayDesired`]), gateways tell it what they did and what they see; the hub never
 //! uses `routeros`, and no private key ever travels.
 
+pub mod agent;
 pub mod api;
 pub mod cli;
 pub mod config;

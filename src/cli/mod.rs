@@ -3,6 +3,7 @@
 //! A command is a function from its settled arguments (see [`args`]) and a [`report::Reporter`] to an
 //! [`report::Outcome`] or an error; this module does everything around it: logs, signals, panics, last words.
 
+pub mod agent;
 pub mod args;
 pub mod client_key;
 pub mod demo;
@@ -78,7 +79,7 @@ fn run(args: Args, reporter: &Reporter) -> Result<Outcome, Failure> {
     let command = args.settle()?;
     let runtime = process::runtime(command.serves())?;
     // To be stopped is how these end: they put everything in order first.
-    let ends_itself = matches!(command, Command::Demo(_) | Command::Gateway(_)) || command.serves();
+    let ends_itself = matches!(command, Command::Demo(_) | Command::Gateway(_) | Command::Agent(_)) || command.serves();
     let words = if matches!(command, Command::Hub(_)) { AT_THE_HUB } else { ON_THE_ROUTER };
     let ended = if ends_itself {
         runtime.block_on(carry_out(command, reporter))
@@ -92,6 +93,7 @@ fn run(args: Args, reporter: &Reporter) -> Result<Outcome, Failure> {
 
 async fn carry_out(command: Command, reporter: &Reporter) -> Result<Outcome, Failure> {
     let ended = match command {
+        Command::Agent(command) => Box::pin(agent::run(command, reporter)).await,
         Command::Provision(command) => provision::run(command, reporter).await,
         Command::Plan(command) => plan::run(command, reporter).await,
         Command::Status(command) => status::run(command, reporter).await,

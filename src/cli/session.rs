@@ -1,20 +1,16 @@
 //! What every command that talks to a router does first: connect, read, and know where it stands.
 
-use std::net::IpAddr;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::failure::Failure;
 use super::report::{Event, Reporter, Step, Verdict};
-use crate::domain::{Host, InstanceName, Site, SiteId};
+use crate::domain::{InstanceName, Site, SiteId};
 use crate::reconcile::names::NAME_PREFIX;
 use crate::reconcile::observe::{Interest, Observed, observe};
 use crate::reconcile::preflight::Session;
 use crate::routeros::client::Client;
 use crate::routeros::menu;
 use crate::routeros::target::{Access, connect};
-
-/// Longest wait for this host's resolver: what it says only adds to a check, the router resolves for itself.
-const RESOLVE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Connects and logs in, saying so.
 ///
@@ -51,11 +47,7 @@ fn device(observed: &Observed) -> String {
 
 /// Returns what is known of this session beside the router's rows.
 pub async fn facts(client: &Client, access: &Access, site: Option<&Site>, writes: bool) -> Session {
-    let endpoint_addresses = match site {
-        Some(site) => resolved(site).await,
-        None => Vec::new(),
-    };
-    Session { user: access.url.user.clone(), local: client.local_addr().ip(), endpoint_addresses, now: now(), writes }
+    Session::of(client, &access.url.user, site, now(), writes).await
 }
 
 /// Seconds since 1970 by this host's clock.
@@ -63,22 +55,6 @@ pub async fn facts(client: &Client, access: &Access, site: Option<&Site>, writes
 pub fn now() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
-/// What the hub's names stand for here; nothing where they do not resolve in time, which is the router's affair.
-async fn resolved(site: &Site) -> Vec<IpAddr> {
-    let mut found = Vec::new();
-    for endpoint in &site.hub.endpoints {
-        if let Host::Name(name) = &endpoint.host {
-            let looked_up = tokio::net::lookup_host((name.as_str(), endpoint.port));
-            if let Ok(Ok(addresses)) = tokio::time::timeout(RESOLVE_DEADLINE, looked_up).await {
-                found.extend(addresses.map(|address| address.ip()));
-            } else {
-                tracing::debug!(%name, "the hub's name does not resolve on this host");
-            }
-        }
-    }
-    found
 }
 
 /// Returns the site whose rows are on the router: the only one, or the one of an instance.

@@ -27,6 +27,7 @@ mod document;
 mod error;
 mod file;
 mod nearest;
+mod put;
 mod site;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ pub use error::{ConfigClass, ConfigError, Place};
 pub use file::{FileError, FileReason, Privacy, read_secret, read_text};
 #[cfg(feature = "hub")]
 pub(crate) use nearest::nearest;
+pub use put::{Over, put};
 pub use site::{DEFAULT_KEEPALIVE_SECS, parse};
 
 /// Largest site config in bytes: 2 × 1024 prefixes of the longest kind, with room for comments.

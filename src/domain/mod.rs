@@ -3,6 +3,7 @@
 //! Everything here is a value that cannot be malformed: a [`SiteId`] that marks rows, a [`PublicKey`] that is
 //! never all zero, a [`SubnetSet`] whose host bits are zero. Nothing here knows RouterOS menus, files or sockets.
 
+mod clean;
 mod endpoint;
 mod fault;
 mod key;
@@ -15,6 +16,7 @@ mod subnet;
 mod text;
 mod version;
 
+pub use clean::clean;
 pub use endpoint::{Endpoint, Host, InvalidEndpoint};
 pub use fault::{SiteFault, not_a_host, unroutable, unroutable_prefix};
 pub use key::{InvalidKey, PresharedKey, PublicKey};

@@ -5,6 +5,7 @@
 //! ask. `settle` leads from one to the other, so that everything that can be wrong with an argument, a file or a
 //! variable is found before work starts.
 
+mod agent;
 mod client_key;
 mod common;
 mod env;
@@ -21,6 +22,7 @@ mod uplink;
 
 use clap::{Parser, Subcommand};
 
+pub use agent::{Agent, Supervision};
 pub use client_key::ClientKey;
 pub use common::{Subject, Write};
 pub use gateway::{Gateway, GatewayServe};
@@ -107,6 +109,8 @@ enum CommandArgs {
     Status(status::StatusArgs),
     /// Take out all that provision put in, and nothing else
     Remove(remove::RemoveArgs),
+    /// Keep a router as it is wanted, for months: from a file or as its hub says, and tell the hub how it is
+    Agent(agent::AgentArgs),
     /// Write the plan for a clean router as a RouterOS script (.rsc)
     Render(render::RenderArgs),
     /// Serve the hub: control plane of the VPN, its gateway beside it if asked; and the daily work at a hub
@@ -136,6 +140,8 @@ pub enum Command {
     Status(Status),
     /// `remove`
     Remove(Remove),
+    /// `agent`
+    Agent(Agent),
     /// `render`
     Render(Render),
     /// `hub`
@@ -185,6 +191,7 @@ impl Args {
             CommandArgs::Plan(args) => args.output.json,
             CommandArgs::Status(args) => args.output.json,
             CommandArgs::Remove(args) => args.output.json,
+            CommandArgs::Agent(args) => args.output.json,
             CommandArgs::Render(args) => args.output.json,
             CommandArgs::Hub(args) => args.json(),
             CommandArgs::ClientKey(args) => args.output.json,
@@ -206,6 +213,7 @@ impl Args {
             CommandArgs::Plan(args) => Command::Plan(args.settle()?),
             CommandArgs::Status(args) => Command::Status(args.settle()?),
             CommandArgs::Remove(args) => Command::Remove(args.settle()?),
+            CommandArgs::Agent(args) => Command::Agent(args.settle()?),
             CommandArgs::Render(args) => Command::Render(args.settle()?),
             CommandArgs::Hub(args) => Command::Hub(args.settle()?),
             CommandArgs::ClientKey(args) => Command::ClientKey(args.settle()?),

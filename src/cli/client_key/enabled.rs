@@ -17,9 +17,9 @@ use crate::api::{EnrollReply, EnrollmentKind, PRIVATE_KEY_PLACEHOLDER};
 use crate::cli::args::ClientKey;
 use crate::cli::failure::Failure;
 use crate::cli::report::{Event, Outcome, Reporter, Step, Verdict};
-use crate::cli::uplink::credential::{Over, put, random_hex, unwritable};
+use crate::cli::uplink::credential::{random_hex, unwritable};
 use crate::cli::uplink::enroll;
-use crate::config::{self, FileReason};
+use crate::config::{self, FileReason, Over, put};
 use crate::domain::PublicKey;
 use crate::wireguard::keys::{SecretKey, generate_private};
 

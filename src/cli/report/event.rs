@@ -113,6 +113,8 @@ pub enum Step {
     Verify,
     /// Handshake and answers through the tunnel.
     Prove,
+    /// What goes on until it is stopped.
+    Serve,
 }
 
 /// What is done to a row.
@@ -216,6 +218,7 @@ impl Step {
             Self::Write => "write",
             Self::Verify => "verify",
             Self::Prove => "prove",
+            Self::Serve => "serve",
         }
     }
 }

@@ -10,7 +10,6 @@
 mod ask;
 mod event;
 mod outcome;
-mod text;
 
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,10 +17,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+pub use crate::domain::clean;
 pub use ask::Confirm;
 pub use event::{Action, Change, Event, FieldChange, ServingGateway, Step};
 pub use outcome::{Outcome, RoundTrips, Tally, Verdict};
-pub use text::clean;
 
 use super::failure::Failure;
 

@@ -4,10 +4,8 @@
 //! |---|---|
 //! | [`credential`] | the file that says who this site is |
 //! | `patience` | asking again where that helps |
-//! | `facts` | what is told of the router |
 
 pub mod credential;
-mod facts;
 mod patience;
 
 use std::time::{Duration, Instant};
@@ -20,6 +18,7 @@ use super::args::{HubSource, Source};
 use super::failure::Failure;
 use super::report::{Event, Outcome, Reporter, Step, Verdict};
 use super::session;
+use crate::agent;
 use crate::api::{
     AgentApplied, AgentDesired, AgentReport, AgentReports, DeviceFacts, EnrollReply, EnrollRequest, EnrollmentKind,
     PeerId, ReportsTaken, TunnelHealth, code,
@@ -78,6 +77,14 @@ pub async fn site_of(
             Ok((site, Some(uplink)))
         }
     }
+}
+
+/// Returns who this site is at its hub; enrols first if need be. Once it is enrolled the hub is not asked.
+///
+/// # Errors
+/// As [`site_of`].
+pub async fn enrolled(source: &HubSource, reporter: &Reporter) -> anyhow::Result<Enrolled> {
+    who(source, Enrolling::Allowed, Instant::now() + source.timeout, reporter).await
 }
 
 /// Asks how this site stands at its hub, without enrolling or waiting for anything.
@@ -262,7 +269,7 @@ impl Uplink {
     /// # Errors
     /// [`UplinkError`]; the rows are on the router then.
     pub async fn applied(&self, observed: &Observed, public_key: PublicKey, reporter: &Reporter) -> anyhow::Result<()> {
-        let applied = AgentApplied { revision: self.revision, public_key, device: facts::of(observed) };
+        let applied = AgentApplied { revision: self.revision, public_key, device: agent::device::facts(observed) };
         let end = Instant::now() + TELL_PATIENCE;
         let told = patiently(end, reporter, async || self.hub.post::<_, ()>("/v1/agent/applied", &applied).await).await;
         told.map_err(|error| {

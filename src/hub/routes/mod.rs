@@ -2,13 +2,9 @@
 
 #![expect(unused_qualifications, reason = "the attribute `utoipa::path` writes the types of bodies that way")]
 
-use std::time::{Duration, Instant};
-
 use axum::Router;
-use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderValue, Method, StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{Method, StatusCode};
+use axum::response::IntoResponse as _;
 use axum::routing::{delete, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -29,12 +25,20 @@ mod reply;
 pub(super) mod service;
 pub(super) mod site;
 pub(super) mod token;
+mod watch;
 
 pub(super) use poll::Seats;
+use watch::Watch;
 
 /// Everything the hub answers.
 pub(super) fn router(context: Context) -> Router {
-    let panicked = context.clone();
+    let metrics = context.clone();
+    let panicked = CatchPanicLayer::custom(move |_payload| {
+        // The payload may hold anything, a secret too; the panic hook wrote where it was.
+        metrics.metrics.panicked();
+        tracing::error!("a request ended in a panic");
+        Refusal::internal().into_response()
+    });
     Router::new()
         .merge(people())
         .merge(machines())
@@ -44,13 +48,8 @@ pub(super) fn router(context: Context) -> Router {
         .route("/openapi.json", get(service::openapi))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
-        .layer(from_fn_with_state(context.clone(), watch))
-        .layer(CatchPanicLayer::custom(move |_payload| {
-            // The payload may hold anything, a secret too; the panic hook wrote where it was.
-            panicked.metrics.panicked();
-            tracing::error!("a request ended in a panic");
-            Refusal::internal().into_response()
-        }))
+        // One layer, for each is boxed once a request, and ten thousand of those may wait.
+        .layer((panicked, Watch(context.clone())))
         .with_state(context)
 }
 
@@ -107,43 +106,4 @@ async fn unknown_path() -> Refusal {
 async fn unknown_method(method: Method) -> Refusal {
     Refusal::new(StatusCode::METHOD_NOT_ALLOWED, code::METHOD, format!("{method} is not served here"))
         .hint("the header Allow lists what is")
-}
-
-/// Counts, logs and stamps every answer.
-async fn watch(axum::extract::State(context): axum::extract::State<Context>, request: Request, next: Next) -> Response {
-    let began = Instant::now();
-    let method = known(request.method());
-    // A pattern such as `/v1/peers/{id}`; paths that are none of ours are one.
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let mut response = next.run(request).await;
-    let route = route.as_ref().map_or("(unknown)", MatchedPath::as_str);
-    let (status, took) = (response.status().as_u16(), began.elapsed());
-    let waited = matches!(route, "/v1/agent/desired" | "/v1/gateway/desired");
-    context.metrics.answered(method, route, status, (!waited).then_some(took));
-    log(method, route, status, took);
-    let headers = response.headers_mut();
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
-}
-
-fn log(method: &str, route: &str, status: u16, took: Duration) {
-    let took_ms = took.as_millis();
-    if status >= 500 {
-        tracing::warn!(method, route, status, took_ms, "answered");
-    } else {
-        tracing::debug!(method, route, status, took_ms, "answered");
-    }
-}
-
-/// A method as a label: a client must not be able to make new ones.
-fn known(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        _ => "OTHER",
-    }
 }

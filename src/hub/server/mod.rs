@@ -126,6 +126,8 @@ impl Connector {
 }
 
 impl Front {
+    /// Serves a connection in a task of its own. A stream had better be boxed: it stands several times in the connection's future,
+    /// ten thousand times over.
     fn serve<S>(&self, stream: S, remote: Remote, held: Option<Held>)
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
@@ -152,7 +154,6 @@ impl Front {
                 () = front.end.cancelled() => return,
             };
             match accepted {
-                // Boxed: it would stand several times in the connection's future, ten thousand times over.
                 Ok(Ok(stream)) => front.serve(Box::new(stream), remote, Some(held)),
                 Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!("a TLS handshake took too long"),
@@ -250,7 +251,7 @@ impl Server {
                     }
                     match &self.tls {
                         Some(tls) => self.front.serve_tls(stream, remote, held, tls),
-                        None => self.front.serve(stream, remote, Some(held)),
+                        None => self.front.serve(Box::new(stream), remote, Some(held)),
                     }
                 }
                 Err(error) => {

@@ -3,19 +3,19 @@
 mod device;
 mod overlap;
 mod path;
+mod session;
 mod taken;
 
 pub use device::version;
 pub use path::cuts_itself_off;
-
-use std::net::IpAddr;
+pub use session::Session;
 
 use super::desired::DesiredRow;
 use super::entry::Entry;
 use super::observe::Observed;
 use super::plan::OwnRow;
 use crate::domain::Site;
-use crate::routeros::menu::{self, Menu};
+use crate::routeros::menu::Menu;
 
 /// Something that speaks against a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,40 +37,6 @@ pub enum Weight {
     Refuse,
     /// A person should know.
     Warn,
-}
-
-/// What is known of this session beside the router's rows.
-#[derive(Clone, Debug)]
-pub struct Session {
-    /// The user logged in.
-    pub user: String,
-    /// The address we speak from, as this end sees it.
-    pub local: IpAddr,
-    /// What the hub's endpoint name stands for, as far as this host can tell; empty for a literal address.
-    pub endpoint_addresses: Vec<IpAddr>,
-    /// Seconds since 1970 by this host's clock.
-    pub now: i64,
-    /// Whether anything is to be written.
-    pub writes: bool,
-}
-
-impl Session {
-    /// Returns the addresses this session may come from, as the router sees it.
-    ///
-    /// Where our own address is among those that the router lists for our user, it is that one; behind a NAT it may be
-    /// any of them.
-    #[must_use]
-    pub fn seen_from(&self, observed: &Observed) -> Vec<IpAddr> {
-        let local = self.local.to_canonical();
-        let of_user = observed.rows(&menu::USER_ACTIVE).iter().filter(|row| {
-            row.get("name") == Some(self.user.as_bytes()) && row.get("via").is_some_and(|via| via.starts_with(b"api"))
-        });
-        let mut from: Vec<IpAddr> =
-            of_user.filter_map(|row| row.parse::<IpAddr>("address")).map(|address| address.to_canonical()).collect();
-        from.sort_unstable();
-        from.dedup();
-        if from.is_empty() || from.contains(&local) { vec![local] } else { from }
-    }
 }
 
 fn refuse(code: &'static str, message: String, hint: &'static str) -> Finding {

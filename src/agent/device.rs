@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 
 use crate::api::{DeviceFacts, SiteSubnet};
-use crate::cli::report::clean;
-use crate::domain::{is_broad, unroutable};
+use crate::domain::{clean, is_broad, unroutable};
 use crate::reconcile::entry::Entry;
 use crate::reconcile::observe::Observed;
 use crate::routeros::menu;
@@ -19,7 +18,8 @@ const MAX_TOLD_SUBNETS: usize = 256;
 const WAN: &[u8] = b"WAN";
 
 /// What the router is, and the networks it could offer.
-pub(super) fn of(observed: &Observed) -> DeviceFacts {
+#[must_use]
+pub fn facts(observed: &Observed) -> DeviceFacts {
     let resource = observed.singleton(&menu::RESOURCE);
     let text = |row: Option<&Entry>, name: &str| {
         let text = row?.text(name)?;

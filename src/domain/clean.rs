@@ -1,4 +1,4 @@
-//! Text that may come from a router, fit for a terminal.
+//! Text that may come from a router, fit for a terminal: every character stays one.
 
 /// Replaces control characters: a router's words must not move the cursor, change colours, begin a line, turn the direction
 /// of reading or hide.

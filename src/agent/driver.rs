@@ -1,0 +1,285 @@
+//! The task of one router: connect, bring it to what is wanted, watch it, and begin again when anything changes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::device;
+use super::gates::Gates;
+use super::pace::Pace;
+use super::round::{Round, RoundError, round};
+use super::source::{Chain, Wanted, Wish};
+use super::spool::Spool;
+use super::standing::{Phase, Standing};
+use super::watch::{Noise, Watch};
+use crate::api::{AgentApplied, TunnelHealth};
+use crate::reconcile::prove::{RECENT, ping};
+use crate::routeros::client::Client;
+use crate::routeros::error::CallError;
+use crate::routeros::target::{Access, connect};
+
+/// After a change on the router: the rest of what somebody does there is waited for, so that one reading finds all of it.
+const SETTLE: Duration = Duration::from_secs(2);
+/// Shortest time between two readings that noise asked for: a router on which something changes all the time is not read all the
+/// time.
+const READ_LEAST: Duration = Duration::from_secs(10);
+/// A router that refuses what is wanted is looked at again after this, or at once if something else is wanted.
+const REFUSED_PAUSE: Duration = Duration::from_mins(5);
+/// How long an answer through the tunnel is waited for.
+const PING_PATIENCE: Duration = Duration::from_secs(1);
+/// Where nothing can be listened to, the router is read at least this often.
+const DEAF_PERIOD: Duration = Duration::from_mins(5);
+
+/// Keeps one router.
+pub(super) struct Driver {
+    pub(super) access: Access,
+    pub(super) wish: watch::Receiver<Wish>,
+    pub(super) gates: Gates,
+    pub(super) standing: Standing,
+    /// Where reports go, if there is a hub.
+    pub(super) spool: Option<Arc<Spool>>,
+    /// Where it says what is on the router.
+    pub(super) applied: watch::Sender<Option<AgentApplied>>,
+    /// The router is read this often, whatever is heard of it.
+    pub(super) period: Duration,
+    pub(super) max_removals: usize,
+    /// What was said of the tunnel last.
+    pub(super) said: Option<&'static str>,
+    /// Set once the agent is to stop.
+    pub(super) stop: CancellationToken,
+}
+
+/// Why a session ended.
+enum Ended {
+    /// The agent stops.
+    Stop,
+    /// The connection is gone.
+    Lost(String),
+}
+
+/// Why a wait ended.
+enum Woken {
+    Stop,
+    Lost,
+    /// Something else is wanted.
+    Wish,
+    /// Something changed on the router.
+    Noise(&'static str),
+    /// It is time.
+    Period,
+}
+
+impl Driver {
+    /// Keeps the router until the agent stops. A write that is under way is ended first.
+    ///
+    /// # Cancel safety
+    /// As [`crate::reconcile::converge`]: the next run goes on from what is there.
+    pub(super) async fn run(mut self, start: Duration) {
+        if self.sleep(start).await.is_err() {
+            return;
+        }
+        let mut pace = Pace::default();
+        loop {
+            self.standing.phase(Phase::Waiting);
+            let stop = self.stop.clone();
+            tokio::select! {
+                () = stop.cancelled() => return,
+                // A source that is gone has said all it will.
+                _wanted = self.wish.wait_for(Option::is_some) => {}
+            }
+            self.standing.phase(Phase::Connecting);
+            let opened = tokio::select! {
+                () = stop.cancelled() => return,
+                opened = self.open() => opened,
+            };
+            let why = match opened {
+                Ok(client) => match self.session(&client, &mut pace).await {
+                    Ended::Stop => return client.close().await,
+                    Ended::Lost(why) => why,
+                },
+                Err(why) => why,
+            };
+            let pause = pace.failed();
+            let router = self.standing.name();
+            if pace.failures() == 1 {
+                tracing::warn!(router, why, "the router is not there: it is tried again");
+            } else {
+                tracing::debug!(router, why, failures = pace.failures(), ?pause, "the router is still not there");
+            }
+            self.standing.failed(why, pace.circuit());
+            self.standing.phase(Phase::Connecting);
+            if self.sleep(pause).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits, unless the agent stops.
+    async fn sleep(&self, pause: Duration) -> Result<(), ()> {
+        tokio::select! {
+            () = self.stop.cancelled() => Err(()),
+            () = tokio::time::sleep(pause) => Ok(()),
+        }
+    }
+
+    async fn open(&self) -> Result<Client, String> {
+        let _place = self.gates.connecting().await;
+        let client = connect(&self.access).await.map_err(|error| Chain(&error).to_string())?;
+        self.standing.note(|figures| figures.connects += 1);
+        Ok(client)
+    }
+
+    /// Keeps the router over one connection.
+    async fn session(&mut self, client: &Client, pace: &mut Pace) -> Ended {
+        let mut watch: Option<Watch> = None;
+        let mut drift = None;
+        loop {
+            let Some(wanted) = self.wish.borrow_and_update().clone() else { return Ended::Stop };
+            self.standing.phase(Phase::Working);
+            let (begun, before) = (Instant::now(), client.round_trips());
+            let rounded = round(client, &self.access.url.user, &wanted, self.max_removals, &self.gates).await;
+            self.standing.note(|figures| {
+                figures.rounds += 1;
+                figures.round_trips += client.round_trips() - before;
+            });
+            let period = match rounded {
+                Ok(round) => {
+                    self.converged(&round, &wanted, drift, pace);
+                    if let Err(error) = self.report(client, &round, &wanted).await {
+                        return Ended::Lost(error.to_string());
+                    }
+                    match self.listen(client, watch.take(), &wanted, &round).await {
+                        Ok(listening) => watch = Some(listening),
+                        Err(error) => return Ended::Lost(error),
+                    }
+                    if watch.as_ref().is_some_and(|watch| watch.heard() > 0) {
+                        self.period
+                    } else {
+                        self.period.min(DEAF_PERIOD)
+                    }
+                }
+                Err(error) if error.is_lost() => return Ended::Lost(Chain(&error).to_string()),
+                Err(error) => {
+                    self.refused(&error);
+                    REFUSED_PAUSE
+                }
+            };
+            drift = match self.wait(watch.as_mut(), begun, period).await {
+                Woken::Stop => return Ended::Stop,
+                Woken::Lost => return Ended::Lost("the connection ended".to_owned()),
+                Woken::Noise(menu) => Some(menu),
+                Woken::Wish | Woken::Period => None,
+            };
+        }
+    }
+
+    /// Begins to listen, or goes on, and takes what was said until now as our own doing.
+    async fn listen(
+        &self,
+        client: &Client,
+        watch: Option<Watch>,
+        wanted: &Wanted,
+        round: &Round,
+    ) -> Result<Watch, String> {
+        let mut watch = match watch {
+            Some(watch) => watch,
+            None => Watch::begin(client, &wanted.site.id).await.map_err(|error| error.to_string())?,
+        };
+        watch.know(&round.observed);
+        Ok(watch)
+    }
+
+    /// Notes that the router is as wanted, and tells the hub.
+    fn converged(&self, round: &Round, wanted: &Wanted, heard: Option<&'static str>, pace: &mut Pace) {
+        pace.succeeded();
+        let known = self.standing.figures();
+        // The first round of all, and one after a new wish, change what nobody touched.
+        let is_drift =
+            round.changes > 0 && known.trouble.is_none() && known.revision == wanted.revision && known.rounds > 1;
+        self.standing.note(|figures| {
+            figures.phase = Phase::Watching;
+            figures.is_away = false;
+            figures.trouble = None;
+            figures.revision = wanted.revision;
+            figures.writes += round.writes;
+            figures.drifts += u64::from(is_drift);
+        });
+        let router = self.standing.name();
+        for change in &round.done {
+            tracing::info!(router, change, is_drift, heard, "written");
+        }
+        if let Some(public_key) = round.public_key(wanted) {
+            let applied =
+                AgentApplied { revision: wanted.revision, public_key, device: device::facts(&round.observed) };
+            self.applied.send_if_modified(|told| {
+                let is_news = told
+                    .as_ref()
+                    .is_none_or(|told| (told.revision, told.public_key) != (applied.revision, applied.public_key));
+                if is_news {
+                    *told = Some(applied);
+                }
+                is_news
+            });
+        }
+    }
+
+    /// Tells the hub how the tunnel is.
+    async fn report(&mut self, client: &Client, round: &Round, wanted: &Wanted) -> Result<(), CallError> {
+        let Some(spool) = &self.spool else { return Ok(()) };
+        let age = round.handshake_age(wanted);
+        let answered = match wanted.site.tunnel.probe.first() {
+            Some(probe) => ping(client, probe, 1, PING_PATIENCE).await?.rtts.first().copied(),
+            None => None,
+        };
+        let is_alive = age.is_some_and(|age| age <= RECENT) && answered.is_some();
+        let verdict = if is_alive { "proven" } else { "unproven" };
+        let rtt_us = answered.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX));
+        let tunnel =
+            TunnelHealth { verdict: verdict.to_owned(), handshake_age_secs: age.map(|age| age.as_secs()), rtt_us };
+        spool.put(super::now(), tunnel, self.said.replace(verdict) != Some(verdict));
+        Ok(())
+    }
+
+    fn refused(&self, error: &RoundError) {
+        let why = Chain(error).to_string();
+        let router = self.standing.name();
+        if self.standing.figures().trouble.as_ref() != Some(&why) {
+            tracing::error!(router, why, "the router is not brought to what is wanted");
+        }
+        self.standing.note(|figures| {
+            figures.phase = Phase::Refused;
+            figures.failures += 1;
+            figures.trouble = Some(why);
+        });
+    }
+
+    /// Waits until the router has to be looked at again.
+    async fn wait(&mut self, watch: Option<&mut Watch>, begun: Instant, period: Duration) -> Woken {
+        let noise = async {
+            match watch {
+                Some(watch) => watch.noise().await,
+                None => std::future::pending().await,
+            }
+        };
+        let woken = tokio::select! {
+            () = self.stop.cancelled() => Woken::Stop,
+            Ok(()) = self.wish.changed() => Woken::Wish,
+            () = tokio::time::sleep(period) => Woken::Period,
+            noise = noise => match noise {
+                Noise::Changed(menu) => Woken::Noise(menu),
+                Noise::Lost => Woken::Lost,
+            },
+        };
+        if let Woken::Noise(menu) = woken {
+            let settled = SETTLE.max(READ_LEAST.saturating_sub(begun.elapsed()));
+            tracing::debug!(router = self.standing.name(), menu, ?settled, "something changed on the router");
+            if self.sleep(settled).await.is_err() {
+                return Woken::Stop;
+            }
+        }
+        woken
+    }
+}

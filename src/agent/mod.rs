@@ -1,0 +1,52 @@
+//! The supervisor: one router or a fleet, kept as it is wanted, for months.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `source` | what is wanted of a router: from a file, or from its hub as it changes |
+//! | `kept` | the last thing a hub wanted, on disk for when the hub is away |
+//! | `driver` | the task of one router: connect, converge, watch, again |
+//! | `round` | one look at a router, and what was done about it |
+//! | `watch` | changes on the router that concern our rows, as they happen |
+//! | `pace` | when a router that failed is tried again |
+//! | `gates` | how many routers are connected to, and written to, at once |
+//! | `spool`, `teller` | reports that wait for the hub, and who brings them |
+//! | [`standing`] | how each router stands, for people and metrics |
+//! | [`web`] | `/healthz` and `/metrics` |
+//! | [`device`] | what a router is, in the hub's words |
+//!
+//! # Tasks
+//!
+//! For each router a driver; where there is a hub, a follower of what it wants and a teller. They talk through watch channels (the
+//! newest counts) and a bounded spool. All belong to [`Supervisor::run`], which ends them: a write that is under way may end
+//! first, for at most [`DRAIN_DEADLINE`]. A router that is dead holds no permit while it waits, so it costs the others nothing.
+//!
+//! The agent writes to a router only through [`crate::reconcile::converge`], and to its own disk only when the hub wants
+//! something else than before.
+
+pub mod device;
+mod driver;
+mod gates;
+mod kept;
+mod pace;
+mod round;
+mod source;
+mod spool;
+pub mod standing;
+mod supervisor;
+mod teller;
+mod watch;
+pub mod web;
+
+pub use gates::Gates;
+pub use kept::{Kept, KeptError};
+pub use round::RoundError;
+pub use source::{Follow, Source, Wanted};
+pub use supervisor::{DRAIN_DEADLINE, Member, Settings, Supervisor};
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Seconds since 1970 by this host's clock.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

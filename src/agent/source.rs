@@ -1,0 +1,185 @@
+//! What is wanted of a router: a site config from a file, or from the hub, which may want something else at any time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::kept::Kept;
+use super::pace::Pace;
+use super::standing::Standing;
+use crate::api::{AgentDesired, DEFAULT_WAIT_SECS, PeerId};
+use crate::domain::{PublicKey, Site};
+use crate::uplink::{self, Hub, UplinkError};
+
+/// Where a hub says what is to be on a router.
+const DESIRED: &str = "/v1/agent/desired";
+/// Shortest time between two questions: a hub gone wrong, or a proxy without patience, answers at once what was to wait.
+const ASK_LEAST: Duration = Duration::from_secs(1);
+/// Before a hub that failed is asked again; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Longest time until a hub that was away is asked again.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+/// What is to be on a router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The site config.
+    pub site: Site,
+    /// The hub's number for it; 0 from a file.
+    pub revision: i64,
+    /// Whether the hub lets the peer in.
+    pub enabled: bool,
+    /// The key that the hub has for this router.
+    pub known_key: Option<PublicKey>,
+}
+
+/// Where it comes from.
+#[derive(Debug)]
+pub enum Source {
+    /// A file, read once.
+    File(Box<Site>),
+    /// A hub.
+    Hub(Box<Follow>),
+}
+
+/// A site at its hub.
+#[derive(Debug)]
+pub struct Follow {
+    /// With the site's own credential.
+    pub hub: Hub,
+    /// Who it is there.
+    pub peer: PeerId,
+    /// What the hub wanted last, if that is kept.
+    pub kept: Option<Kept>,
+}
+
+/// The newest wish, `None` until there is one.
+pub(super) type Wish = Option<Arc<Wanted>>;
+
+impl Source {
+    /// Returns where the newest wish is read, and who follows the hub for it.
+    pub(super) fn begin(self, standing: &Standing) -> (watch::Receiver<Wish>, Option<Follower>) {
+        match self {
+            Self::File(site) => {
+                let wanted = Wanted { site: *site, revision: 0, enabled: true, known_key: None };
+                let (sender, wish) = watch::channel(Some(Arc::new(wanted)));
+                // Nobody will say anything else; a receiver does not mind.
+                drop(sender);
+                (wish, None)
+            }
+            Self::Hub(follow) => {
+                let (sender, wish) = watch::channel(None);
+                let follower = Follower { follow: *follow, wish: sender, revision: None, standing: standing.clone() };
+                (wish, Some(follower))
+            }
+        }
+    }
+}
+
+/// Follows what a hub wants of one site.
+pub(super) struct Follower {
+    follow: Follow,
+    wish: watch::Sender<Wish>,
+    revision: Option<i64>,
+    standing: Standing,
+}
+
+impl Follower {
+    /// Never ends: a hub that is away comes back.
+    ///
+    /// # Cancel safety
+    /// What was taken from the hub is on the disk before it is passed on.
+    pub(super) async fn run(mut self) {
+        if let Some(desired) = self.follow.kept.as_ref().and_then(Kept::desired).cloned() {
+            tracing::info!(router = self.standing.name(), revision = desired.revision, "begins with what was kept");
+            self.pass_on(desired);
+        }
+        let mut pace = Pace::new(FIRST_PAUSE, LONGEST_PAUSE);
+        loop {
+            let asked = Instant::now();
+            match self.follow.hub.poll::<AgentDesired>(&self.path()).await {
+                Ok(news) => {
+                    if pace.failures() > 0 {
+                        tracing::info!(router = self.standing.name(), "the hub is back");
+                    }
+                    pace.succeeded();
+                    if let Some(desired) = news {
+                        self.take(desired);
+                    }
+                    tokio::time::sleep(ASK_LEAST.saturating_sub(asked.elapsed())).await;
+                }
+                Err(error) => {
+                    self.complain(&error, pace.failures());
+                    let pause = pace.failed().max(error.retry_after().unwrap_or_default());
+                    tokio::time::sleep(pause.min(LONGEST_PAUSE * 2)).await;
+                }
+            }
+        }
+    }
+
+    fn path(&self) -> String {
+        match self.revision {
+            Some(revision) => format!("{DESIRED}?revision={revision}&wait={DEFAULT_WAIT_SECS}"),
+            None => DESIRED.to_owned(),
+        }
+    }
+
+    /// Once: a hub that is away is no news a second time.
+    fn complain(&self, error: &UplinkError, failures: u32) {
+        let router = self.standing.name();
+        if failures > 0 {
+            tracing::debug!(router, %error, "the hub still does not say what it wants");
+        } else {
+            tracing::warn!(router, %error, hint = error.hint(), "the hub does not say what it wants: what it wanted last is kept up");
+        }
+    }
+
+    /// Keeps what the hub wants, and passes it on.
+    fn take(&mut self, desired: AgentDesired) {
+        if desired.config.is_some()
+            && let Some(kept) = &mut self.follow.kept
+        {
+            match kept.keep(&desired) {
+                Ok(()) => self.standing.note(|figures| figures.disk_writes = kept.writes()),
+                Err(error) => {
+                    let hint = error.hint();
+                    tracing::error!(router = self.standing.name(), error = %Chain(&error), hint, "what the hub wants is not kept");
+                }
+            }
+        }
+        self.pass_on(desired);
+    }
+
+    fn pass_on(&mut self, desired: AgentDesired) {
+        let router = self.standing.name().to_owned();
+        let AgentDesired { revision, enabled, public_key, .. } = desired;
+        let waiting_for = desired.waiting_for.clone();
+        self.revision = Some(revision);
+        match uplink::site(desired, &self.follow.peer) {
+            Ok(Some(site)) => {
+                let wanted = Wanted { site, revision, enabled, known_key: public_key };
+                self.wish.send_replace(Some(Arc::new(wanted)));
+            }
+            Ok(None) => tracing::info!(router, waiting_for, "the hub has no whole site config yet"),
+            // What was wanted before goes on: it was safe.
+            Err(error) => tracing::error!(router, %error, revision, "the hub's site config is refused"),
+        }
+    }
+}
+
+/// An error with its causes, for a log.
+pub(super) struct Chain<'a>(pub(super) &'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,104 @@
+//! Tells a hub what is on a router and how it is, again and again until it has heard.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::pace::Pace;
+use super::source::Chain;
+use super::spool::Spool;
+use super::standing::Standing;
+use crate::api::{AgentApplied, AgentReports, ReportsTaken, code};
+use crate::uplink::{Hub, Retry, UplinkError};
+
+/// Before a hub that did not hear is told again; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Longest time until a hub that was away is told again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Last chance for what waits when the agent stops.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// Brings one peer's words to its hub.
+pub(super) struct Teller {
+    pub(super) hub: Hub,
+    /// Chosen at every start: numbers of reports count from there.
+    pub(super) epoch: String,
+    pub(super) spool: Arc<Spool>,
+    /// What is on the router; the newest counts.
+    pub(super) applied: watch::Receiver<Option<AgentApplied>>,
+    pub(super) standing: Standing,
+}
+
+impl Teller {
+    /// Ends when the driver is gone and nothing is left to be told, or cannot be told in a moment.
+    ///
+    /// # Cancel safety
+    /// What the hub may not have heard is told again by the next run of what decides it anew; reports in hand are lost.
+    pub(super) async fn run(mut self) {
+        let mut pace = Pace::new(FIRST_PAUSE, LONGEST_PAUSE);
+        let mut has_driver = true;
+        // What came before this was here is told, too.
+        self.applied.mark_changed();
+        while has_driver {
+            tokio::select! {
+                changed = self.applied.changed() => has_driver = changed.is_ok(),
+                () = self.spool.news() => {}
+            }
+            while let Err(error) = self.tell().await {
+                if pace.failures() == 0 {
+                    tracing::warn!(router = self.standing.name(), error = %Chain(&error), "the hub was not told: it is told again");
+                }
+                let pause = pace.failed().max(error.retry_after().unwrap_or_default()).min(LONGEST_PAUSE * 2);
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = driver_gone(self.applied.clone()) => { has_driver = false; break }
+                }
+            }
+            if has_driver {
+                pace.succeeded();
+            }
+        }
+        if tokio::time::timeout(LAST_WORDS, self.tell()).await.is_err() {
+            tracing::info!(router = self.standing.name(), "the hub did not hear the last words");
+        }
+    }
+
+    /// Tells all there is.
+    async fn tell(&mut self) -> Result<(), UplinkError> {
+        let applied = self.applied.borrow_and_update().clone();
+        if let Some(applied) = applied
+            && let Err(error) = self.hub.post::<_, ()>("/v1/agent/applied", &applied).await
+        {
+            // It is still to be told.
+            self.applied.mark_changed();
+            return Err(error);
+        }
+        while let Some(batch) = self.spool.batch() {
+            let reports =
+                AgentReports { epoch: self.epoch.clone(), reports: batch.reports.clone(), dropped: batch.dropped };
+            match self.hub.post::<_, ReportsTaken>("/v1/agent/reports", &reports).await {
+                Ok(_) => {}
+                // They will never be taken: those behind them may be.
+                Err(error) if error.retry() == Retry::Never && !is_a_stranger(&error) => {
+                    let count = batch.reports.len();
+                    tracing::error!(router = self.standing.name(), error = %Chain(&error), count, "the hub refuses reports: they are dropped");
+                }
+                Err(error) => return Err(error),
+            }
+            self.spool.arrived(&batch);
+            self.standing.note(|figures| figures.dropped_reports = self.spool.dropped());
+        }
+        Ok(())
+    }
+}
+
+/// Whether the hub does not know who speaks: a person may mend that, and the reports are still good then.
+fn is_a_stranger(error: &UplinkError) -> bool {
+    [code::UNAUTHENTICATED, code::TOKEN_REVOKED, code::REMOVED].iter().any(|code| error.is_refused_with(code))
+}
+
+/// Ends when nobody can say any more what is on the router.
+async fn driver_gone(mut applied: watch::Receiver<Option<AgentApplied>>) {
+    while applied.changed().await.is_ok() {}
+}

@@ -1,0 +1,91 @@
+//! `sitepeer agent`: keeps one router as it is wanted, until it is told to stop.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::args::{Agent, HubSource, Source, Supervision};
+use super::failure::Failure;
+use super::process;
+use super::report::{Event, Outcome, Reporter, Step, Verdict};
+use super::uplink;
+use super::uplink::credential::random_hex;
+use crate::agent::web::Web;
+use crate::agent::{self, Follow, Gates, Kept, KeptError, Member, Settings, Supervisor};
+
+/// Bytes of an epoch.
+const EPOCH_BYTES: usize = 8;
+
+/// Carries out `agent`.
+///
+/// # Errors
+/// Anything that has an exit code of its own, before it serves; everything else is an internal error.
+pub async fn run(command: Agent, reporter: &Reporter) -> anyhow::Result<Outcome> {
+    let Agent { access, source, state_dir, supervision } = command;
+    let source = match source {
+        Source::File(site) => agent::Source::File(site),
+        Source::Hub(source) => agent::Source::Hub(Box::new(follow(*source, state_dir, reporter).await?)),
+    };
+    let name = access.url.host.to_string();
+    let member = Member { name, access, source };
+    // One router: nobody else is held up, nobody stampedes.
+    keep(vec![member], supervision, Gates::new(1, 1), Duration::ZERO, reporter).await
+}
+
+/// Makes a site at a hub one that is followed; enrols first if need be. A hub that is away is no reason to stop once enrolled.
+async fn follow(source: HubSource, state_dir: Option<PathBuf>, reporter: &Reporter) -> anyhow::Result<Follow> {
+    let folder = state_dir.unwrap_or_else(|| source.file.path.parent().unwrap_or(Path::new("")).to_owned());
+    let enrolled = uplink::enrolled(&source, reporter).await?;
+    let kept = Kept::open(&folder, &source.file.hub, &enrolled.peer).map_err(|error| unusable(&error))?;
+    Ok(Follow { hub: source.hub.with_credential(enrolled.credential), peer: enrolled.peer, kept: Some(kept) })
+}
+
+fn unusable(error: &KeptError) -> Failure {
+    Failure::of(Verdict::Invalid, "state-file", error, Some(error.hint()))
+}
+
+/// Keeps routers until a signal says to stop.
+///
+/// # Errors
+/// If the address for metrics cannot be listened on.
+pub(super) async fn keep(
+    members: Vec<Member>,
+    supervision: Supervision,
+    gates: Gates,
+    start_within: Duration,
+    reporter: &Reporter,
+) -> anyhow::Result<Outcome> {
+    let signal = process::stop_signal();
+    let count = members.len();
+    let settings = Settings {
+        period: supervision.period,
+        max_removals: supervision.max_removals,
+        start_within,
+        gates,
+        epoch: random_hex::<EPOCH_BYTES>()?,
+    };
+    let supervisor = Supervisor::new(members, settings);
+    let standings = supervisor.standings();
+    if let Some(address) = supervision.metrics {
+        let taken = |error| Failure::usage("metrics-address", format!("--metrics {address}: {error}"));
+        let web = Web::bind(address).await.map_err(taken)?;
+        let detail = format!("/healthz and /metrics are answered on http://{}", web.local_addr());
+        reporter.event(&Event::Step { step: Step::Serve, detail });
+        tokio::spawn(web.serve(standings.clone()));
+    }
+    let detail = format!(
+        "{count} {} kept as wanted; SIGTERM or Ctrl-C stops this",
+        if count == 1 { "router is" } else { "routers are" }
+    );
+    reporter.event(&Event::Step { step: Step::Serve, detail });
+    let stop = async {
+        signal.await;
+    };
+    supervisor.run(stop).await;
+    let figures: Vec<_> = standings.iter().map(agent::standing::Standing::figures).collect();
+    let (rounds, writes) =
+        figures.iter().fold((0, 0), |(rounds, writes), one| (rounds + one.rounds, writes + one.writes));
+    Ok(Outcome::new(Verdict::Done)
+        .say("stopped; the routers stay as they are")
+        .detail("rounds", rounds)
+        .detail("writes", writes))
+}

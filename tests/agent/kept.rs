@@ -1,0 +1,65 @@
+//! A router that is kept as its hub says, also while the hub is away.
+
+use serde_json::json;
+use sitepeer::agent::standing::Phase;
+
+use crate::hub::{Said, Scene};
+use crate::running::{Running, until};
+
+#[tokio::test]
+async fn what_the_hub_wants_is_on_the_router_and_told_and_so_is_what_it_wants_next() {
+    let scene = Scene::start().await;
+    let agent = Running::of_hub(&scene);
+    agent.until("revision 7", |figures| figures.revision == 7).await;
+    until("told", || scene.heard("/v1/agent/applied").iter().any(|body| body["revision"] == 7)).await;
+    scene.edit(|desired| desired["config"]["reach"] = json!(["10.99.0.0/24", "192.168.89.0/24", "192.168.90.0/24"]));
+    agent.until("revision 8", |figures| figures.revision == 8).await;
+    until("told", || scene.heard("/v1/agent/applied").iter().any(|body| body["revision"] == 8)).await;
+    let routes = scene.world.state();
+    assert!(routes.rows("/ip/route").iter().any(|row| row["dst-address"] == b"192.168.90.0/24"));
+    let figures = agent.stop().await;
+    assert_eq!((figures.drifts, figures.trouble), (0, None));
+    assert_eq!(figures.disk_writes, 2, "one write for each thing that was wanted");
+    let reports = scene.heard("/v1/agent/reports");
+    assert!(reports.iter().all(|body| body["epoch"] == "e1"), "{reports:?}");
+    assert!(!reports.is_empty());
+}
+
+#[tokio::test]
+async fn while_the_hub_is_away_the_last_word_is_kept_up_after_a_restart_too() {
+    let scene = Scene::start().await;
+    let agent = Running::of_hub(&scene);
+    agent.until("as wanted", |figures| figures.phase == Phase::Watching && figures.disk_writes == 1).await;
+    agent.stop().await;
+
+    let away = Scene::scripted(|_, _| {
+        Said::Instead("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".to_owned())
+    })
+    .await;
+    // The same hub by name, and another router that has nothing yet.
+    let kept = scene.path("k3f9q2x7.json");
+    let text = std::fs::read_to_string(&kept).unwrap().replace(&scene.url().to_string(), &away.url().to_string());
+    std::fs::write(away.path("k3f9q2x7.json"), text).unwrap();
+    let agent = Running::of_hub(&away);
+    let figures = agent.until("as wanted", |figures| figures.phase == Phase::Watching).await;
+    assert_eq!((figures.revision, figures.disk_writes), (7, 0));
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_site_config_for_somebody_else_or_against_the_rules_changes_nothing() {
+    let scene = Scene::start().await;
+    let agent = Running::of_hub(&scene);
+    agent.until("as wanted", |figures| figures.phase == Phase::Watching).await;
+    let writes = scene.world.router.writes();
+    scene.edit(|desired| desired["config"]["id"] = json!("zzzzzzzz"));
+    until("asked past it", || scene.heard("/v1/agent/desired").len() > 3).await;
+    scene.edit(|desired| {
+        desired["config"]["id"] = json!(crate::hub::PEER);
+        desired["config"]["reach"] = json!(["0.0.0.0/0"]);
+    });
+    until("asked past that too", || scene.heard("/v1/agent/desired").len() > 6).await;
+    assert_eq!(scene.world.router.writes(), writes);
+    let figures = agent.stop().await;
+    assert_eq!(figures.revision, 7);
+}

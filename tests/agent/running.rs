@@ -1,0 +1,87 @@
+//! An agent that runs in this process until the test stops it.
+
+use std::time::{Duration, Instant};
+
+use sitepeer::agent::standing::{Figures, Standing};
+use sitepeer::agent::{Follow, Gates, Kept, Member, Settings, Source, Supervisor};
+use sitepeer::domain::{Secret, Site};
+use sitepeer::routeros::target::Access;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::hub::{CREDENTIAL, PEER, Scene};
+
+/// Longest wait for anything that an agent does by itself.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An agent at work.
+pub struct Running {
+    pub standing: Standing,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    pub fn start(access: Access, source: Source) -> Self {
+        let settings = Settings {
+            period: Duration::from_secs(900),
+            max_removals: 10,
+            start_within: Duration::ZERO,
+            gates: Gates::new(1, 1),
+            epoch: "e1".to_owned(),
+        };
+        let member = Member { name: "router".to_owned(), access, source };
+        let supervisor = Supervisor::new(vec![member], settings);
+        let standing = supervisor.standings().remove(0);
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(supervisor.run(async move { drop(stopped.await) }));
+        Self { standing, stop, task }
+    }
+
+    pub fn of_file(access: Access, site: Site) -> Self {
+        Self::start(access, Source::File(Box::new(site)))
+    }
+
+    /// As one that was enrolled at the scene's hub.
+    pub fn of_hub(scene: &Scene) -> Self {
+        let peer = PEER.parse().unwrap();
+        let kept = Some(Kept::open(scene.folder.path(), &scene.url().to_string(), &peer).unwrap());
+        let hub = scene.hub().with_credential(Secret::new(CREDENTIAL.to_owned()));
+        Self::start(scene.world.access(), Source::Hub(Box::new(Follow { hub, peer, kept })))
+    }
+
+    /// Waits for the figures to be as wanted, and returns them.
+    pub async fn until(&self, what: &str, is_so: impl Fn(&Figures) -> bool) -> Figures {
+        let begun = Instant::now();
+        loop {
+            let figures = self.standing.figures();
+            if is_so(&figures) {
+                return figures;
+            }
+            assert!(begun.elapsed() < PATIENCE, "not {what} after {PATIENCE:?}: {figures:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Stops it as SIGTERM does, and waits for its end.
+    pub async fn stop(self) -> Figures {
+        self.stop.send(()).unwrap();
+        self.task.await.unwrap();
+        self.standing.figures()
+    }
+
+    /// Ends it as `kill -9` does.
+    pub async fn kill(self) {
+        self.task.abort();
+        assert!(self.task.await.unwrap_err().is_cancelled());
+    }
+}
+
+/// Waits until something is so.
+pub async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "not {what} after {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
