@@ -14,6 +14,7 @@ use super::round::{Round, RoundError, round};
 use super::source::{Chain, Wanted, Wish};
 use super::spool::Spool;
 use super::standing::{Phase, Standing};
+use super::supervisor::Passwords;
 use super::watch::{Noise, Watch};
 use crate::api::{AgentApplied, TunnelHealth};
 use crate::reconcile::prove::{RECENT, ping};
@@ -36,6 +37,7 @@ const DEAF_PERIOD: Duration = Duration::from_mins(5);
 /// Keeps one router.
 pub(super) struct Driver {
     pub(super) access: Access,
+    pub(super) passwords: Option<Arc<dyn Passwords>>,
     pub(super) wish: watch::Receiver<Wish>,
     pub(super) gates: Gates,
     pub(super) standing: Standing,
@@ -125,8 +127,11 @@ impl Driver {
         }
     }
 
-    async fn open(&self) -> Result<Client, String> {
+    async fn open(&mut self) -> Result<Client, String> {
         let _place = self.gates.connecting().await;
+        if let Some(passwords) = &self.passwords {
+            self.access.password = passwords.password().await.map_err(|error| Chain(&*error).to_string())?;
+        }
         let client = connect(&self.access).await.map_err(|error| Chain(&error).to_string())?;
         self.standing.note(|figures| figures.connects += 1);
         Ok(client)

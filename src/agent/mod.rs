@@ -11,6 +11,7 @@
 //! | `gates` | how many routers are connected to, and written to, at once |
 //! | `spool`, `teller` | reports that wait for the hub, and who brings them |
 //! | [`standing`] | how each router stands, for people and metrics |
+//! | `fleet` (feature `proxy`) | many routers, named in a file |
 //! | [`web`] | `/healthz` and `/metrics` |
 //! | [`device`] | what a router is, in the hub's words |
 //!
@@ -25,6 +26,8 @@
 
 pub mod device;
 mod driver;
+#[cfg(feature = "proxy")]
+pub mod fleet;
 mod gates;
 mod kept;
 mod pace;
@@ -41,7 +44,7 @@ pub use gates::Gates;
 pub use kept::{Kept, KeptError};
 pub use round::RoundError;
 pub use source::{Follow, Source, Wanted};
-pub use supervisor::{DRAIN_DEADLINE, Member, Settings, Supervisor};
+pub use supervisor::{DRAIN_DEADLINE, Member, Passwords, Settings, Supervisor};
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

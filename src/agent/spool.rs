@@ -14,8 +14,9 @@ use crate::api::{AgentReport, MAX_REPORTS, TunnelHealth};
 pub const MAX_WAITING: usize = 2_000;
 
 /// Reports of one peer on their way to its hub.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Spool {
+    room: usize,
     inner: Mutex<Inner>,
     /// Somebody put something in.
     news: Notify,
@@ -28,7 +29,7 @@ struct Inner {
     /// Dropped since the hub was last told.
     dropped: u64,
     /// Dropped in all.
-    dropped_ever: u64,
+    ever_dropped: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -46,15 +47,31 @@ pub struct Batch {
     pub dropped: u64,
 }
 
+impl Default for Spool {
+    fn default() -> Self {
+        Self::with_room(MAX_WAITING)
+    }
+}
+
 impl Spool {
+    /// For at most so many reports.
+    #[must_use]
+    pub fn with_room(room: usize) -> Self {
+        Self { room, inner: Mutex::default(), news: Notify::new() }
+    }
+
     /// Puts a report in; `is_change` says that it tells of a change of state.
     pub fn put(&self, at: i64, tunnel: TunnelHealth, is_change: bool) {
         let mut inner = self.lock();
-        if inner.waiting.len() >= MAX_WAITING {
-            let oldest = inner.waiting.iter().position(|waiting| !waiting.is_change).unwrap_or(0);
-            inner.waiting.remove(oldest);
+        if inner.waiting.len() >= self.room {
             inner.dropped += 1;
-            inner.dropped_ever += 1;
+            inner.ever_dropped += 1;
+            match inner.waiting.iter().position(|waiting| !waiting.is_change) {
+                Some(oldest) => drop(inner.waiting.remove(oldest)),
+                None if is_change => drop(inner.waiting.pop_front()),
+                // Nothing but changes wait: this one is worth less than any of them.
+                None => return,
+            }
         }
         inner.last += 1;
         let report = AgentReport { number: inner.last, at, tunnel };
@@ -89,8 +106,8 @@ impl Spool {
 
     /// Returns how many were dropped in all.
     #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.lock().dropped_ever
+    pub fn ever_dropped(&self) -> u64 {
+        self.lock().ever_dropped
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -103,6 +120,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// A batch is smaller.
+    const ROOM: usize = MAX_REPORTS + 20;
 
     fn health(verdict: &str) -> TunnelHealth {
         TunnelHealth { verdict: verdict.to_owned(), handshake_age_secs: None, rtt_us: None }
@@ -129,25 +149,25 @@ mod tests {
 
     #[test]
     fn a_full_spool_drops_the_oldest_ordinary_report_first_and_says_how_many() {
-        let spool = Spool::default();
+        let spool = Spool::with_room(50);
         spool.put(0, health("down"), true);
-        for at in 1..=MAX_WAITING {
-            spool.put(i64::try_from(at).unwrap(), health("up"), false);
+        for at in 1..=50 {
+            spool.put(at, health("up"), false);
         }
         let batch = spool.batch().unwrap();
         assert_eq!((batch.reports[0].at, batch.reports[1].at, batch.dropped), (0, 2, 1));
         spool.put(9999, health("up"), false);
         spool.arrived(&batch);
         assert_eq!(spool.batch().unwrap().dropped, 1, "the one dropped since is still to be told");
-        assert_eq!(spool.dropped(), 2);
+        assert_eq!(spool.ever_dropped(), 2);
     }
 
     proptest! {
         #[test]
         fn numbers_grow_order_stays_and_no_change_is_lost_while_ordinary_ones_are_left(
-            changes in proptest::collection::vec(any::<bool>(), 0..3 * MAX_WAITING)
+            changes in proptest::collection::vec(any::<bool>(), 0..3 * ROOM)
         ) {
-            let spool = Spool::default();
+            let spool = Spool::with_room(ROOM);
             for (at, is_change) in changes.iter().enumerate() {
                 spool.put(i64::try_from(at).unwrap(), health("x"), *is_change);
             }
@@ -157,12 +177,12 @@ mod tests {
                 got.extend(batch.reports.clone());
                 spool.arrived(&batch);
             }
-            prop_assert!(got.len() <= MAX_WAITING);
+            prop_assert!(got.len() <= ROOM);
             prop_assert!(got.windows(2).all(|two| two[0].number < two[1].number && two[0].at < two[1].at));
             let wanted = changes.iter().filter(|is| **is).count();
             let kept = got.iter().filter(|report| changes[usize::try_from(report.at).unwrap()]).count();
-            prop_assert_eq!(kept, wanted.min(MAX_WAITING));
-            prop_assert_eq!(u64::try_from(changes.len() - got.len()).unwrap(), spool.dropped());
+            prop_assert_eq!(kept, wanted.min(ROOM));
+            prop_assert_eq!(u64::try_from(changes.len() - got.len()).unwrap(), spool.ever_dropped());
         }
     }
 }

@@ -1,5 +1,6 @@
 //! How each router stands: written by its driver, read by `/healthz`, `/metrics` and the last words of the command.
 
+use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::pace::Circuit;
@@ -121,14 +122,14 @@ pub fn metrics(all: &[Standing]) -> String {
     family(&mut text, "phase", "gauge", "What is done about the router: 1 for the phase it is in");
     for (name, one) in &figures {
         for phase in Phase::ALL {
-            let is = u8::from(one.phase == phase);
-            text += &format!("sitepeer_agent_phase{{router=\"{name}\",phase=\"{}\"}} {is}\n", phase.word());
+            let is = i64::from(one.phase == phase);
+            line(&mut text, "phase", format_args!("router=\"{name}\",phase=\"{}\"", phase.word()), is);
         }
     }
     for (metric, kind, help, value) in METRICS {
         family(&mut text, metric, kind, help);
         for (name, one) in &figures {
-            text += &format!("sitepeer_agent_{metric}{{router=\"{name}\"}} {}\n", value(one));
+            line(&mut text, metric, format_args!("router=\"{name}\""), value(one));
         }
     }
     text
@@ -151,7 +152,12 @@ const METRICS: [Metric; 10] = [
 ];
 
 fn family(text: &mut String, metric: &str, kind: &str, help: &str) {
-    *text += &format!("# HELP sitepeer_agent_{metric} {help}.\n# TYPE sitepeer_agent_{metric} {kind}\n");
+    // Writing to a text does not fail.
+    let _written = write!(text, "# HELP sitepeer_agent_{metric} {help}.\n# TYPE sitepeer_agent_{metric} {kind}\n");
+}
+
+fn line(text: &mut String, metric: &str, labels: fmt::Arguments<'_>, value: i64) {
+    let _written = writeln!(text, "sitepeer_agent_{metric}{{{labels}}} {value}");
 }
 
 fn whole(number: u64) -> i64 {

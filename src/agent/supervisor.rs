@@ -1,9 +1,11 @@
 //! Runs one router or a fleet: a task each, begun one after the other, ended together.
 
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -14,12 +16,23 @@ use super::source::Source;
 use super::spool::Spool;
 use super::standing::{Phase, Standing};
 use super::teller::Teller;
+use crate::domain::Secret;
 use crate::routeros::target::Access;
 
 /// How long a write that is under way may take to end when the agent stops: a handful of round trips over a slow link.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
 /// How long the hub's side may take after that: see [`Teller`].
 const LAST_WORDS_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Who knows a router's password.
+#[async_trait]
+pub trait Passwords: fmt::Debug + Send + Sync {
+    /// Returns it as it is now.
+    ///
+    /// # Errors
+    /// Why there is none; never with any of it.
+    async fn password(&self) -> Result<Secret, Box<dyn std::error::Error + Send + Sync>>;
+}
 
 /// One router of a supervisor.
 #[derive(Debug)]
@@ -28,6 +41,8 @@ pub struct Member {
     pub name: String,
     /// How to get in.
     pub access: Access,
+    /// Where the password comes from, if it is asked for at each connection; else it is the one in `access`.
+    pub passwords: Option<Arc<dyn Passwords>>,
     /// What is wanted of it.
     pub source: Source,
 }
@@ -96,6 +111,7 @@ impl Supervisor {
             }
             let driver = Driver {
                 access: member.access,
+                passwords: member.passwords,
                 wish,
                 gates: self.settings.gates.clone(),
                 standing: standing.clone(),

@@ -87,7 +87,7 @@ impl Teller {
                 Err(error) => return Err(error),
             }
             self.spool.arrived(&batch);
-            self.standing.note(|figures| figures.dropped_reports = self.spool.dropped());
+            self.standing.note(|figures| figures.dropped_reports = self.spool.ever_dropped());
         }
         Ok(())
     }

@@ -119,9 +119,8 @@ impl Watch {
             match &said {
                 Said::Row(_) if self.floods(index) => {}
                 Said::Row(row) if self.concerns_us(index, row) => return Noise::Changed(MENUS[index].path),
-                Said::Row(_) => {}
                 Said::End(_) if self.ended(index, &said) => return Noise::Lost,
-                Said::End(_) => {}
+                Said::Row(_) | Said::End(_) => {}
             }
         }
     }

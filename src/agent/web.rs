@@ -104,8 +104,10 @@ fn path(head: &[u8]) -> Result<&str, &'static str> {
     let line = std::str::from_utf8(line).map_err(|_| "400 Bad Request")?;
     let mut words = line.split(' ');
     match (words.next(), words.next(), words.next()) {
-        (Some("GET"), Some(target), Some("HTTP/1.1" | "HTTP/1.0")) => Ok(target.split('?').next().unwrap_or(target)),
-        (Some(_), Some(_), Some("HTTP/1.1" | "HTTP/1.0")) => Err("405 Method Not Allowed"),
+        (Some("GET"), Some(target), Some("HTTP/1.1" | "HTTP/1.0")) if target.starts_with('/') => {
+            Ok(target.split('?').next().unwrap_or(target))
+        }
+        (Some(method), Some(_), Some("HTTP/1.1" | "HTTP/1.0")) if method != "GET" => Err("405 Method Not Allowed"),
         _ => Err("400 Bad Request"),
     }
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::args::{Agent, HubSource, Source, Supervision};
 use super::failure::Failure;
-use super::process;
 use super::report::{Event, Outcome, Reporter, Step, Verdict};
 use super::uplink;
 use super::uplink::credential::random_hex;
+use super::{process, service};
 use crate::agent::web::Web;
 use crate::agent::{self, Follow, Gates, Kept, KeptError, Member, Settings, Supervisor};
 
@@ -26,7 +26,7 @@ pub async fn run(command: Agent, reporter: &Reporter) -> anyhow::Result<Outcome>
         Source::Hub(source) => agent::Source::Hub(Box::new(follow(*source, state_dir, reporter).await?)),
     };
     let name = access.url.host.to_string();
-    let member = Member { name, access, source };
+    let member = Member { name, access, passwords: None, source };
     // One router: nobody else is held up, nobody stampedes.
     keep(vec![member], supervision, Gates::new(1, 1), Duration::ZERO, reporter).await
 }
@@ -39,7 +39,7 @@ async fn follow(source: HubSource, state_dir: Option<PathBuf>, reporter: &Report
     Ok(Follow { hub: source.hub.with_credential(enrolled.credential), peer: enrolled.peer, kept: Some(kept) })
 }
 
-fn unusable(error: &KeptError) -> Failure {
+pub(super) fn unusable(error: &KeptError) -> Failure {
     Failure::of(Verdict::Invalid, "state-file", error, Some(error.hint()))
 }
 
@@ -76,11 +76,16 @@ pub(super) async fn keep(
         "{count} {} kept as wanted; SIGTERM or Ctrl-C stops this",
         if count == 1 { "router is" } else { "routers are" }
     );
+    service::ready(&detail);
     reporter.event(&Event::Step { step: Step::Serve, detail });
     let stop = async {
         signal.await;
+        service::stopping();
     };
-    supervisor.run(stop).await;
+    tokio::select! {
+        () = supervisor.run(stop) => {}
+        () = service::watchdog() => {}
+    }
     let figures: Vec<_> = standings.iter().map(agent::standing::Standing::figures).collect();
     let (rounds, writes) =
         figures.iter().fold((0, 0), |(rounds, writes), one| (rounds + one.rounds, writes + one.writes));

@@ -14,9 +14,11 @@ pub mod hub;
 pub mod manual;
 pub mod plan;
 pub mod provision;
+pub mod proxy;
 pub mod remove;
 pub mod render;
 pub mod report;
+pub mod service;
 pub mod session;
 pub mod show;
 pub mod sim;
@@ -79,7 +81,9 @@ fn run(args: Args, reporter: &Reporter) -> Result<Outcome, Failure> {
     let command = args.settle()?;
     let runtime = process::runtime(command.serves())?;
     // To be stopped is how these end: they put everything in order first.
-    let ends_itself = matches!(command, Command::Demo(_) | Command::Gateway(_) | Command::Agent(_)) || command.serves();
+    let ends_itself = matches!(command, Command::Demo(_) | Command::Gateway(_) | Command::Agent(_))
+        || matches!(&command, Command::Proxy(proxy) if proxy.serves())
+        || command.serves();
     let words = if matches!(command, Command::Hub(_)) { AT_THE_HUB } else { ON_THE_ROUTER };
     let ended = if ends_itself {
         runtime.block_on(carry_out(command, reporter))
@@ -93,6 +97,7 @@ fn run(args: Args, reporter: &Reporter) -> Result<Outcome, Failure> {
 
 async fn carry_out(command: Command, reporter: &Reporter) -> Result<Outcome, Failure> {
     let ended = match command {
+        Command::Proxy(command) => Box::pin(proxy::run(command, reporter)).await,
         Command::Agent(command) => Box::pin(agent::run(command, reporter)).await,
         Command::Provision(command) => provision::run(command, reporter).await,
         Command::Plan(command) => plan::run(command, reporter).await,

@@ -15,11 +15,11 @@ use super::nearest::nearest;
 
 /// The valid keys of one table, and where a key that is not among them may belong.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Keys {
+pub(crate) struct Keys {
     /// The table's name, empty for the top of the file.
-    pub(super) table: &'static str,
+    pub(crate) table: &'static str,
     /// What it may hold.
-    pub(super) keys: &'static [&'static str],
+    pub(crate) keys: &'static [&'static str],
 }
 
 impl Keys {
@@ -30,16 +30,16 @@ impl Keys {
 
 /// The text of a file, to find lines and columns in.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Source<'a> {
-    pub(super) file: &'a Path,
-    pub(super) text: &'a str,
+pub(crate) struct Source<'a> {
+    pub(crate) file: &'a Path,
+    pub(crate) text: &'a str,
     /// Every table there is.
-    pub(super) tables: &'static [Keys],
+    pub(crate) tables: &'static [Keys],
 }
 
 impl<'a> Source<'a> {
     /// Parses the text.
-    pub(super) fn parse(&self) -> Result<Spanned<DeTable<'a>>, ConfigError> {
+    pub(crate) fn parse(&self) -> Result<Spanned<DeTable<'a>>, ConfigError> {
         DeTable::parse(self.text).map_err(|error| {
             let span = error.span().unwrap_or(0..0);
             let mut message = error.message().trim().replace('\n', ", ");
@@ -51,7 +51,7 @@ impl<'a> Source<'a> {
     }
 
     /// Line and column of a byte offset.
-    pub(super) fn place(&self, offset: usize) -> Place {
+    pub(crate) fn place(&self, offset: usize) -> Place {
         Place::at(self.file, self.text, offset)
     }
 
@@ -69,32 +69,32 @@ impl<'a> Source<'a> {
 
 /// A value with its key and place.
 #[derive(Debug, Clone)]
-pub(super) struct Field<'a, T> {
-    pub(super) value: T,
-    pub(super) key: String,
+pub(crate) struct Field<'a, T> {
+    pub(crate) value: T,
+    pub(crate) key: String,
     span: Range<usize>,
     source: Source<'a>,
 }
 
 impl<'a, T> Field<'a, T> {
-    pub(super) fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> Place {
         self.source.place(self.span.start)
     }
 
     /// The error that this value is wrong.
-    pub(super) fn wrong(&self, problem: impl ToString, hint: Option<String>) -> ConfigError {
+    pub(crate) fn wrong(&self, problem: impl ToString, hint: Option<String>) -> ConfigError {
         ConfigError::Value { place: self.place(), key: self.key.clone(), problem: problem.to_string(), hint }
     }
 
     /// The same place with another value.
-    pub(super) fn with<U>(&self, value: U) -> Field<'a, U> {
+    pub(crate) fn with<U>(&self, value: U) -> Field<'a, U> {
         Field { value, key: self.key.clone(), span: self.span.clone(), source: self.source }
     }
 }
 
 /// One table.
 #[derive(Debug)]
-pub(super) struct Section<'a> {
+pub(crate) struct Section<'a> {
     source: Source<'a>,
     keys: Keys,
     entries: &'a DeTable<'a>,
@@ -103,7 +103,7 @@ pub(super) struct Section<'a> {
 
 impl<'a> Section<'a> {
     /// Opens a table and refuses what it does not know.
-    pub(super) fn open(source: Source<'a>, keys: Keys, table: &'a DeTable<'a>, at: usize) -> Result<Self, ConfigError> {
+    pub(crate) fn open(source: Source<'a>, keys: Keys, table: &'a DeTable<'a>, at: usize) -> Result<Self, ConfigError> {
         let unknown = table.keys().filter(|key| !keys.keys.contains(&key.get_ref().as_ref()));
         match unknown.min_by_key(|key| key.span().start) {
             Some(key) => Err(source.unknown(&keys, key.get_ref(), key.span().start)),
@@ -112,24 +112,24 @@ impl<'a> Section<'a> {
     }
 
     /// Opens a table inside this one.
-    pub(super) fn section(&self, keys: Keys) -> Result<Option<Self>, ConfigError> {
+    pub(crate) fn section(&self, keys: Keys) -> Result<Option<Self>, ConfigError> {
         let Some(found) = self.get(keys.table) else { return Ok(None) };
         let DeValue::Table(table) = found.value else { return Err(type_error(&found, "a table")) };
         Self::open(self.source, keys, table, found.span.start).map(Some)
     }
 
     /// The error that a key must be there.
-    pub(super) fn missing(&self, key: &str, hint: &str) -> ConfigError {
+    pub(crate) fn missing(&self, key: &str, hint: &str) -> ConfigError {
         ConfigError::Missing { place: self.source.place(self.span.start), key: self.keys.full(key), hint: hint.into() }
     }
 
-    pub(super) fn string(&self, key: &str) -> Result<Option<Field<'a, &'a str>>, ConfigError> {
+    pub(crate) fn string(&self, key: &str) -> Result<Option<Field<'a, &'a str>>, ConfigError> {
         let Some(found) = self.get(key) else { return Ok(None) };
         Self::text_of(found).map(Some)
     }
 
     /// An integer within `range`, limits included.
-    pub(super) fn integer<T>(&self, key: &str, low: T, high: T) -> Result<Option<Field<'a, T>>, ConfigError>
+    pub(crate) fn integer<T>(&self, key: &str, low: T, high: T) -> Result<Option<Field<'a, T>>, ConfigError>
     where
         T: TryFrom<i64> + PartialOrd + Display,
     {
@@ -143,7 +143,7 @@ impl<'a> Section<'a> {
     }
 
     /// A list of at most `most` strings; each element has its own place.
-    pub(super) fn strings(&self, key: &str, most: usize) -> Result<Option<Vec<Field<'a, &'a str>>>, ConfigError> {
+    pub(crate) fn strings(&self, key: &str, most: usize) -> Result<Option<Vec<Field<'a, &'a str>>>, ConfigError> {
         let Some(found) = self.get(key) else { return Ok(None) };
         let DeValue::Array(array) = found.value else {
             return Err(found.wrong("must be a list of strings", Some(format!("{key} = [\"…\"]"))));
@@ -168,6 +168,40 @@ impl<'a> Section<'a> {
             DeValue::String(text) => Ok(found.with(text.as_ref())),
             _ => Err(type_error(&found, "a string in quotes")),
         }
+    }
+}
+
+/// What only the fleet file has.
+#[cfg(feature = "proxy")]
+impl<'a> Section<'a> {
+    /// Opens every table of a list of tables (`[[…]]`), of at most `most`.
+    pub(crate) fn sections(&self, keys: Keys, most: usize) -> Result<Vec<Self>, ConfigError> {
+        let Some(found) = self.get(keys.table) else { return Ok(Vec::new()) };
+        let DeValue::Array(array) = found.value else {
+            return Err(found.wrong("must be a list of tables", Some(format!("[[{}]]", keys.table))));
+        };
+        if array.len() > most {
+            return Err(found.wrong(format_args!("has {} tables, at most {most} are possible", array.len()), None));
+        }
+        let each = |item: &'a Spanned<DeValue<'a>>| match item.get_ref() {
+            DeValue::Table(table) => Self::open(self.source, keys, table, item.span().start),
+            _ => Err(type_error(&found.with(item.get_ref()), "a table")),
+        };
+        array.iter().map(each).collect()
+    }
+
+    /// Returns `true` or `false`.
+    pub(crate) fn boolean(&self, key: &str) -> Result<Option<Field<'a, bool>>, ConfigError> {
+        let Some(found) = self.get(key) else { return Ok(None) };
+        match found.value {
+            DeValue::Boolean(value) => Ok(Some(found.with(*value))),
+            _ => Err(type_error(&found, "true or false")),
+        }
+    }
+
+    /// Where it begins.
+    pub(crate) fn place(&self) -> Place {
+        self.source.place(self.span.start)
     }
 }
 

@@ -23,7 +23,7 @@ use std::path::Path;
 
 use crate::domain::Site;
 
-mod document;
+pub(crate) mod document;
 mod error;
 mod file;
 mod nearest;

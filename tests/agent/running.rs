@@ -24,13 +24,13 @@ pub struct Running {
 impl Running {
     pub fn start(access: Access, source: Source) -> Self {
         let settings = Settings {
-            period: Duration::from_secs(900),
+            period: Duration::from_mins(15),
             max_removals: 10,
             start_within: Duration::ZERO,
             gates: Gates::new(1, 1),
             epoch: "e1".to_owned(),
         };
-        let member = Member { name: "router".to_owned(), access, source };
+        let member = Member { name: "router".to_owned(), access, passwords: None, source };
         let supervisor = Supervisor::new(vec![member], settings);
         let standing = supervisor.standings().remove(0);
         let (stop, stopped) = oneshot::channel();

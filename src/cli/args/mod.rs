@@ -13,6 +13,7 @@ mod gateway;
 pub mod hub;
 mod plan;
 mod provision;
+mod proxy;
 mod remove;
 mod render;
 mod router;
@@ -29,6 +30,7 @@ pub use gateway::{Gateway, GatewayServe};
 pub use hub::Hub;
 pub use plan::Plan;
 pub use provision::Provision;
+pub use proxy::{Proxy, ProxyServe};
 pub use remove::Remove;
 pub use render::Render;
 pub use side::{Completions, Demo, DemoEnd, Shell, Sim, SimDevice};
@@ -111,6 +113,8 @@ enum CommandArgs {
     Remove(remove::RemoveArgs),
     /// Keep a router as it is wanted, for months: from a file or as its hub says, and tell the hub how it is
     Agent(agent::AgentArgs),
+    /// Keep a fleet of routers, as agent does one; check its file
+    Proxy(Box<proxy::ProxyArgs>),
     /// Write the plan for a clean router as a RouterOS script (.rsc)
     Render(render::RenderArgs),
     /// Serve the hub: control plane of the VPN, its gateway beside it if asked; and the daily work at a hub
@@ -142,6 +146,8 @@ pub enum Command {
     Remove(Remove),
     /// `agent`
     Agent(Agent),
+    /// `proxy`
+    Proxy(Proxy),
     /// `render`
     Render(Render),
     /// `hub`
@@ -167,6 +173,7 @@ impl Command {
         match self {
             Self::Hub(hub) => hub.serves(),
             Self::Gateway(gateway) => matches!(gateway, Gateway::Serve(_)),
+            Self::Proxy(proxy) => proxy.serves(),
             _ => false,
         }
     }
@@ -179,6 +186,7 @@ impl Args {
         match &self.command {
             CommandArgs::Hub(args) => args.serves(),
             CommandArgs::Gateway(args) => args.serves(),
+            CommandArgs::Proxy(args) => args.serves(),
             _ => false,
         }
     }
@@ -192,6 +200,7 @@ impl Args {
             CommandArgs::Status(args) => args.output.json,
             CommandArgs::Remove(args) => args.output.json,
             CommandArgs::Agent(args) => args.output.json,
+            CommandArgs::Proxy(args) => args.json(),
             CommandArgs::Render(args) => args.output.json,
             CommandArgs::Hub(args) => args.json(),
             CommandArgs::ClientKey(args) => args.output.json,
@@ -214,6 +223,7 @@ impl Args {
             CommandArgs::Status(args) => Command::Status(args.settle()?),
             CommandArgs::Remove(args) => Command::Remove(args.settle()?),
             CommandArgs::Agent(args) => Command::Agent(args.settle()?),
+            CommandArgs::Proxy(args) => Command::Proxy(args.settle()?),
             CommandArgs::Render(args) => Command::Render(args.settle()?),
             CommandArgs::Hub(args) => Command::Hub(args.settle()?),
             CommandArgs::ClientKey(args) => Command::ClientKey(args.settle()?),

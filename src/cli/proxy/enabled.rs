@@ -1,0 +1,98 @@
+//! `sitepeer proxy` with its fleet.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use crate::agent::fleet::{self, Fleet, FleetRouter, FleetSite, Password};
+use crate::agent::{Follow, Gates, Kept, Member, Source};
+use crate::cli::agent::{keep, unusable};
+use crate::cli::args::{Proxy, ProxyServe};
+use crate::cli::failure::Failure;
+use crate::cli::report::{Event, Outcome, Reporter, Step, Verdict};
+use crate::cli::uplink::credential::{CredentialFile, Kept as KeptCredential};
+use crate::domain::Secret;
+use crate::routeros::target::{Access, Deadlines};
+use crate::uplink::{Hub, Trust};
+
+/// Keeps the fleet until it is told to stop, or looks whether it could.
+///
+/// # Errors
+/// What is wrong with the fleet file, or with a file it names.
+pub async fn run(command: Proxy, reporter: &Reporter) -> anyhow::Result<Outcome> {
+    match command {
+        Proxy::Serve(serve) => serve_until_stopped(*serve, reporter).await,
+        Proxy::Check { fleet, asks } => check(&fleet, asks, reporter).await,
+    }
+}
+
+async fn serve_until_stopped(command: ProxyServe, reporter: &Reporter) -> anyhow::Result<Outcome> {
+    let ProxyServe { fleet, state_dir, connecting, applying, start_within, supervision } = command;
+    let members = load(&fleet)?.routers.into_iter().map(|router| member(router, &state_dir));
+    let members = members.collect::<anyhow::Result<Vec<_>>>()?;
+    keep(members, supervision, Gates::new(connecting, applying), start_within, reporter).await
+}
+
+fn load(path: &Path) -> Result<Fleet, Failure> {
+    Ok(fleet::load(path)?)
+}
+
+/// A router of the file, ready to be kept.
+fn member(router: FleetRouter, state_dir: &Path) -> anyhow::Result<Member> {
+    let FleetRouter { name, url, trust, plaintext, password, site, tags: _ } = router;
+    let source = source(site, state_dir).with_context(|| format!("router {name}"))?;
+    // Asked for at each connection.
+    let access =
+        Access { url, password: Secret::new(String::new()), trust, plaintext, deadlines: Deadlines::default() };
+    Ok(Member { name, access, passwords: Some(Arc::new(password)), source })
+}
+
+fn source(site: FleetSite, state_dir: &Path) -> anyhow::Result<Source> {
+    let (url, ca_file, path) = match site {
+        FleetSite::File(site) => return Ok(Source::File(site)),
+        FleetSite::Hub { url, ca_file, credential } => (url, ca_file, credential),
+    };
+    let file = CredentialFile { path, hub: url.to_string() };
+    let KeptCredential::Enrolled(enrolled) = file.read()? else {
+        let message = format!("there is no credential in {}", file.path.display());
+        let hint = "enrol it first: sitepeer provision --router … --hub … --token-file … --credential-file …";
+        return Err(Failure::usage("not-enrolled", message).hint(hint).into());
+    };
+    let trust = ca_file.map_or(Trust::Public, Trust::CaFile);
+    let hub = Hub::new(url, &trust, Some(enrolled.credential))?;
+    let kept = Kept::open(state_dir, &file.hub, &enrolled.peer).map_err(|error| unusable(&error))?;
+    Ok(Source::Hub(Box::new(Follow { hub, peer: enrolled.peer, kept: Some(kept) })))
+}
+
+/// Looks at all that the file names; every router that has a fault is told, not only the first.
+async fn check(path: &Path, asks: bool, reporter: &Reporter) -> anyhow::Result<Outcome> {
+    // What a running proxy keeps is its own affair: this is a folder that does not exist.
+    let state = &path.with_extension("no-state");
+    let fleet = load(path)?;
+    let count = fleet.routers.len();
+    let mut faults = 0_usize;
+    for router in fleet.routers {
+        let (name, password) = (router.name.clone(), router.password.clone());
+        let mut found = Vec::new();
+        if let Err(error) = member(router, state) {
+            found.push(Failure::from(error));
+        }
+        // A command may ask a person for a touch: it is run only if that is wanted.
+        if asks || !matches!(password, Password::Command(_)) {
+            found.extend(
+                password.obtain().await.err().map(|error| Failure::of(Verdict::Invalid, "no-password", &error, None)),
+            );
+        }
+        for Failure { code, message, hint, .. } in found {
+            faults += 1;
+            reporter.event(&Event::Warning { code, message: format!("{name}: {message}"), hint });
+        }
+    }
+    if faults > 0 {
+        let message = format!("{faults} of the fleet's routers cannot be kept as {} says", path.display());
+        return Err(Failure::usage("fleet", message).hint("the warnings above name them").into());
+    }
+    reporter.event(&Event::Step { step: Step::Check, detail: format!("{count} routers in {}", path.display()) });
+    Ok(Outcome::new(Verdict::Done).say(format!("ok       {count} routers")).detail("routers", count))
+}
