@@ -8,5 +8,5 @@ pub fn stopping() {}
 
 /// Never ends.
 pub async fn watchdog() {
-    std::future::pending().await;
+    std::future::pending::<()>().await;
 }
