@@ -10,6 +10,7 @@
 //! | [`routeros`] | the RouterOS API: bytes, sentences, calls, menus' tables | `domain` |
 //! | [`reconcile`] | desired, observe, plan, apply, prove | `domain`, `render`, `routeros` |
 //! | [`api`] | what hub, gateway, agent and command line say to each other: JSON shapes, problem codes | `domain` |
+//! | [`health`] | how a tunnel is: probe, assess, findings, states; reads only | `domain`, `api`, `routeros`, `reconcile` |
 //! | [`uplink`] | the client of the hub's HTTP API | `domain`, `api` |
 //! | [`agent`] | the supervisor: keeps routers as they are wanted, and tells the hub how they are | `domain`, `config`, `api`, `uplink`, `routeros`, `reconcile` |
 //! | `wireguard` (feature `wireguard`) | WireGuard in this process, and its keys | `domain` |
@@ -33,6 +34,7 @@ pub mod config;
 pub mod domain;
 #[cfg(feature = "gateway")]
 pub mod gateway;
+pub mod health;
 #[cfg(feature = "hub")]
 pub mod hub;
 pub mod reconcile;

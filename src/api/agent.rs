@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::peer::optional_secret;
 use super::token::secret;
-use super::{EnrollmentKind, InstanceId, PeerId, SiteSubnet};
+use super::{EnrollmentKind, HealthFinding, HealthSample, InstanceId, PeerId, SiteSubnet, TunnelState};
 use crate::domain::{Endpoint, InstanceName, PublicKey, Secret, SiteId, SubnetSet};
 
 /// What a router says of itself: information, never proof of who it is.
@@ -194,6 +194,23 @@ pub struct AgentReport {
     pub at: i64,
     /// How the tunnel is, seen from the router.
     pub tunnel: TunnelHealth,
+    /// The same as a state; missing from agents that do not watch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<TunnelState>,
+    /// What is the matter, causes only. At most [`super::MAX_FINDINGS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<HealthFinding>,
+    /// What was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<HealthSample>,
+}
+
+impl AgentReport {
+    /// Makes a report that says no more than how the tunnel is.
+    #[must_use]
+    pub fn new(number: i64, at: i64, tunnel: TunnelHealth) -> Self {
+        Self { number, at, tunnel, state: None, findings: Vec::new(), sample: None }
+    }
 }
 
 /// A tunnel seen from the router.

@@ -9,6 +9,7 @@ mod agent;
 mod audit;
 mod enrollment;
 mod gateway;
+mod health;
 mod id;
 mod instance;
 mod page;
@@ -28,6 +29,9 @@ pub use enrollment::{Enrollment, EnrollmentKind, EnrollmentMade, EnrollmentState
 pub use gateway::{
     Backend, Gateway, GatewayApplied, GatewayDesired, GatewayHello, GatewayInstance, GatewayInstanceApplied,
     GatewayPeer, GatewayPeerFailed, GatewayReport, GatewayWelcome, PeerTraffic, RemovedPeer,
+};
+pub use health::{
+    HealthFinding, HealthSample, MAX_CODE, MAX_FINDING_TEXT, MAX_FINDINGS, RoundTrip, Severity, TunnelState,
 };
 pub use id::{AccountId, EnrollmentId, GatewayId, ID_LENGTH, InstanceId, PeerId, TokenId};
 pub use instance::{

@@ -65,6 +65,29 @@ pub struct Ends {
     pub peer: SocketAddr,
 }
 
+/// What a connection has cost the router: commands, and bytes before TLS. Tags and the ends of sentences are not counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Commands sent.
+    pub commands: u64,
+    /// Bytes of them.
+    pub sent_bytes: u64,
+    /// Bytes of the answers.
+    pub received_bytes: u64,
+}
+
+impl Usage {
+    /// What was added since an earlier moment of the same connection.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            commands: self.commands.saturating_sub(before.commands),
+            sent_bytes: self.sent_bytes.saturating_sub(before.sent_bytes),
+            received_bytes: self.received_bytes.saturating_sub(before.received_bytes),
+        }
+    }
+}
+
 /// A connection to a router, for asking. Clones share it; it ends with the last clone and the last [`Call`].
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -195,6 +218,12 @@ impl Client {
     #[must_use]
     pub fn round_trips(&self) -> u64 {
         self.handle.signals.round_trips()
+    }
+
+    /// What this connection has cost the router so far, all clones together.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.handle.signals.usage()
     }
 
     /// Ends the connection, for all clones. Calls still running get [`CallError::Closed`].

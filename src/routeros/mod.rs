@@ -23,7 +23,7 @@ pub mod row;
 pub mod target;
 pub mod tls;
 
-pub use client::{Call, Client, Done, Reply};
+pub use client::{Call, Client, Done, Reply, Usage};
 pub use command::Command;
 pub use error::{CallError, Refusal, Retry, Trap};
 pub use row::Row;

@@ -114,7 +114,7 @@ async fn what_an_agent_counts_is_taken_however_much_it_is() {
         let peer = world.peer(&instance, site_peer(&site, "p", &[])).await.unwrap().id;
         for number in 1..=3 {
             let tunnel = TunnelHealth { verdict: "proven".to_owned(), handshake_age_secs: None, rtt_us: None };
-            let report = AgentReport { number, at: i64::MIN, tunnel };
+            let report = AgentReport::new(number, i64::MIN, tunnel);
             let batch = AgentReports { epoch: "e".to_owned(), reports: vec![report], dropped: u64::MAX };
             assert_eq!(world.store.agent_reports(&peer, batch).await.unwrap().number, number);
         }
@@ -194,10 +194,9 @@ async fn agents_reports_are_taken_once_and_in_order() {
     let batch = |epoch: &str, numbers: std::ops::RangeInclusive<i64>| AgentReports {
         epoch: epoch.to_owned(),
         reports: numbers
-            .map(|number| AgentReport {
-                number,
-                at: number,
-                tunnel: TunnelHealth { verdict: format!("proven:{number}"), handshake_age_secs: None, rtt_us: None },
+            .map(|number| {
+                let verdict = format!("proven:{number}");
+                AgentReport::new(number, number, TunnelHealth { verdict, handshake_age_secs: None, rtt_us: None })
             })
             .collect(),
         dropped: 0,

@@ -184,11 +184,11 @@ async fn while_nothing_can_be_written_each_agent_is_told_so_at_once_and_not_one_
     let peer = world.peer(&instance, site_peer(&site, "p", &[])).await.unwrap().id;
     let batch = |number| AgentReports {
         epoch: "e".to_owned(),
-        reports: vec![AgentReport {
+        reports: vec![AgentReport::new(
             number,
-            at: number,
-            tunnel: TunnelHealth { verdict: "proven".to_owned(), handshake_age_secs: None, rtt_us: None },
-        }],
+            number,
+            TunnelHealth { verdict: "proven".to_owned(), handshake_age_secs: None, rtt_us: None },
+        )],
         dropped: 0,
     };
     let mut other = sqlx::AnyConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();

@@ -291,7 +291,7 @@ impl Uplink {
     }
 
     async fn try_report(&self, outcome: &Outcome, reporter: &Reporter) -> Result<(), Failure> {
-        let report = AgentReport { number: 1, at: session::now(), tunnel: health(outcome) };
+        let report = AgentReport::new(1, session::now(), health(outcome));
         let epoch = random_hex::<EPOCH_BYTES>()?;
         let reports = AgentReports { epoch, reports: vec![report], dropped: 0 };
         let end = Instant::now() + TELL_PATIENCE;

@@ -49,9 +49,9 @@ pub(in crate::hub) async fn applied(
 pub(in crate::hub) async fn reports(
     caller: AgentCaller,
     State(hub): State<Context>,
-    Body(reports): Body<AgentReports>,
+    Body(mut reports): Body<AgentReports>,
 ) -> Answer {
-    limits::agent_reports(&reports)?;
+    limits::agent_reports(&mut reports)?;
     for report in &reports.reports {
         hub.metrics.report("agent", report.at);
     }

@@ -4,7 +4,8 @@
 //! the kernel): what only informs is cut off rather than refused, for a machine cannot choose other words.
 
 use crate::api::{
-    AgentReports, DeviceFacts, EnrollRequest, GatewayApplied, GatewayHello, GatewayReport, MAX_NAME, MAX_REPORTS,
+    AgentReports, DeviceFacts, EnrollRequest, GatewayApplied, GatewayHello, GatewayReport, HealthFinding, MAX_CODE,
+    MAX_FINDING_TEXT, MAX_FINDINGS, MAX_NAME, MAX_REPORTS,
 };
 use crate::domain::MAX_SUBNETS;
 use crate::hub::problem::Refusal;
@@ -43,18 +44,40 @@ pub(super) fn enroll(request: &mut EnrollRequest) -> Result<(), Refusal> {
 }
 
 /// Checks an agent's reports.
-pub(super) fn agent_reports(reports: &AgentReports) -> Result<(), Refusal> {
+pub(super) fn agent_reports(reports: &mut AgentReports) -> Result<(), Refusal> {
     epoch(&reports.epoch)?;
     if reports.reports.len() > MAX_REPORTS {
         return Err(
             Refusal::invalid("reports", format!("at most {MAX_REPORTS} reports at once")).hint("send the rest next")
         );
     }
-    let long = reports.reports.iter().position(|report| report.tunnel.verdict.chars().count() > MAX_VERDICT);
-    long.map_or(Ok(()), |index| {
-        let field = format!("reports[{index}].tunnel.verdict");
-        Err(Refusal::invalid(&field, format!("longer than {MAX_VERDICT} characters")))
-    })
+    for (index, report) in reports.reports.iter_mut().enumerate() {
+        if report.tunnel.verdict.chars().count() > MAX_VERDICT {
+            let field = format!("reports[{index}].tunnel.verdict");
+            return Err(Refusal::invalid(&field, format!("longer than {MAX_VERDICT} characters")));
+        }
+        findings(&mut report.findings, &format!("reports[{index}].findings"))?;
+        if let Some(sample) = &mut report.sample {
+            shorten(&mut sample.version, MAX_FACT);
+            shorten(&mut sample.endpoint, MAX_FACT);
+        }
+    }
+    Ok(())
+}
+
+/// Checks what an agent found: its codes are compared, its sentences only shown.
+fn findings(findings: &mut [HealthFinding], field: &str) -> Result<(), Refusal> {
+    if findings.len() > MAX_FINDINGS {
+        return Err(Refusal::invalid(field, format!("more than {MAX_FINDINGS} findings")));
+    }
+    for (index, finding) in findings.iter_mut().enumerate() {
+        if !(1..=MAX_CODE).contains(&finding.code.chars().count()) {
+            return Err(Refusal::invalid(&format!("{field}[{index}].code"), format!("1 to {MAX_CODE} characters")));
+        }
+        cut(&mut finding.evidence, MAX_FINDING_TEXT);
+        cut(&mut finding.hint, MAX_FINDING_TEXT);
+    }
+    Ok(())
 }
 
 /// Checks what a gateway says of itself.

@@ -36,6 +36,7 @@ use self::{
     outbound::Outbound,
 };
 use super::{
+    client::Usage,
     codec::Limits,
     command::Command,
     error::{CallError, Loss, Nonsense},
@@ -87,6 +88,9 @@ pub(super) struct Signals {
     /// Somebody closes the connection.
     close: AtomicBool,
     round_trips: AtomicU64,
+    commands: AtomicU64,
+    sent_bytes: AtomicU64,
+    received_bytes: AtomicU64,
     /// Why the connection ended.
     ended: OnceLock<CallError>,
     /// One for each command that may be outstanding.
@@ -100,6 +104,9 @@ impl Signals {
             abandoned: AtomicBool::new(false),
             close: AtomicBool::new(false),
             round_trips: AtomicU64::new(0),
+            commands: AtomicU64::new(0),
+            sent_bytes: AtomicU64::new(0),
+            received_bytes: AtomicU64::new(0),
             ended: OnceLock::new(),
             permits: Arc::new(Semaphore::new(MAX_OUTSTANDING)),
         }
@@ -129,6 +136,25 @@ impl Signals {
 
     pub(super) fn round_trips(&self) -> u64 {
         self.round_trips.load(Ordering::Relaxed)
+    }
+
+    /// What was asked so far, and how much was said.
+    pub(super) fn usage(&self) -> Usage {
+        Usage {
+            commands: self.commands.load(Ordering::Relaxed),
+            sent_bytes: self.sent_bytes.load(Ordering::Relaxed),
+            received_bytes: self.received_bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    fn asked(&self, command: &Command) {
+        let bytes = u64::try_from(command.encoded_words().len()).unwrap_or(u64::MAX);
+        self.commands.fetch_add(1, Ordering::Relaxed);
+        self.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn heard(&self, bytes: usize) {
+        self.received_bytes.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
 
@@ -265,6 +291,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let was_idle = self.calls.is_idle();
             let mut sent = false;
             for request in self.taken.drain(..) {
+                self.ending.0.asked(&request.command);
                 sent |= self.calls.start(request, now, &mut self.outbound);
             }
             if sent && was_idle {
@@ -292,6 +319,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 Poll::Ready(Ok(count)) => count,
             };
+            self.ending.0.heard(count);
         }
         match self.sort() {
             Ok(ended) => self.unsorted = ended >= PORTION,

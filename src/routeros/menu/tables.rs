@@ -43,7 +43,17 @@ pub static RESOURCE: Menu = menu(
         state("board-name", Kind::Text),
         state("architecture-name", Kind::Text),
         state("uptime", Kind::Duration),
+        state("cpu-load", Kind::Number),
+        state("free-memory", Kind::Number),
     ],
+);
+
+/// Sensors; virtual routers have none. *Source:* the manual's Health page.
+pub static HEALTH: Menu = menu(
+    "/system/health",
+    Family::Any,
+    false,
+    &[state("name", Kind::Text), state("value", Kind::Text), state("type", Kind::Text)],
 );
 
 /// A singleton: the router's name.
@@ -88,6 +98,14 @@ pub static SERVICE: Menu = menu(
         required("port", Kind::Number),
         state("proto", Kind::Text),
         state("connection", Kind::Bool),
+        // Which addresses may come. *Source:* the schemas; printed as `available-from` in 7.24, `address` before.
+        Field {
+            name: "available-from",
+            kind: Kind::Prefixes,
+            default: Some(""),
+            access: Access::Config,
+            names: &[Name { since: (7, 1), name: "address" }, Name { since: (7, 24), name: "available-from" }],
+        },
         DISABLED,
         DYNAMIC,
     ],
