@@ -12,7 +12,7 @@
 //! | [`api`] | what hub, gateway, agent and command line say to each other: JSON shapes, problem codes | `domain` |
 //! | [`health`] | how a tunnel is: probe, assess, findings, states; reads only | `domain`, `api`, `routeros`, `reconcile` |
 //! | [`uplink`] | the client of the hub's HTTP API | `domain`, `api` |
-//! | [`agent`] | the supervisor: keeps routers as they are wanted, and tells the hub how they are | `domain`, `config`, `api`, `uplink`, `routeros`, `reconcile` |
+//! | [`agent`] | the supervisor: keeps routers as they are wanted, and tells the hub how they are | `domain`, `config`, `api`, `uplink`, `routeros`, `reconcile`, `health` |
 //! | `wireguard` (feature `wireguard`) | WireGuard in this process, and its keys | `domain` |
 //! | `sim` (feature `sim`) | a simulated RouterOS device with a real tunnel | `domain`, `routeros`, `wireguard` |
 //! | `hub` (feature `hub`) | control plane: HTTP API, store, enrolment | `domain`, `config`, `api`, `render` |

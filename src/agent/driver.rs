@@ -10,14 +10,14 @@ use tokio_util::sync::CancellationToken;
 use super::device;
 use super::gates::Gates;
 use super::pace::Pace;
+use super::pulse::Pulse;
 use super::round::{Round, RoundError, round};
 use super::source::{Chain, Wanted, Wish};
 use super::spool::Spool;
 use super::standing::{Phase, Standing};
 use super::supervisor::Passwords;
 use super::watch::{Noise, Watch};
-use crate::api::{AgentApplied, TunnelHealth};
-use crate::reconcile::prove::{RECENT, ping};
+use crate::api::AgentApplied;
 use crate::routeros::client::Client;
 use crate::routeros::error::CallError;
 use crate::routeros::target::{Access, connect};
@@ -29,8 +29,6 @@ const SETTLE: Duration = Duration::from_secs(2);
 const READ_LEAST: Duration = Duration::from_secs(10);
 /// A router that refuses what is wanted is looked at again after this, or at once if something else is wanted.
 const REFUSED_PAUSE: Duration = Duration::from_mins(5);
-/// How long an answer through the tunnel is waited for.
-const PING_PATIENCE: Duration = Duration::from_secs(1);
 /// Where nothing can be listened to, the router is read at least this often.
 const DEAF_PERIOD: Duration = Duration::from_mins(5);
 
@@ -48,8 +46,8 @@ pub(super) struct Driver {
     /// The router is read this often, whatever is heard of it.
     pub(super) period: Duration,
     pub(super) max_removals: usize,
-    /// What was said of the tunnel last.
-    pub(super) said: Option<&'static str>,
+    /// How the tunnel is, once it is known what is wanted.
+    pub(super) pulse: Option<Pulse>,
     /// Set once the agent is to stop.
     pub(super) stop: CancellationToken,
 }
@@ -65,7 +63,7 @@ enum Ended {
 /// Why a wait ended.
 enum Woken {
     Stop,
-    Lost,
+    Lost(String),
     /// Something else is wanted.
     Wish,
     /// Something changed on the router.
@@ -132,9 +130,29 @@ impl Driver {
         if let Some(passwords) = &self.passwords {
             self.access.password = passwords.password().await.map_err(|error| Chain(&*error).to_string())?;
         }
-        let client = connect(&self.access).await.map_err(|error| Chain(&error).to_string())?;
-        self.standing.note(|figures| figures.connects += 1);
-        Ok(client)
+        match connect(&self.access).await {
+            Ok(client) => {
+                self.standing.note(|figures| figures.connects += 1);
+                Ok(client)
+            }
+            Err(error) => {
+                if let Some(pulse) = &mut self.pulse {
+                    pulse.missed(&error);
+                }
+                Err(Chain(&error).to_string())
+            }
+        }
+    }
+
+    /// Watches the health of what is wanted now.
+    fn feel(&mut self, wanted: &Wanted, changed: bool) {
+        let pulse = self.pulse.get_or_insert_with(|| {
+            Pulse::new(wanted, &self.access.url.user, self.standing.clone(), self.spool.clone())
+        });
+        pulse.want(wanted);
+        if changed {
+            pulse.changed();
+        }
     }
 
     /// Keeps the router over one connection.
@@ -152,10 +170,8 @@ impl Driver {
             });
             let period = match rounded {
                 Ok(round) => {
+                    self.feel(&wanted, round.changes > 0);
                     self.converged(&round, &wanted, drift, pace);
-                    if let Err(error) = self.report(client, &round, &wanted).await {
-                        return Ended::Lost(error.to_string());
-                    }
                     match self.listen(client, watch.take(), &wanted, &round).await {
                         Ok(listening) => watch = Some(listening),
                         Err(error) => return Ended::Lost(error),
@@ -168,13 +184,15 @@ impl Driver {
                 }
                 Err(error) if error.is_lost() => return Ended::Lost(Chain(&error).to_string()),
                 Err(error) => {
+                    // A tunnel that is not as wanted may carry traffic all the same.
+                    self.feel(&wanted, false);
                     self.refused(&error);
                     REFUSED_PAUSE
                 }
             };
-            drift = match self.wait(watch.as_mut(), begun, period).await {
+            drift = match self.wait(client, watch.as_mut(), begun, period).await {
                 Woken::Stop => return Ended::Stop,
-                Woken::Lost => return Ended::Lost("the connection ended".to_owned()),
+                Woken::Lost(why) => return Ended::Lost(why),
                 Woken::Noise(menu) => Some(menu),
                 Woken::Wish | Woken::Period => None,
             };
@@ -231,23 +249,6 @@ impl Driver {
         }
     }
 
-    /// Tells the hub how the tunnel is.
-    async fn report(&mut self, client: &Client, round: &Round, wanted: &Wanted) -> Result<(), CallError> {
-        let Some(spool) = &self.spool else { return Ok(()) };
-        let age = round.handshake_age(wanted);
-        let answered = match wanted.site.tunnel.probe.first() {
-            Some(probe) => ping(client, probe, 1, PING_PATIENCE).await?.rtts.first().copied(),
-            None => None,
-        };
-        let is_alive = age.is_some_and(|age| age <= RECENT) && answered.is_some();
-        let verdict = if is_alive { "proven" } else { "unproven" };
-        let rtt_us = answered.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX));
-        let tunnel =
-            TunnelHealth { verdict: verdict.to_owned(), handshake_age_secs: age.map(|age| age.as_secs()), rtt_us };
-        spool.put(super::now(), tunnel, self.said.replace(verdict) != Some(verdict));
-        Ok(())
-    }
-
     fn refused(&self, error: &RoundError) {
         let why = Chain(error).to_string();
         let router = self.standing.name();
@@ -261,22 +262,31 @@ impl Driver {
         });
     }
 
-    /// Waits until the router has to be looked at again.
-    async fn wait(&mut self, watch: Option<&mut Watch>, begun: Instant, period: Duration) -> Woken {
-        let noise = async {
-            match watch {
-                Some(watch) => watch.noise().await,
-                None => std::future::pending().await,
+    /// Looks after the tunnel's health until the router has to be read again.
+    async fn wait(&mut self, client: &Client, watch: Option<&mut Watch>, begun: Instant, period: Duration) -> Woken {
+        let (mut watch, until) = (watch, Instant::now() + period);
+        let woken = loop {
+            let noise = async {
+                match &mut watch {
+                    Some(watch) => watch.noise().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let due = self.pulse.as_ref().map_or(until, Pulse::due);
+            tokio::select! {
+                () = self.stop.cancelled() => break Woken::Stop,
+                Ok(()) = self.wish.changed() => break Woken::Wish,
+                () = tokio::time::sleep_until(until) => break Woken::Period,
+                noise = noise => match noise {
+                    Noise::Changed(menu) => break Woken::Noise(menu),
+                    Noise::Lost => break Woken::Lost("the connection ended".to_owned()),
+                },
+                () = tokio::time::sleep_until(due) => {}
             }
-        };
-        let woken = tokio::select! {
-            () = self.stop.cancelled() => Woken::Stop,
-            Ok(()) = self.wish.changed() => Woken::Wish,
-            () = tokio::time::sleep(period) => Woken::Period,
-            noise = noise => match noise {
-                Noise::Changed(menu) => Woken::Noise(menu),
-                Noise::Lost => Woken::Lost,
-            },
+            // Not to be cut short by noise: half a look would tell nothing.
+            if let Some(Err(error)) = self.look(client).await {
+                break Woken::Lost(error.to_string());
+            }
         };
         if let Woken::Noise(menu) = woken {
             let settled = SETTLE.max(READ_LEAST.saturating_sub(begun.elapsed()));
@@ -286,5 +296,14 @@ impl Driver {
             }
         }
         woken
+    }
+
+    /// Looks at the tunnel once; `None` if there is none yet, or the agent stops.
+    async fn look(&mut self, client: &Client) -> Option<Result<(), CallError>> {
+        let pulse = self.pulse.as_mut()?;
+        tokio::select! {
+            () = self.stop.cancelled() => None,
+            looked = pulse.look(client) => Some(looked),
+        }
     }
 }

@@ -7,6 +7,7 @@
 //! | `driver` | the task of one router: connect, converge, watch, again |
 //! | `round` | one look at a router, and what was done about it |
 //! | `watch` | changes on the router that concern our rows, as they happen |
+//! | `pulse` | the health of the tunnel: when it is looked at, what is told of it |
 //! | `pace` | when a router that failed is tried again |
 //! | `gates` | how many routers are connected to, and written to, at once |
 //! | `spool`, `teller` | reports that wait for the hub, and who brings them |
@@ -31,6 +32,7 @@ pub mod fleet;
 mod gates;
 mod kept;
 mod pace;
+mod pulse;
 mod round;
 mod source;
 mod spool;

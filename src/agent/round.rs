@@ -1,7 +1,5 @@
 //! One look at a router, and what was done about it.
 
-use std::time::Duration;
-
 use super::gates::Gates;
 use super::source::Wanted;
 use crate::domain::{Marker, PublicKey, Role};
@@ -115,11 +113,6 @@ impl Round {
     /// The key of the router's end, if it tells.
     pub(super) fn public_key(&self, wanted: &Wanted) -> Option<PublicKey> {
         self.own(wanted, &menu::WIREGUARD, &Role::Interface)?.parse("public-key")
-    }
-
-    /// How long ago the last handshake was.
-    pub(super) fn handshake_age(&self, wanted: &Wanted) -> Option<Duration> {
-        menu::parse_duration(self.own(wanted, &menu::PEERS, &Role::Peer)?.get("last-handshake")?)
     }
 
     /// The row of the site that has a role.

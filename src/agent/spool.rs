@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::api::{AgentReport, MAX_REPORTS, TunnelHealth};
+use crate::api::{AgentReport, MAX_REPORTS};
 
 /// Most reports that wait: a day and a half of one a minute, a megabyte at most.
 pub const MAX_WAITING: usize = 2_000;
@@ -60,8 +60,8 @@ impl Spool {
         Self { room, inner: Mutex::default(), news: Notify::new() }
     }
 
-    /// Puts a report in; `is_change` says that it tells of a change of state.
-    pub fn put(&self, at: i64, tunnel: TunnelHealth, is_change: bool) {
+    /// Puts a report in and gives it its number; `is_change` says that it tells of a change of state.
+    pub fn put(&self, mut report: AgentReport, is_change: bool) {
         let mut inner = self.lock();
         if inner.waiting.len() >= self.room {
             inner.dropped += 1;
@@ -74,7 +74,7 @@ impl Spool {
             }
         }
         inner.last += 1;
-        let report = AgentReport { number: inner.last, at, tunnel };
+        report.number = inner.last;
         inner.waiting.push_back(Waiting { report, is_change });
         drop(inner);
         self.news.notify_one();
@@ -120,12 +120,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::api::TunnelHealth;
 
     /// A batch is smaller.
     const ROOM: usize = MAX_REPORTS + 20;
 
-    fn health(verdict: &str) -> TunnelHealth {
-        TunnelHealth { verdict: verdict.to_owned(), handshake_age_secs: None, rtt_us: None }
+    fn put(spool: &Spool, at: i64, is_change: bool) {
+        let tunnel = TunnelHealth { verdict: "proven".to_owned(), handshake_age_secs: None, rtt_us: None };
+        spool.put(AgentReport::new(0, at, tunnel), is_change);
     }
 
     #[test]
@@ -133,10 +135,10 @@ mod tests {
         let spool = Spool::default();
         assert_eq!(spool.batch(), None);
         for at in 0..3 {
-            spool.put(at, health("up"), false);
+            put(&spool, at, false);
         }
         let batch = spool.batch().unwrap();
-        spool.put(3, health("down"), true);
+        put(&spool, 3, true);
         // Sent, and the answer lost: the same again, and more.
         let again = spool.batch().unwrap();
         assert_eq!((batch.reports.len(), again.reports.len()), (3, 4));
@@ -150,13 +152,13 @@ mod tests {
     #[test]
     fn a_full_spool_drops_the_oldest_ordinary_report_first_and_says_how_many() {
         let spool = Spool::with_room(50);
-        spool.put(0, health("down"), true);
+        put(&spool, 0, true);
         for at in 1..=50 {
-            spool.put(at, health("up"), false);
+            put(&spool, at, false);
         }
         let batch = spool.batch().unwrap();
         assert_eq!((batch.reports[0].at, batch.reports[1].at, batch.dropped), (0, 2, 1));
-        spool.put(9999, health("up"), false);
+        put(&spool, 9999, false);
         spool.arrived(&batch);
         assert_eq!(spool.batch().unwrap().dropped, 1, "the one dropped since is still to be told");
         assert_eq!(spool.ever_dropped(), 2);
@@ -169,7 +171,7 @@ mod tests {
         ) {
             let spool = Spool::with_room(ROOM);
             for (at, is_change) in changes.iter().enumerate() {
-                spool.put(i64::try_from(at).unwrap(), health("x"), *is_change);
+                put(&spool, i64::try_from(at).unwrap(), *is_change);
             }
             let mut got = Vec::new();
             while let Some(batch) = spool.batch() {

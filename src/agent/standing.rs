@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::pace::Circuit;
+use crate::api::TunnelState;
 
 /// What a driver is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,6 +66,14 @@ pub struct Figures {
     pub disk_writes: u64,
     /// Reports that had to be dropped.
     pub dropped_reports: u64,
+    /// How the tunnel is; `None` until it was looked at.
+    pub state: Option<TunnelState>,
+    /// Looks at the tunnel.
+    pub looks: u64,
+    /// Commands that they cost.
+    pub look_commands: u64,
+    /// Bytes that they cost, both ways.
+    pub look_bytes: u64,
 }
 
 /// The place where a driver writes how it stands.
@@ -126,6 +135,13 @@ pub fn metrics(all: &[Standing]) -> String {
             line(&mut text, "phase", format_args!("router=\"{name}\",phase=\"{}\"", phase.word()), is);
         }
     }
+    family(&mut text, "tunnel", "gauge", "How the tunnel is: 1 for the state it is in");
+    for (name, one) in &figures {
+        for state in STATES {
+            let is = i64::from(one.state == Some(state));
+            line(&mut text, "tunnel", format_args!("router=\"{name}\",state=\"{}\"", state.word()), is);
+        }
+    }
     for (metric, kind, help, value) in METRICS {
         family(&mut text, metric, kind, help);
         for (name, one) in &figures {
@@ -135,10 +151,20 @@ pub fn metrics(all: &[Standing]) -> String {
     text
 }
 
+/// Every state of a tunnel.
+const STATES: [TunnelState; 6] = [
+    TunnelState::Up,
+    TunnelState::Degraded,
+    TunnelState::Down,
+    TunnelState::Stale,
+    TunnelState::Disabled,
+    TunnelState::Unknown,
+];
+
 /// A metric: its name, its kind, what it says, and where it comes from.
 type Metric = (&'static str, &'static str, &'static str, fn(&Figures) -> i64);
 
-const METRICS: [Metric; 10] = [
+const METRICS: [Metric; 13] = [
     ("away", "gauge", "Whether the router failed so often that it is tried rarely", |one| i64::from(one.is_away)),
     ("revision", "gauge", "The hub's revision that is on the router", |one| one.revision),
     ("connects_total", "counter", "Sessions opened with the router", |one| whole(one.connects)),
@@ -148,6 +174,9 @@ const METRICS: [Metric; 10] = [
     ("drifts_total", "counter", "Looks that found our rows changed by somebody else", |one| whole(one.drifts)),
     ("round_trips_total", "counter", "Round trips to the router", |one| whole(one.round_trips)),
     ("disk_writes_total", "counter", "Writes of the wanted state to this machine's disk", |one| whole(one.disk_writes)),
+    ("looks_total", "counter", "Looks at the tunnel", |one| whole(one.looks)),
+    ("look_commands_total", "counter", "Commands to the router that these cost", |one| whole(one.look_commands)),
+    ("look_bytes_total", "counter", "Bytes from and to the router that these cost", |one| whole(one.look_bytes)),
     ("dropped_reports_total", "counter", "Reports the hub will never get", |one| whole(one.dropped_reports)),
 ];
 

@@ -119,7 +119,7 @@ impl Supervisor {
                 applied,
                 period: self.settings.period,
                 max_removals: self.settings.max_removals,
-                said: None,
+                pulse: None,
                 stop: token.clone(),
             };
             let start = self.settings.start_within * index / count;

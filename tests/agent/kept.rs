@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use sitepeer::agent::standing::Phase;
+use sitepeer::api::TunnelState;
 
 use crate::hub::{Said, Scene};
 use crate::running::{Running, until};
@@ -17,12 +18,15 @@ async fn what_the_hub_wants_is_on_the_router_and_told_and_so_is_what_it_wants_ne
     until("told", || scene.heard("/v1/agent/applied").iter().any(|body| body["revision"] == 8)).await;
     let routes = scene.world.state();
     assert!(routes.rows("/ip/route").iter().any(|row| row["dst-address"] == b"192.168.90.0/24"));
+    agent.until("up", |figures| figures.state == Some(TunnelState::Up)).await;
     let figures = agent.stop().await;
     assert_eq!((figures.drifts, figures.trouble), (0, None));
     assert_eq!(figures.disk_writes, 2, "one write for each thing that was wanted");
     let reports = scene.heard("/v1/agent/reports");
     assert!(reports.iter().all(|body| body["epoch"] == "e1"), "{reports:?}");
-    assert!(!reports.is_empty());
+    let said: Vec<_> = reports.iter().flat_map(|body| body["reports"].as_array().unwrap()).collect();
+    assert!(said.iter().any(|report| report["state"] == "up" && report["tunnel"]["verdict"] == "proven"), "{said:?}");
+    assert!(said.windows(2).all(|two| two[1]["number"].as_i64() > two[0]["number"].as_i64()), "{said:?}");
 }
 
 #[tokio::test]
