@@ -10,6 +10,8 @@ mod json;
 mod real;
 mod router;
 mod schema;
+#[cfg(feature = "proxy")]
+mod supervisor;
 mod usage;
 
 use std::process::{Command, Stdio};

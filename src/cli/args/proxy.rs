@@ -20,7 +20,7 @@ pub(super) struct ProxyArgs {
     #[command(subcommand)]
     command: Option<ProxyCommand>,
     #[command(flatten)]
-    serve: Option<ProxyServeArgs>,
+    serve: ProxyServeArgs,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -50,10 +50,10 @@ struct ProxyServeArgs {
     /// Each `[[router]]` has `name`, `url`, `pin` or `ca_file`; `password_file`, `password_env` or `credential_command`; and `site`,
     /// or `hub_credential` if it is enrolled at a hub. What is said in `[defaults]` holds for all.
     #[arg(long, value_name = "FILE", required = true)]
-    fleet: PathBuf,
+    fleet: Option<PathBuf>,
     /// Where the last site configs of the hub are kept for when the hub is away
     #[arg(long, value_name = "DIR", required = true)]
-    state_dir: PathBuf,
+    state_dir: Option<PathBuf>,
     #[command(flatten)]
     supervision: SupervisionArgs,
     /// Connect to so many routers at once
@@ -122,15 +122,16 @@ impl ProxyArgs {
         if let Some(ProxyCommand::Check(check)) = self.command {
             return Ok(Proxy::Check { fleet: check.fleet, asks: check.credentials });
         }
-        let Some(serve) = self.serve else {
+        let serve = self.serve;
+        let (Some(fleet), Some(state_dir)) = (serve.fleet, serve.state_dir) else {
             // clap does not let this through.
-            return Err(Failure::usage("usage", "--fleet is needed"));
+            return Err(Failure::usage("usage", "--fleet and --state-dir are needed"));
         };
         let places = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         Ok(Proxy::Serve(Box::new(ProxyServe {
             supervision: serve.supervision.settle()?,
-            fleet: serve.fleet,
-            state_dir: serve.state_dir,
+            fleet,
+            state_dir,
             connecting: places(serve.connecting),
             applying: places(serve.applying),
             start_within: Duration::from_secs(serve.start_within),

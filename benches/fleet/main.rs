@@ -1,0 +1,153 @@
+//! What the proxy is held to: a thousand routers in one process, a twentieth of them black holes and a twentieth slow.
+//!
+//!     SITEPEER=target/release/sitepeer cargo bench --profile dev --bench fleet              # 1,000 routers
+//!     cargo bench --bench fleet -- --routers 200 --secs 30
+//!
+//! The routers are simulated here, with real tunnels to one hub end; the proxy is the real program as a process of its own, started
+//! twice: once on clean routers, and once on routers that are as wanted already. Memory is judged: it does not depend on the machine.
+//! Times and CPU shares are shown, not judged: simulator, hub end and proxy share this machine's cores.
+
+#![expect(clippy::unwrap_used, reason = "a bench that cannot go on says where")]
+#![expect(clippy::print_stdout, reason = "figures are what it is for")]
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+#[path = "../hub/figures.rs"]
+#[expect(dead_code, reason = "more is used elsewhere")]
+mod figures;
+mod proxy;
+mod routers;
+
+use figures::{Figures, heading, millis, say};
+use proxy::{Count, Proxy};
+use routers::Routers;
+
+/// What is measured unless arguments say otherwise.
+const ROUTERS: usize = 1_000;
+const SECS: usize = 60;
+/// One of so many is a black hole, and another one is slow.
+const ONE_ODD: usize = 20;
+/// What the proxy may take for a thousand routers, in KiB.
+const MEMORY_BUDGET_KIB: u64 = 150 * 1024;
+/// Within this every healthy router has to be looked at once, from a cold start.
+const SWEEP_BUDGET: Duration = Duration::from_secs(10);
+/// Longest time between two looks at a router whose tunnel is up, with what a look itself takes.
+const LATE_AFTER: Duration = Duration::from_secs(35);
+/// How long clean routers may take to be as wanted: the simulator is not built for speed.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // Without it, cargo test has built this and wants to know its tests: there are none.
+    if !arguments.iter().any(|argument| argument == "--bench") {
+        return ExitCode::SUCCESS;
+    }
+    let number = |name: &str, default: usize| {
+        let value = arguments.iter().position(|argument| argument == name).and_then(|at| arguments.get(at + 1));
+        value.map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name} takes a number, not {value:?}")))
+    };
+    let (count, secs) = (number("--routers", ROUTERS), number("--secs", SECS));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let mut figures = Figures::default();
+    runtime.block_on(measure(&mut figures, count, Duration::from_secs(u64::try_from(secs).unwrap())));
+    figures.end()
+}
+
+async fn measure(figures: &mut Figures, count: usize, watched: Duration) {
+    heading(&format!("{count} routers in one proxy"));
+    let routers = Routers::start(count, ONE_ODD).await;
+    let living = routers.living();
+    say("black holes, and slow ones", &format!("{} and {}", count - living, routers.slow()));
+
+    let begun = Instant::now();
+    let mut proxy = Proxy::start(&routers);
+    let mut known = 0;
+    let reached = |count: &Count| count.watching;
+    while proxy.count(&routers).await.healthy(reached) < living {
+        assert!(begun.elapsed() < PATIENCE, "clean routers are not as wanted");
+        known += routers.tell_hub().await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    known += routers.tell_hub().await;
+    assert_eq!(known, living, "routers without a key");
+    say("clean routers as wanted", &format!("{:.1} s, {} writes", begun.elapsed().as_secs_f64(), routers.writes()));
+    while proxy.count(&routers).await.healthy(|count| count.up) < living {
+        assert!(begun.elapsed() < PATIENCE, "tunnels are not up");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    proxy.stop().await;
+
+    let writes = routers.writes();
+    let begun = Instant::now();
+    let mut proxy = Proxy::start(&routers);
+    while proxy.count(&routers).await.healthy(|count| count.looks > 0) < living {
+        assert!(begun.elapsed() < PATIENCE, "routers are not looked at");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let sweep = begun.elapsed();
+    let ratio = sweep.as_secs_f64() / SWEEP_BUDGET.as_secs_f64();
+    let over = if ratio > 1.0 { "  OVER BUDGET" } else { "" };
+    say(
+        "from a cold start until each was looked at",
+        &format!("{}: {ratio:.2} of {}{over}", millis(sweep), millis(SWEEP_BUDGET)),
+    );
+    watch(figures, &mut proxy, &routers, watched).await;
+    figures.holds(
+        "writes to routers that are as wanted",
+        &(routers.writes() - writes).to_string(),
+        routers.writes() == writes,
+    );
+    proxy.stop().await;
+}
+
+/// Watches the steady state.
+async fn watch(figures: &mut Figures, proxy: &mut Proxy, routers: &Routers, watched: Duration) {
+    let (begun, before, cpu) = (Instant::now(), proxy.count(routers).await, proxy.cpu());
+    let mut seen = vec![(0, begun); routers.count()];
+    let (mut latest, mut late) = (Duration::ZERO, 0_usize);
+    while begun.elapsed() < watched {
+        let now = proxy.count(routers).await;
+        for (number, (looks, when)) in seen.iter_mut().enumerate().filter(|(number, _)| routers.is_healthy(*number)) {
+            let count = now.of(number);
+            if count.looks > *looks {
+                (*looks, *when) = (count.looks, Instant::now());
+            } else {
+                latest = latest.max(when.elapsed());
+                late += usize::from(when.elapsed() > LATE_AFTER);
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let after = proxy.count(routers).await;
+    let minutes = begun.elapsed().as_secs_f64() / 60.0;
+    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+    let a_router_minute =
+        |of: fn(&Count) -> u64| (after.sum(of) - before.sum(of)) as f64 / minutes / routers.living() as f64;
+    say(
+        "longest without a look at a healthy router",
+        &format!("{:.1} s; later than {} s: {late}", latest.as_secs_f64(), LATE_AFTER.as_secs()),
+    );
+    say(
+        "looks, commands, bytes of them a router-minute",
+        &format!(
+            "{:.1}, {:.1}, {:.0}",
+            a_router_minute(|count| count.looks),
+            a_router_minute(|count| count.commands),
+            a_router_minute(|count| count.bytes)
+        ),
+    );
+    let share = (proxy.cpu() - cpu).as_secs_f64() / begun.elapsed().as_secs_f64() * 100.0;
+    say("CPU of one core, the answers to this bench included", &format!("{share:.0} %"));
+    let (now, most) = proxy.memory_kib();
+    let each = now * 1024 / u64::try_from(routers.count()).unwrap();
+    let figure = format!(
+        "{} MiB of {} MiB (at most {} MiB), {each} bytes a router",
+        now / 1024,
+        MEMORY_BUDGET_KIB / 1024,
+        most / 1024
+    );
+    figures.holds("memory", &figure, now <= MEMORY_BUDGET_KIB);
+    say("healthy routers whose tunnel is up", &after.healthy(|count| count.up).to_string());
+    say("black holes that count as away", &after.odd(|count| count.away).to_string());
+}

@@ -1,0 +1,119 @@
+//! Simulated routers, and the hub end of all their tunnels.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sitepeer::sim::plane::{HubEnd, HubOptions, HubPeer};
+use sitepeer::sim::{Fault, OperatorRow, SimOptions, SimRouter};
+use sitepeer::wireguard::keys::generate_private;
+use tokio::net::TcpListener;
+
+/// Where tunnel addresses come from.
+const NETWORK: &str = "10.64.0.0/16";
+const HUB: &str = "10.64.0.1";
+/// Delay of a slow router in each direction.
+const SLOW: &str = "latency=150";
+
+pub struct Routers {
+    hub: HubEnd,
+    /// `None` is a black hole.
+    routers: Vec<Option<SimRouter>>,
+    hole: TcpListener,
+    one_odd: usize,
+    /// Routers whose key the hub has.
+    known: Mutex<HashSet<usize>>,
+}
+
+impl Routers {
+    pub async fn start(count: usize, one_odd: usize) -> Self {
+        let address = format!("{HUB}/16").parse().unwrap();
+        let hub = HubEnd::start(HubOptions::new(generate_private().unwrap(), vec![address])).await.unwrap();
+        // Connections are taken by the system, and nobody ever answers.
+        let hole = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut routers = Vec::new();
+        for number in 0..count {
+            let faults: Vec<Fault> = match number % one_odd {
+                1 => {
+                    routers.push(None);
+                    continue;
+                }
+                2 => vec![SLOW.parse().unwrap()],
+                _ => Vec::new(),
+            };
+            let options = SimOptions { api_ssl: None, faults, foreign: false, ..SimOptions::default() };
+            routers.push(Some(SimRouter::start(options).await.unwrap()));
+        }
+        Self { hub, routers, hole, one_odd, known: Mutex::default() }
+    }
+
+    pub fn count(&self) -> usize {
+        self.routers.len()
+    }
+
+    pub fn living(&self) -> usize {
+        self.routers.iter().flatten().count()
+    }
+
+    pub fn slow(&self) -> usize {
+        (0..self.count()).filter(|number| number % self.one_odd == 2).count()
+    }
+
+    /// Neither a black hole nor slow.
+    pub fn is_healthy(&self, number: usize) -> bool {
+        !matches!(number % self.one_odd, 1 | 2)
+    }
+
+    pub fn is_living(&self, number: usize) -> bool {
+        self.routers[number].is_some()
+    }
+
+    pub fn address(&self, number: usize) -> SocketAddr {
+        self.routers[number].as_ref().map_or_else(|| self.hole.local_addr().unwrap(), SimRouter::api_addr)
+    }
+
+    /// Writes to all routers.
+    pub fn writes(&self) -> u64 {
+        self.routers.iter().flatten().map(SimRouter::writes).sum()
+    }
+
+    /// A site config as a person writes it.
+    pub fn site(&self, number: usize) -> String {
+        let (key, endpoint) = (STANDARD.encode(self.hub.public_key()), self.hub.endpoint());
+        format!(
+            "version = 1\nid = \"site{number:05}\"\ninstance = \"acme\"\n[tunnel]\nprotocol = \"wireguard\"\naddresses = [\"{}/16\"]\n\
+             probe = [\"{HUB}\"]\n[hub]\npublic_key = \"{key}\"\nendpoints = [\"{endpoint}\"]\n[subnets]\n\
+             advertise = [\"192.168.88.0/24\"]\nreach = [\"{NETWORK}\"]\n",
+            tunnel_address(number)
+        )
+    }
+
+    /// Enters the keys that routers have made at the hub, as somebody has to; returns how many.
+    pub async fn tell_hub(&self) -> usize {
+        let mut told = 0;
+        for (number, router) in self.routers.iter().enumerate() {
+            let Some(router) = router else { continue };
+            if self.known.lock().unwrap().contains(&number) {
+                continue;
+            }
+            let rows = router.operator("/interface/wireguard/print", &[]).await.unwrap();
+            let has = |row: &OperatorRow, name: &str| {
+                row.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+            };
+            let is_ours = |row: &&OperatorRow| has(row, "name").is_some_and(|name| name.starts_with(b"sitepeer-"));
+            let Some(key) = rows.iter().find(is_ours).and_then(|row| has(row, "public-key")) else { continue };
+            let public_key = STANDARD.decode(key).unwrap().try_into().unwrap();
+            let allowed = vec![format!("{}/32", tunnel_address(number)).parse().unwrap()];
+            self.hub.set_peer(HubPeer { public_key, preshared_key: None, allowed }).await.unwrap();
+            self.known.lock().unwrap().insert(number);
+            told += 1;
+        }
+        told
+    }
+}
+
+fn tunnel_address(number: usize) -> String {
+    format!("10.64.{}.{}", 1 + number / 250, 1 + number % 250)
+}
