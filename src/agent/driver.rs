@@ -130,7 +130,7 @@ impl Driver {
         if let Some(passwords) = &self.passwords {
             self.access.password = passwords.password().await.map_err(|error| Chain(&*error).to_string())?;
         }
-        match connect(&self.access).await {
+        match Box::pin(connect(&self.access)).await {
             Ok(client) => {
                 self.standing.note(|figures| figures.connects += 1);
                 Ok(client)
@@ -163,7 +163,9 @@ impl Driver {
             let Some(wanted) = self.wish.borrow_and_update().clone() else { return Ended::Stop };
             self.standing.phase(Phase::Working);
             let (begun, before) = (Instant::now(), client.round_trips());
-            let rounded = round(client, &self.access.url.user, &wanted, self.max_removals, &self.gates).await;
+            // Boxed, as everything large here: of a thousand routers, most only wait.
+            let rounded =
+                Box::pin(round(client, &self.access.url.user, &wanted, self.max_removals, &self.gates)).await;
             self.standing.note(|figures| {
                 figures.rounds += 1;
                 figures.round_trips += client.round_trips() - before;
@@ -209,7 +211,7 @@ impl Driver {
     ) -> Result<Watch, String> {
         let mut watch = match watch {
             Some(watch) => watch,
-            None => Watch::begin(client, &wanted.site.id).await.map_err(|error| error.to_string())?,
+            None => Box::pin(Watch::begin(client, &wanted.site.id)).await.map_err(|error| error.to_string())?,
         };
         watch.know(&round.observed);
         Ok(watch)
@@ -303,7 +305,7 @@ impl Driver {
         let pulse = self.pulse.as_mut()?;
         tokio::select! {
             () = self.stop.cancelled() => None,
-            looked = pulse.look(client) => Some(looked),
+            looked = Box::pin(pulse.look(client)) => Some(looked),
         }
     }
 }

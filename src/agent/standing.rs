@@ -1,5 +1,6 @@
 //! How each router stands: written by its driver, read by `/healthz`, `/metrics` and the last words of the command.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -120,6 +121,30 @@ impl Standing {
 
     fn lock(&self) -> MutexGuard<'_, Figures> {
         self.figures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All routers that are kept, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Roll(Arc<Mutex<BTreeMap<String, Standing>>>);
+
+impl Roll {
+    /// Returns how each stands, in the order of their names.
+    #[must_use]
+    pub fn all(&self) -> Vec<Standing> {
+        self.lock().values().cloned().collect()
+    }
+
+    pub(super) fn enter(&self, standing: Standing) {
+        self.lock().insert(standing.name().to_owned(), standing);
+    }
+
+    pub(super) fn strike(&self, name: &str) {
+        self.lock().remove(name);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Standing>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

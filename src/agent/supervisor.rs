@@ -1,22 +1,24 @@
-//! Runs one router or a fleet: a task each, begun one after the other, ended together.
+//! Runs one router or a fleet: a task each, begun one after the other, exchanged on demand, ended together.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::driver::Driver;
 use super::gates::Gates;
 use super::source::Source;
 use super::spool::Spool;
-use super::standing::{Phase, Standing};
+use super::standing::{Roll, Standing};
 use super::teller::Teller;
-use crate::domain::Secret;
+use crate::api::PeerId;
+use crate::domain::{Secret, Site};
 use crate::routeros::target::Access;
 
 /// How long a write that is under way may take to end when the agent stops: a handful of round trips over a slow link.
@@ -65,96 +67,194 @@ pub struct Settings {
 /// Keeps routers.
 #[derive(Debug)]
 pub struct Supervisor {
-    members: Vec<(Member, Standing)>,
+    members: Vec<Member>,
     settings: Settings,
+    roll: Roll,
 }
 
 impl Supervisor {
     /// Of these routers; nothing is begun yet.
     #[must_use]
     pub fn new(members: Vec<Member>, settings: Settings) -> Self {
-        let members = members.into_iter().map(|member| {
-            let standing = Standing::new(&member.name);
-            (member, standing)
-        });
-        Self { members: members.collect(), settings }
+        Self { members, settings, roll: Roll::default() }
     }
 
-    /// Returns how each router stands, now and while it runs.
+    /// Returns where the routers stand, while it runs and after it.
     #[must_use]
-    pub fn standings(&self) -> Vec<Standing> {
-        self.members.iter().map(|(_, standing)| standing.clone()).collect()
+    pub fn roll(&self) -> Roll {
+        self.roll.clone()
     }
 
     /// Keeps the routers until `stop` is ready; then ends what is under way, for at most [`DRAIN_DEADLINE`].
     ///
+    /// Whatever comes out of `fleets` takes the place of the routers that are kept: one that is the same goes on undisturbed, one
+    /// that is not is ended first. No router is ever driven twice.
+    ///
     /// # Cancel safety
     /// Dropping it ends everything at once, as a power cut would.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
-        let token = CancellationToken::new();
-        let (mut drivers, mut tellers, mut followers) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
-        let count = u32::try_from(self.members.len()).unwrap_or(u32::MAX).max(1);
-        for (index, (member, standing)) in (0u32..).zip(self.members) {
-            let hub = match &member.source {
-                Source::Hub(follow) => Some(follow.hub.clone()),
-                Source::File(_) => None,
-            };
-            let (wish, follower) = member.source.begin(&standing);
-            let (applied, told) = watch::channel(None);
-            let spool = hub.as_ref().map(|_| Arc::new(Spool::default()));
-            if let Some(follower) = follower {
-                followers.spawn(follower.run());
-            }
-            if let (Some(hub), Some(spool)) = (hub, &spool) {
-                let (epoch, spool, standing) = (self.settings.epoch.clone(), Arc::clone(spool), standing.clone());
-                tellers.spawn(Teller { hub, epoch, spool, applied: told, standing }.run());
-            }
-            let driver = Driver {
-                access: member.access,
-                passwords: member.passwords,
-                wish,
-                gates: self.settings.gates.clone(),
-                standing: standing.clone(),
-                spool,
-                applied,
-                period: self.settings.period,
-                max_removals: self.settings.max_removals,
-                pulse: None,
-                stop: token.clone(),
-            };
-            let start = self.settings.start_within * index / count;
-            drivers.spawn(watched(driver.run(start), standing));
-        }
-        // They end only if they are told to, or in a panic, which concerns one of them.
-        let all = async {
-            while drivers.join_next().await.is_some() {}
-            std::future::pending::<()>().await;
+    pub async fn run(self, stop: impl Future<Output = ()>, mut fleets: mpsc::Receiver<Vec<Member>>) {
+        let ending = CancellationToken::new();
+        let mut crew = Crew {
+            settings: self.settings,
+            roll: self.roll,
+            ending: ending.clone(),
+            units: BTreeMap::new(),
+            tasks: JoinSet::new(),
         };
-        tokio::select! {
-            () = all => {}
-            () = stop => {}
+        crew.muster(self.members);
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                Some(members) = fleets.recv() => crew.muster(members),
+                Some(ended) = crew.tasks.join_next(), if !crew.tasks.is_empty() => note(ended),
+            }
         }
-        token.cancel();
-        let drained = tokio::time::timeout(DRAIN_DEADLINE, drivers.join_all()).await.is_ok();
-        let told = tokio::time::timeout(LAST_WORDS_DEADLINE, tellers.join_all()).await.is_ok();
-        tracing::info!(drained, told, "the agent stops");
+        ending.cancel();
+        let all = async {
+            while let Some(ended) = crew.tasks.join_next().await {
+                note(ended);
+            }
+        };
+        let drained = tokio::time::timeout(DRAIN_DEADLINE + LAST_WORDS_DEADLINE, all).await.is_ok();
+        tracing::info!(drained, "the agent stops");
     }
 }
 
-/// A driver's end is noted, if it was not told to end.
-async fn watched(driver: impl Future<Output = ()>, standing: Standing) {
-    struct Ended(Standing);
-    impl Drop for Ended {
-        fn drop(&mut self) {
-            if std::thread::panicking() {
-                self.0.note(|figures| {
-                    figures.phase = Phase::Refused;
-                    figures.trouble =
-                        Some("the task of this router ended in a panic: restart the agent, and report this".to_owned());
-                });
+/// A panic concerns one router; the hook has said where it was.
+fn note(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "the task of a router is gone: restart the agent, and report this");
+    }
+}
+
+/// The routers that are kept, or are being let go of.
+struct Crew {
+    settings: Settings,
+    roll: Roll,
+    ending: CancellationToken,
+    units: BTreeMap<String, Unit>,
+    tasks: JoinSet<()>,
+}
+
+/// One router's task.
+struct Unit {
+    /// What it was made of; `None` once it is let go of.
+    recipe: Option<Recipe>,
+    stop: CancellationToken,
+    /// Set when its task has ended, however it did.
+    ended: CancellationToken,
+}
+
+impl Crew {
+    /// Keeps these routers, and no others.
+    fn muster(&mut self, members: Vec<Member>) {
+        let wanted: BTreeMap<&str, Recipe> =
+            members.iter().map(|member| (member.name.as_str(), member.recipe())).collect();
+        for (name, unit) in &mut self.units {
+            if unit.recipe.is_some() && unit.recipe.as_ref() != wanted.get(name.as_str()) {
+                unit.stop.cancel();
+                unit.recipe = None;
+                self.roll.strike(name);
+                tracing::info!(router = name, "is let go of");
             }
         }
+        let is_new = |member: &Member| self.units.get(&member.name).is_none_or(|unit| unit.recipe.is_none());
+        let new: Vec<Member> = members.into_iter().filter(is_new).collect();
+        let count = u32::try_from(new.len()).unwrap_or(u32::MAX).max(1);
+        for (index, member) in (0u32..).zip(new) {
+            self.begin(member, self.settings.start_within * index / count);
+        }
     }
-    let _ended = Ended(standing);
-    driver.await;
+
+    fn begin(&mut self, member: Member, start: Duration) {
+        let (stop, ended) = (self.ending.child_token(), CancellationToken::new());
+        let unit = Unit { recipe: Some(member.recipe()), stop: stop.clone(), ended: ended.clone() };
+        let before = self.units.insert(member.name.clone(), unit).map(|unit| unit.ended);
+        let standing = Standing::new(&member.name);
+        self.roll.enter(standing.clone());
+        let settings = self.settings.clone();
+        self.tasks.spawn(async move {
+            let _ended: DropGuard = ended.drop_guard();
+            if let Some(before) = before {
+                before.cancelled().await;
+            }
+            keep(member, &settings, standing, start, stop).await;
+        });
+    }
+}
+
+/// Keeps one router: its driver, and those who talk to its hub, until it is told to stop.
+async fn keep(member: Member, settings: &Settings, standing: Standing, start: Duration, stop: CancellationToken) {
+    let hub = match &member.source {
+        Source::Hub(follow) => Some(follow.hub.clone()),
+        Source::File(_) => None,
+    };
+    let (wish, follower) = member.source.begin(&standing);
+    let (applied, told) = watch::channel(None);
+    let spool = hub.as_ref().map(|_| Arc::new(Spool::default()));
+    let teller = hub.zip(spool.clone()).map(|(hub, spool)| Teller {
+        hub,
+        epoch: settings.epoch.clone(),
+        spool,
+        applied: told,
+        standing: standing.clone(),
+    });
+    let driver = Driver {
+        access: member.access,
+        passwords: member.passwords,
+        wish,
+        gates: settings.gates.clone(),
+        standing,
+        spool,
+        applied,
+        period: settings.period,
+        max_removals: settings.max_removals,
+        pulse: None,
+        stop,
+    };
+    // The teller ends after the driver, once it has said all or its time is over.
+    let telling = async {
+        if let Some(teller) = teller {
+            teller.run().await;
+        }
+    };
+    let following = async {
+        match follower {
+            Some(follower) => follower.run().await,
+            None => std::future::pending().await,
+        }
+    };
+    let driving = async {
+        tokio::select! {
+            () = driver.run(start) => {}
+            () = following => {}
+        }
+    };
+    tokio::join!(driving, telling);
+}
+
+/// What a router's task is made of: another recipe is another task.
+#[derive(Debug, PartialEq)]
+struct Recipe {
+    /// Address, user, trust; a password in it is not shown, and so not compared.
+    access: String,
+    passwords: String,
+    source: Origin,
+}
+
+#[derive(Debug, PartialEq)]
+enum Origin {
+    File(Box<Site>),
+    Hub(String, PeerId),
+}
+
+impl Member {
+    fn recipe(&self) -> Recipe {
+        let source = match &self.source {
+            Source::File(site) => Origin::File(site.clone()),
+            Source::Hub(follow) => Origin::Hub(follow.hub.place(), follow.peer.clone()),
+        };
+        Recipe { access: format!("{:?}", self.access), passwords: format!("{:?}", self.passwords), source }
+    }
 }

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use super::standing::{Phase, Standing, metrics};
+use super::standing::{Phase, Roll, Standing, metrics};
 
 /// Largest head of a request in bytes: a scraper's is a fifth of it.
 const MAX_HEAD: usize = 4 * 1024;
@@ -51,16 +51,16 @@ impl Web {
     ///
     /// # Cancel safety
     /// Requests under way are answered or cut at [`DEADLINE`].
-    pub async fn serve(self, standings: Vec<Standing>) {
-        let (standings, room) = (Arc::new(standings), Arc::new(Semaphore::new(MAX_CONNECTIONS)));
+    pub async fn serve(self, roll: Roll) {
+        let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
             let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    let standings = Arc::clone(&standings);
+                    let roll = roll.clone();
                     tokio::spawn(async move {
                         // Whoever asked may be gone by now.
-                        let _answered = tokio::time::timeout(DEADLINE, answer(stream, &standings)).await;
+                        let _answered = tokio::time::timeout(DEADLINE, answer(stream, &roll)).await;
                         drop(place);
                     });
                 }
@@ -73,11 +73,11 @@ impl Web {
     }
 }
 
-async fn answer(mut stream: TcpStream, standings: &[Standing]) -> io::Result<()> {
+async fn answer(mut stream: TcpStream, roll: &Roll) -> io::Result<()> {
     let head = head(&mut stream).await?;
     let answer = match path(&head) {
-        Ok("/healthz") => whole("200 OK", "application/json", &health(standings)),
-        Ok("/metrics") => whole("200 OK", "text/plain; version=0.0.4", &metrics(standings)),
+        Ok("/healthz") => whole("200 OK", "application/json", &health(&roll.all())),
+        Ok("/metrics") => whole("200 OK", "text/plain; version=0.0.4", &metrics(&roll.all())),
         Ok(_) => whole("404 Not Found", "text/plain", "there are /healthz and /metrics\n"),
         Err(status) => whole(status, "text/plain", "only GET is answered here\n"),
     };
@@ -149,7 +149,9 @@ mod tests {
     async fn health_and_metrics_are_answered_and_a_head_without_end_is_cut() {
         let web = Web::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = web.local_addr();
-        let serving = tokio::spawn(web.serve(vec![Standing::new("one")]));
+        let roll = Roll::default();
+        roll.enter(Standing::new("one"));
+        let serving = tokio::spawn(web.serve(roll));
         let ask = |request: Vec<u8>| async move {
             let mut stream = TcpStream::connect(address).await.unwrap();
             // It may have been cut off already.

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+
 use super::args::{Agent, HubSource, Source, Supervision};
 use super::failure::Failure;
 use super::report::{Event, Outcome, Reporter, Step, Verdict};
@@ -28,7 +30,8 @@ pub async fn run(command: Agent, reporter: &Reporter) -> anyhow::Result<Outcome>
     let name = access.url.host.to_string();
     let member = Member { name, access, passwords: None, source };
     // One router: nobody else is held up, nobody stampedes.
-    keep(vec![member], supervision, Gates::new(1, 1), Duration::ZERO, reporter).await
+    let (_nobody, fleets) = mpsc::channel(1);
+    keep(vec![member], supervision, Gates::new(1, 1), Duration::ZERO, fleets, reporter).await
 }
 
 /// Makes a site at a hub one that is followed; enrols first if need be. A hub that is away is no reason to stop once enrolled.
@@ -43,7 +46,7 @@ pub(super) fn unusable(error: &KeptError) -> Failure {
     Failure::of(Verdict::Invalid, "state-file", error, Some(error.hint()))
 }
 
-/// Keeps routers until a signal says to stop.
+/// Keeps routers until a signal says to stop; `fleets` brings others to take their place.
 ///
 /// # Errors
 /// If the address for metrics cannot be listened on.
@@ -52,6 +55,7 @@ pub(super) async fn keep(
     supervision: Supervision,
     gates: Gates,
     start_within: Duration,
+    fleets: mpsc::Receiver<Vec<Member>>,
     reporter: &Reporter,
 ) -> anyhow::Result<Outcome> {
     let signal = process::stop_signal();
@@ -64,13 +68,13 @@ pub(super) async fn keep(
         epoch: random_hex::<EPOCH_BYTES>()?,
     };
     let supervisor = Supervisor::new(members, settings);
-    let standings = supervisor.standings();
+    let roll = supervisor.roll();
     if let Some(address) = supervision.metrics {
         let taken = |error| Failure::usage("metrics-address", format!("--metrics {address}: {error}"));
         let web = Web::bind(address).await.map_err(taken)?;
         let detail = format!("/healthz and /metrics are answered on http://{}", web.local_addr());
         reporter.event(&Event::Step { step: Step::Serve, detail });
-        tokio::spawn(web.serve(standings.clone()));
+        tokio::spawn(web.serve(roll.clone()));
     }
     let detail = format!(
         "{count} {} kept as wanted; SIGTERM or Ctrl-C stops this",
@@ -83,10 +87,10 @@ pub(super) async fn keep(
         service::stopping();
     };
     tokio::select! {
-        () = supervisor.run(stop) => {}
+        () = supervisor.run(stop, fleets) => {}
         () = service::watchdog() => {}
     }
-    let figures: Vec<_> = standings.iter().map(agent::standing::Standing::figures).collect();
+    let figures: Vec<_> = roll.all().iter().map(agent::standing::Standing::figures).collect();
     let (rounds, writes) =
         figures.iter().fold((0, 0), |(rounds, writes), one| (rounds + one.rounds, writes + one.writes));
     Ok(Outcome::new(Verdict::Done)

@@ -110,6 +110,12 @@ pub(super) fn stop_signal() -> impl Future<Output = Verdict> {
     }
 }
 
+/// Hears SIGHUP, which asks a server to read its files again.
+#[cfg(feature = "proxy")]
+pub(super) fn hangups() -> io::Result<tokio::signal::unix::Signal> {
+    tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())
+}
+
 /// Logs how much memory the process held at most: a figure that the small build is measured by.
 pub(super) fn log_peak_memory() {
     let status = std::fs::read_to_string("/proc/self/status");

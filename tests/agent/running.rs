@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use sitepeer::agent::standing::{Figures, Standing};
+use sitepeer::agent::standing::{Figures, Roll, Standing};
 use sitepeer::agent::{Follow, Gates, Kept, Member, Settings, Source, Supervisor};
 use sitepeer::domain::{Secret, Site};
 use sitepeer::routeros::target::Access;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::hub::{CREDENTIAL, PEER, Scene};
@@ -16,13 +16,19 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An agent at work.
 pub struct Running {
-    pub standing: Standing,
+    pub roll: Roll,
+    /// Takes the place of the routers that are kept.
+    pub fleets: mpsc::Sender<Vec<Member>>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
 impl Running {
     pub fn start(access: Access, source: Source) -> Self {
+        Self::of_members(vec![Member { name: "router".to_owned(), access, passwords: None, source }])
+    }
+
+    pub fn of_members(members: Vec<Member>) -> Self {
         let settings = Settings {
             period: Duration::from_mins(15),
             max_removals: 10,
@@ -30,12 +36,12 @@ impl Running {
             gates: Gates::new(1, 1),
             epoch: "e1".to_owned(),
         };
-        let member = Member { name: "router".to_owned(), access, passwords: None, source };
-        let supervisor = Supervisor::new(vec![member], settings);
-        let standing = supervisor.standings().remove(0);
+        let supervisor = Supervisor::new(members, settings);
+        let roll = supervisor.roll();
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(supervisor.run(async move { drop(stopped.await) }));
-        Self { standing, stop, task }
+        let (fleets, news) = mpsc::channel(1);
+        let task = tokio::spawn(supervisor.run(async move { drop(stopped.await) }, news));
+        Self { roll, fleets, stop, task }
     }
 
     pub fn of_file(access: Access, site: Site) -> Self {
@@ -50,11 +56,16 @@ impl Running {
         Self::start(scene.world.access(), Source::Hub(Box::new(Follow { hub, peer, kept })))
     }
 
+    /// How its only router stands; nothing is known of one that is not kept yet.
+    fn figures(&self) -> Figures {
+        self.roll.all().first().map(Standing::figures).unwrap_or_default()
+    }
+
     /// Waits for the figures to be as wanted, and returns them.
     pub async fn until(&self, what: &str, is_so: impl Fn(&Figures) -> bool) -> Figures {
         let begun = Instant::now();
         loop {
-            let figures = self.standing.figures();
+            let figures = self.figures();
             if is_so(&figures) {
                 return figures;
             }
@@ -65,9 +76,10 @@ impl Running {
 
     /// Stops it as SIGTERM does, and waits for its end.
     pub async fn stop(self) -> Figures {
-        self.stop.send(()).unwrap();
-        self.task.await.unwrap();
-        self.standing.figures()
+        let Self { roll, stop, task, .. } = self;
+        stop.send(()).unwrap();
+        task.await.unwrap();
+        roll.all().first().map(Standing::figures).unwrap_or_default()
     }
 
     /// Ends it as `kill -9` does.

@@ -1,15 +1,17 @@
 //! `sitepeer proxy` with its fleet.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use tokio::sync::mpsc;
 
 use crate::agent::fleet::{self, Fleet, FleetRouter, FleetSite, Password};
 use crate::agent::{Follow, Gates, Kept, Member, Source};
 use crate::cli::agent::{keep, unusable};
 use crate::cli::args::{Proxy, ProxyServe};
 use crate::cli::failure::Failure;
+use crate::cli::process;
 use crate::cli::report::{Event, Outcome, Reporter, Step, Verdict};
 use crate::cli::uplink::credential::{CredentialFile, Kept as KeptCredential};
 use crate::domain::Secret;
@@ -29,9 +31,38 @@ pub async fn run(command: Proxy, reporter: &Reporter) -> anyhow::Result<Outcome>
 
 async fn serve_until_stopped(command: ProxyServe, reporter: &Reporter) -> anyhow::Result<Outcome> {
     let ProxyServe { fleet, state_dir, connecting, applying, start_within, supervision } = command;
-    let members = load(&fleet)?.routers.into_iter().map(|router| member(router, &state_dir));
-    let members = members.collect::<anyhow::Result<Vec<_>>>()?;
-    keep(members, supervision, Gates::new(connecting, applying), start_within, reporter).await
+    let members = members(&fleet, &state_dir)?;
+    let (sender, fleets) = mpsc::channel(1);
+    let reloading = tokio::spawn(reload(fleet, state_dir, sender));
+    let ended = keep(members, supervision, Gates::new(connecting, applying), start_within, fleets, reporter).await;
+    reloading.abort();
+    ended
+}
+
+fn members(fleet: &Path, state_dir: &Path) -> anyhow::Result<Vec<Member>> {
+    load(fleet)?.routers.into_iter().map(|router| member(router, state_dir)).collect()
+}
+
+/// Reads the fleet again at each SIGHUP. One that is wrong changes nothing.
+async fn reload(fleet: PathBuf, state_dir: PathBuf, fleets: mpsc::Sender<Vec<Member>>) {
+    let mut hangups = match process::hangups() {
+        Ok(hangups) => hangups,
+        Err(error) => return tracing::warn!(%error, "SIGHUP is not heard: the fleet is not read again"),
+    };
+    while hangups.recv().await.is_some() {
+        match members(&fleet, &state_dir) {
+            Ok(members) => {
+                tracing::info!(routers = members.len(), "the fleet was read again");
+                if fleets.send(members).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                let Failure { code, message, hint, .. } = Failure::from(error);
+                tracing::error!(code, message, hint, "the fleet is wrong: what was kept is kept");
+            }
+        }
+    }
 }
 
 fn load(path: &Path) -> Result<Fleet, Failure> {
