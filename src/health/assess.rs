@@ -55,8 +55,6 @@ pub struct History {
     pub hub_host_answered: bool,
     /// The default gateway answered.
     pub gateway_answered: bool,
-    /// Packets of the full length passed.
-    pub full_passed: bool,
     /// Those that answered through the tunnel.
     pub reach_answered: BTreeSet<IpAddr>,
     /// How often in a row each of those that answered, or must, did not.
@@ -170,7 +168,7 @@ fn steady_rows(grounds: &Grounds<'_>, words: &Words) -> Vec<Seen> {
         _ => {}
     }
     let names = Names::of(site);
-    let routes =
+    let mut routes =
         [&measured.routes, &measured.routes6].into_iter().filter_map(|routes| fresh(routes.as_ref(), now)).flatten();
     let inactive = |row: &&Entry| {
         row.marker().is_some_and(|marker| marker.site == site.id)
@@ -179,7 +177,7 @@ fn steady_rows(grounds: &Grounds<'_>, words: &Words) -> Vec<Seen> {
             && !row.is_active_route()
     };
     // Without its interface every route is inactive, which the interface says itself.
-    if let Some(row) = routes.filter(inactive).next() {
+    if let Some(row) = routes.find(inactive) {
         let dst = row.text("dst-address").unwrap_or_default().into_owned();
         found.push(words.seen(
             Code::RouteShadowed,

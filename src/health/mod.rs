@@ -23,6 +23,9 @@ pub mod probe;
 pub mod rows;
 pub mod state;
 
+#[cfg(test)]
+mod tests;
+
 pub use assess::HubView;
 pub use measured::Moment;
 pub use monitor::{Missed, Monitor, Report, Settings};

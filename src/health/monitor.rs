@@ -73,11 +73,11 @@ pub struct Monitor {
     site: Site,
     settings: Settings,
     hub: HubView,
-    measured: Measured,
+    pub(super) measured: Measured,
     history: History,
     tracker: Tracker,
     board: Board,
-    turn: usize,
+    pub(super) turn: usize,
     /// The ends of the connection that the last cycle came by.
     ends: Option<(SocketAddr, SocketAddr)>,
     /// Somebody said that the configuration changed.
@@ -158,9 +158,7 @@ impl Monitor {
             let confirm = [Question::Small(CONFIRMING_PINGS), Question::Peer];
             probe::ask(client, &self.site, &confirm, &mut self.measured, now).await?;
         }
-        let life = self.life(peer_before.as_ref(), now);
-        self.remember(life, now);
-        let phase = self.tracker.look(life, now);
+        let (life, phase) = self.judge(peer_before.as_ref(), now);
         if self.wants_sizes(now) {
             let value = try_sizes(client, &self.site, probe::full_size(&self.site)).await?;
             self.mtu = value.iter().filter(|(_, came)| *came).map(|(size, _)| *size).max();
@@ -173,6 +171,13 @@ impl Monitor {
         self.turn += 1;
         self.ends = Some((client.local_addr(), client.peer_addr()));
         Ok(self.settle(phase, client.usage().since(before), now))
+    }
+
+    /// Judges what was just measured; `before` is our peer's row as it was.
+    pub(super) fn judge(&mut self, before: Option<&Dated<Option<Entry>>>, now: Moment) -> (Life, Phase) {
+        let life = self.life(before, now);
+        self.remember(life, now);
+        (life, self.tracker.look(life, now))
     }
 
     /// Takes note that the router could not be looked at.
@@ -193,11 +198,15 @@ impl Monitor {
     }
 
     fn questions(&self, client: &Client) -> Vec<Question> {
-        let targets = probe::targets(&self.site);
-        let ends = (client.local_addr(), client.peer_addr());
-        if self.ends != Some(ends) {
-            return probe::everything(&self.site, &targets);
+        if self.ends != Some((client.local_addr(), client.peer_addr())) {
+            return probe::everything(&self.site, &probe::targets(&self.site));
         }
+        self.questions_of_turn()
+    }
+
+    /// What the next cycle of this connection asks.
+    pub(super) fn questions_of_turn(&self) -> Vec<Question> {
+        let targets = probe::targets(&self.site);
         let is_settled = self.tracker.next_in() == PERIOD;
         let asked =
             if is_settled { probe::steady(self.turn, &self.site, &targets, self.has_sensors) } else { probe::quick() };
@@ -208,7 +217,7 @@ impl Monitor {
     }
 
     /// Whether this look's long ping was lost, and no small one was sent to tell what that means.
-    fn long_ping_is_lost(&self, now: Moment) -> bool {
+    pub(super) fn long_ping_is_lost(&self, now: Moment) -> bool {
         let of_look = |dated: &Dated<Echo>| dated.at == now;
         let small = self.measured.small.as_ref().is_some_and(of_look);
         self.measured.full.as_ref().is_some_and(|full| of_look(full) && full.value.silent()) && !small
@@ -246,7 +255,6 @@ impl Monitor {
             }
         }
         if self.measured.full.as_ref().is_some_and(|full| full.at == now && full.value.answered()) {
-            history.full_passed = true;
             self.mtu = Some(probe::full_size(&self.site));
             self.measured.sizes = None;
         }
@@ -300,7 +308,10 @@ impl Monitor {
         let died = self.phase != Phase::Dead && phase == Phase::Dead;
         let undecided = phase == Phase::Doubtful && life == Life::Silent;
         let troubled = phase == Phase::Dead || self.board.gravest().is_some_and(|gravest| gravest <= Severity::Warning);
-        returned || ((died || undecided) && age >= CLOSER_EVERY) || (troubled && age >= CLOSER_WHILE_TROUBLED)
+        let suspicious = self.suspects().next().is_some();
+        returned
+            || ((died || undecided || suspicious) && age >= CLOSER_EVERY)
+            || (troubled && age >= CLOSER_WHILE_TROUBLED)
     }
 
     /// The addresses that were silent, but not often enough to count: they are asked again soon.
@@ -328,7 +339,8 @@ impl Monitor {
         Ok(())
     }
 
-    fn settle(&mut self, phase: Phase, usage: Usage, now: Moment) -> Report {
+    /// Says what it comes to.
+    pub(super) fn settle(&mut self, phase: Phase, usage: Usage, now: Moment) -> Report {
         let grounds =
             Grounds { site: &self.site, measured: &self.measured, history: &self.history, hub: &self.hub, phase, now };
         self.board.note(causes_only(assess(&grounds)), now);

@@ -7,6 +7,8 @@
 #[expect(dead_code, reason = "more is used elsewhere")]
 mod harness;
 
+mod parts;
+mod silence;
 mod steady;
 mod watch;
 
