@@ -115,7 +115,7 @@ pub async fn try_sizes(client: &Client, site: &Site, full: u16) -> Result<Vec<(u
 }
 
 /// The first enabled rule of chain output that drops UDP towards the hub, by what it says itself.
-fn output_drop(site: &Site, observed: &Observed) -> Option<String> {
+pub(super) fn output_drop(site: &Site, observed: &Observed) -> Option<String> {
     let port = site.endpoint()?.port.to_string();
     let drops = |row: &&Entry| {
         let is = |name: &str, value: &str| row.text(name).is_none_or(|have| have.is_empty() || have == value);

@@ -123,6 +123,12 @@ pub fn everything(site: &Site, targets: &[IpAddr]) -> Vec<Question> {
     all
 }
 
+/// What there is to know of a router before there is a tunnel.
+#[must_use]
+pub fn beside_tunnel() -> Vec<Question> {
+    vec![Question::Routes, Question::Addresses, Question::Resource, Question::Temperature]
+}
+
 /// The least that tells whether the tunnel lives.
 #[must_use]
 pub fn quick() -> Vec<Question> {

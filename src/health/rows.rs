@@ -201,7 +201,7 @@ fn forward(words: &Words, observed: &Observed, wanted: &[DesiredRow], op: &Op) -
 }
 
 /// Whether the service by which we came would take us again.
-fn service(words: &Words, observed: &Observed, session: &Session, port: u16) -> Option<Seen> {
+pub(super) fn service(words: &Words, observed: &Observed, session: &Session, port: u16) -> Option<Seen> {
     let is_api = |row: &&Entry| {
         matches!(row.get("name"), Some(b"api" | b"api-ssl")) && !row.is_true("dynamic") && !row.is_true("connection")
     };

@@ -7,6 +7,7 @@
 
 mod client_key;
 mod common;
+mod doctor;
 mod env;
 mod gateway;
 pub mod hub;
@@ -23,6 +24,7 @@ use clap::{Parser, Subcommand};
 
 pub use client_key::ClientKey;
 pub use common::{Subject, Write};
+pub use doctor::Doctor;
 pub use gateway::{Gateway, GatewayServe};
 pub use hub::Hub;
 pub use plan::Plan;
@@ -81,6 +83,8 @@ Examples:
     sitepeer provision --router apis://192.168.88.1 --password-file pw --site site.toml --yes --json
   With a hub: enrol once with a token made there; the second run needs no token:
     sitepeer provision --router apis://admin@192.168.88.1 --hub https://hub.example.net --token-file token
+  What would stop a tunnel, or stops it:
+    sitepeer doctor --router apis://admin@192.168.88.1 --site site.toml
   How it is doing; take it out:
     sitepeer status --router apis://admin@192.168.88.1
     sitepeer remove --router apis://admin@192.168.88.1 --instance acme
@@ -105,6 +109,8 @@ enum CommandArgs {
     Plan(plan::PlanArgs),
     /// Show interface, peer, handshake, traffic and reach of a site on a router
     Status(status::StatusArgs),
+    /// Find what stops a tunnel, or would, with the command that mends it
+    Doctor(doctor::DoctorArgs),
     /// Take out all that provision put in, and nothing else
     Remove(remove::RemoveArgs),
     /// Write the plan for a clean router as a RouterOS script (.rsc)
@@ -134,6 +140,8 @@ pub enum Command {
     Plan(Plan),
     /// `status`
     Status(Status),
+    /// `doctor`
+    Doctor(Doctor),
     /// `remove`
     Remove(Remove),
     /// `render`
@@ -184,6 +192,7 @@ impl Args {
             CommandArgs::Provision(args) => args.output.json,
             CommandArgs::Plan(args) => args.output.json,
             CommandArgs::Status(args) => args.output.json,
+            CommandArgs::Doctor(args) => args.output.json,
             CommandArgs::Remove(args) => args.output.json,
             CommandArgs::Render(args) => args.output.json,
             CommandArgs::Hub(args) => args.json(),
@@ -205,6 +214,7 @@ impl Args {
             CommandArgs::Provision(args) => Command::Provision(args.settle()?),
             CommandArgs::Plan(args) => Command::Plan(args.settle()?),
             CommandArgs::Status(args) => Command::Status(args.settle()?),
+            CommandArgs::Doctor(args) => Command::Doctor(args.settle()?),
             CommandArgs::Remove(args) => Command::Remove(args.settle()?),
             CommandArgs::Render(args) => Command::Render(args.settle()?),
             CommandArgs::Hub(args) => Command::Hub(args.settle()?),

@@ -18,6 +18,9 @@ const PONGS_WAITING: usize = 8;
 /// What the device's own address answers after: about what a recorded ping of 127.0.0.1 took.
 const OWN_ADDRESS_TIME: Duration = Duration::from_micros(114);
 
+/// What UDP and IPv4 add to a datagram, in bytes.
+const UDP_AND_IP: u64 = 28;
+
 /// One reply or timeout.
 #[derive(Clone, Debug)]
 pub(super) struct Pong {
@@ -152,7 +155,7 @@ impl Uplink {
                 tokio::spawn(forward(plane.ping(request), sender));
             }
             _ => {
-                let own = answers_outside(&shared.device(), target);
+                let own = answers_outside(&shared.device(), target, spec.size);
                 tokio::spawn(without_plane(target, own, spec.clone(), sender));
             }
         }
@@ -203,11 +206,14 @@ fn is_outside(device: &Device, address: IpAddr) -> bool {
 }
 
 /// Whether an address answers that is no other router's and nothing in a tunnel.
-fn answers_outside(device: &Device, address: IpAddr) -> bool {
+///
+/// A fault that swallows long UDP swallows pings as long.
+fn answers_outside(device: &Device, address: IpAddr, size: u16) -> bool {
     let faults = &device.options.faults;
     let silent = |fault: &Fault| match fault {
         Fault::NoWan => is_outside(device, address),
         Fault::NoIcmp => address.is_loopback(),
+        Fault::DropAbove(bytes) => is_outside(device, address) && u64::from(size) > bytes + UDP_AND_IP,
         _ => false,
     };
     (is_own(device, address) || is_outside(device, address)) && !faults.iter().any(silent)
