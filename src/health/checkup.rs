@@ -118,7 +118,8 @@ async fn beside(client: &Client, patient: Patient<'_>) -> Result<Checkup, CallEr
     let now = Moment { mono: Duration::ZERO, unix: session.now };
     let mut measured = super::measured::Measured::default();
     let questions = probe::beside_tunnel();
-    probe::ask(client, site, &questions, &mut measured, now).await?;
+    let interface = Names::of(site).interface;
+    probe::ask(client, (site, &interface), &questions, &mut measured, now).await?;
     let closely = Closely { site, session, gateway: measured.default_gateway(now) };
     let near = look_closely(client, closely).await?;
     let words = Words::of(site, None);

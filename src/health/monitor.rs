@@ -10,9 +10,10 @@ use super::measured::{Dated, Echo, Measured, Moment};
 use super::near::{Closely, look_closely, try_sizes};
 use super::probe::{self, Question};
 use super::state::{Life, PERIOD, Phase, QUICK, Tracker, Transition};
-use crate::api::{HealthFinding, HealthSample, Severity, TunnelState};
+use crate::api::{AgentReport, HealthFinding, HealthSample, MAX_FINDINGS, Severity, TunnelHealth, TunnelState};
 use crate::domain::Site;
 use crate::reconcile::entry::Entry;
+use crate::reconcile::names::Names;
 use crate::reconcile::preflight::Session;
 use crate::routeros::client::{Client, Usage};
 use crate::routeros::error::CallError;
@@ -72,6 +73,8 @@ pub enum Missed {
 pub struct Monitor {
     site: Site,
     settings: Settings,
+    /// What our interface is called on the router.
+    interface: String,
     hub: HubView,
     pub(super) measured: Measured,
     history: History,
@@ -89,11 +92,31 @@ pub struct Monitor {
     phase: Phase,
 }
 
+impl Report {
+    /// Returns the report as it goes to the hub.
+    #[must_use]
+    pub fn for_hub(&self, number: i64, at: i64) -> AgentReport {
+        let cause = self.findings.first().map(|finding| finding.code.as_str());
+        let verdict = match (self.state, cause) {
+            (TunnelState::Up | TunnelState::Degraded, _) => "proven".to_owned(),
+            (TunnelState::Down, Some(cause)) => format!("unproven:{cause}"),
+            (TunnelState::Down, None) => "unproven".to_owned(),
+            (TunnelState::Stale | TunnelState::Disabled | TunnelState::Unknown, _) => "unknown".to_owned(),
+        };
+        let sample = &self.sample;
+        let rtt_us = sample.rtt_us.map(|rtt| rtt.avg);
+        let tunnel = TunnelHealth { verdict, handshake_age_secs: sample.handshake_age_secs, rtt_us };
+        let (state, findings) = (Some(self.state), self.findings.iter().take(MAX_FINDINGS).cloned().collect());
+        AgentReport { state, findings, sample: Some(sample.clone()), ..AgentReport::new(number, at, tunnel) }
+    }
+}
+
 impl Monitor {
     /// Begins to watch; nothing is known yet.
     #[must_use]
     pub fn new(site: Site, settings: Settings, now: Moment) -> Self {
         Self {
+            interface: Names::of(&site).interface,
             site,
             settings,
             hub: HubView::default(),
@@ -113,6 +136,7 @@ impl Monitor {
     /// Takes another site config: what was measured of the old one is forgotten, the state goes on.
     pub fn set_site(&mut self, site: Site) {
         if site != self.site {
+            self.interface = Names::of(&site).interface;
             self.site = site;
             self.measured = Measured::default();
             self.history = History { rebooted: self.history.rebooted.take(), ..History::default() };
@@ -153,10 +177,10 @@ impl Monitor {
         let before = client.usage();
         let peer_before = self.measured.peer.clone();
         let questions = self.questions(client);
-        probe::ask(client, &self.site, &questions, &mut self.measured, now).await?;
+        probe::ask(client, (&self.site, &self.interface), &questions, &mut self.measured, now).await?;
         if self.long_ping_is_lost(now) {
             let confirm = [Question::Small(CONFIRMING_PINGS), Question::Peer];
-            probe::ask(client, &self.site, &confirm, &mut self.measured, now).await?;
+            probe::ask(client, (&self.site, &self.interface), &confirm, &mut self.measured, now).await?;
         }
         let (life, phase) = self.judge(peer_before.as_ref(), now);
         if self.wants_sizes(now) {
@@ -310,6 +334,7 @@ impl Monitor {
         let troubled = phase == Phase::Dead || self.board.gravest().is_some_and(|gravest| gravest <= Severity::Warning);
         let suspicious = self.suspects().next().is_some();
         returned
+            || self.row_is_gone(now)
             || ((died || undecided || suspicious) && age >= CLOSER_EVERY)
             || (troubled && age >= CLOSER_WHILE_TROUBLED)
     }
@@ -317,6 +342,19 @@ impl Monitor {
     /// The addresses that were silent, but not often enough to count: they are asked again soon.
     fn suspects(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.history.reach_silent.iter().filter(|(_, times)| **times < SILENT_REACH).map(|(address, _)| *address)
+    }
+
+    /// Whether our peer or interface was not found in this look, and no closer look said so: gone, or called otherwise.
+    fn row_is_gone(&self, now: Moment) -> bool {
+        let gone =
+            |row: &Option<Dated<Option<Entry>>>| row.as_ref().is_some_and(|row| row.at == now && row.value.is_none());
+        let said = [Code::PeerMissing, Code::InterfaceMissing, Code::NotProvisioned];
+        let is_known = self
+            .measured
+            .near
+            .as_ref()
+            .is_some_and(|near| near.value.rows.iter().any(|seen| said.contains(&seen.code)));
+        !is_known && (gone(&self.measured.peer) || gone(&self.measured.interface))
     }
 
     async fn look_closer(&mut self, client: &Client, now: Moment) -> Result<(), CallError> {
@@ -333,6 +371,9 @@ impl Monitor {
         self.history.gateway_answered |= near.gateway.as_ref().is_some_and(Echo::answered);
         if let Some(value) = near.clock_offset {
             self.measured.clock_offset = Some(Dated { at: now, value });
+        }
+        if let Some(name) = &near.interface {
+            self.interface.clone_from(name);
         }
         self.measured.near = Some(Dated { at: now, value: near });
         self.changed = false;

@@ -103,9 +103,32 @@ async fn both_services_are_switched_off() {
     watch.until_shown(Degraded, &["service-closed"]).await;
 }
 
+async fn the_services_are_open_to_others_only() {
+    let mut watch = Watch::up().await;
+    for service in ["api", "api-ssl"] {
+        by_hand(&mut watch, "/ip/service/set", &[(".id", service), ("available-from", "10.0.0.0/8")]).await;
+    }
+    watch.until_shown(Degraded, &["service-closed"]).await;
+}
+
+async fn our_interface_is_called_otherwise() {
+    let mut watch = Watch::up().await;
+    let attrs = [(".id", "sitepeer-acme"), ("name", "office")];
+    watch.world.operator("/interface/wireguard/set", &attrs).await;
+    // Nobody says so: our peer is not found under the old name, and looked for by its marker.
+    watch.cycle().await;
+    let report = watch.cycle().await;
+    assert_eq!((codes(&report), report.state), (vec!["rows-drifted"], Degraded), "{report:#?}");
+    assert!(report.findings[0].evidence.contains("office"), "{report:#?}");
+    for _ in 0..4 {
+        let report = watch.cycle().await;
+        assert_eq!((codes(&report), report.state), (vec!["rows-drifted"], Degraded), "{report:#?}");
+    }
+}
+
 async fn the_router_started_anew() {
     let mut watch = Watch::up().await;
-    watch.world.router.advance(std::time::Duration::from_secs(3600));
+    watch.world.router.advance(std::time::Duration::from_hours(1));
     watch.reconnect().await;
     watch.cycle().await;
     watch.world.router.reboot().await;
@@ -128,6 +151,8 @@ async fn each_cause_of_a_part_that_is_missing_has_its_code_and_none_beside_it() 
         ("drift", a_row_of_ours_is_gone().boxed_local()),
         ("twice", the_marker_is_there_twice().boxed_local()),
         ("service", both_services_are_switched_off().boxed_local()),
+        ("service, limited", the_services_are_open_to_others_only().boxed_local()),
+        ("renamed", our_interface_is_called_otherwise().boxed_local()),
         ("reboot", the_router_started_anew().boxed_local()),
     ];
     let caught = cases
