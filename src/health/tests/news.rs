@@ -112,7 +112,7 @@ fn a_router_that_may_not_ping_is_judged_by_its_handshake() {
 fn an_address_beyond_the_hub_is_missed_only_if_it_answered_and_after_three_times() {
     let mut desk = Desk::new();
     let reach = |monitor: &mut Monitor, at, value| {
-        drop(monitor.measured.reach.insert(REACHED.parse().unwrap(), Dated { at, value }))
+        drop(monitor.measured.reach.insert(REACHED.parse().unwrap(), Dated { at, value }));
     };
     for _ in 0..20 {
         let report = desk.look_with(came(3), |monitor, at| reach(monitor, at, lost(1)));
