@@ -23,6 +23,9 @@
 //! rows that `reconcile::observe` read → `reconcile::apply` → the same reading again, which must leave the plan empty →
 //! `reconcile::prove`. Only `reconcile::apply` and `routeros::login` change anything on a router.
 //!
+//! A health report travels `health::probe` → `health::measured` → `health::assess` → what `health::finding` shows and
+//! `health::state` says → [`api::AgentReport`] → the hub. Every moment in it is an argument; nothing of it writes.
+//!
 //! With a hub, the site config is an [`api::AgentDesired`] that [`uplink`] fetched; the router's public key goes back the same way.
 //! The hub tells gateways what to serve ([`api::GatewayDesired`]), gateways tell it what they did and what they see; the hub never
 //! uses `routeros`, and no private key ever travels.

@@ -12,7 +12,7 @@ pub enum Exit {
     Internal = 1,
     /// Flags, TOML, key or file malformed; needs `--yes` and there is no terminal.
     Usage = 2,
-    /// Changes pending; applied but not proven; the router refused a write.
+    /// Changes pending; applied but not proven; the router refused a write; something is the matter.
     NotConverged = 3,
     /// The router is unreachable, stops answering, talks garbage or refuses the login.
     Unreachable = 4,
@@ -36,7 +36,7 @@ impl From<Exit> for ExitCode {
 pub(super) const TABLE: &str = "  0  converged and proven; plan with nothing to do
   1  internal error
   2  usage: flags, TOML, key or file malformed; needs --yes and there is no terminal
-  3  not converged: changes pending, applied but not proven, or the router refused a write
+  3  not converged: changes pending, not proven, or a write was refused; doctor found something
   4  router unreachable, stops answering, or refuses the login
   5  refused by a safety rule: plaintext, certificate, version, overlap, broad route, ownership
   6  hub unreachable, refuses, or says what cannot be used

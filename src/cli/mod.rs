@@ -7,6 +7,7 @@ pub mod agent;
 pub mod args;
 pub mod client_key;
 pub mod demo;
+pub mod doctor;
 pub mod exit;
 pub mod failure;
 pub mod gateway;
@@ -102,6 +103,7 @@ async fn carry_out(command: Command, reporter: &Reporter) -> Result<Outcome, Fai
         Command::Provision(command) => provision::run(command, reporter).await,
         Command::Plan(command) => plan::run(command, reporter).await,
         Command::Status(command) => status::run(command, reporter).await,
+        Command::Doctor(command) => doctor::run(command, reporter).await,
         Command::Remove(command) => remove::run(command, reporter).await,
         Command::Render(command) => render::run(command, reporter),
         Command::ClientKey(command) => client_key::run(command, reporter).await,

@@ -9,13 +9,12 @@ use std::time::Duration;
 
 use super::codes::Code;
 use super::finding::{Seen, Words};
-use super::measured::{Echo, Measured, Moment, fresh, handshake_age};
+use super::measured::{Dated, Echo, Measured, Moment, Row, fresh, handshake_age};
 use super::near::Near;
 use super::state::{Life, Phase};
 use crate::api::Severity;
 use crate::domain::{Host, PublicKey, Site};
 use crate::reconcile::entry::Entry;
-use crate::reconcile::names::Names;
 use crate::reconcile::prove::RECENT;
 
 /// A clock this far behind ours, in seconds, can make a hub ignore handshakes.
@@ -55,8 +54,6 @@ pub struct History {
     pub hub_host_answered: bool,
     /// The default gateway answered.
     pub gateway_answered: bool,
-    /// Packets of the full length passed.
-    pub full_passed: bool,
     /// Those that answered through the tunnel.
     pub reach_answered: BTreeSet<IpAddr>,
     /// How often in a row each of those that answered, or must, did not.
@@ -143,8 +140,8 @@ pub fn assess(grounds: &Grounds<'_>) -> Vec<Seen> {
     }
     match grounds.phase {
         Phase::Dead => found.extend(silence(grounds, &words, near)),
-        Phase::Alive => found.extend(parts(grounds, &words)),
-        Phase::Doubtful => {}
+        // While it is in doubt, what was known of the parts still is.
+        Phase::Alive | Phase::Doubtful => found.extend(parts(grounds, &words)),
     }
     found.extend(router(grounds, &words));
     found
@@ -154,32 +151,33 @@ pub fn assess(grounds: &Grounds<'_>) -> Vec<Seen> {
 fn steady_rows(grounds: &Grounds<'_>, words: &Words) -> Vec<Seen> {
     let Grounds { site, measured, now, .. } = *grounds;
     let mut found = Vec::new();
-    let peer = fresh(measured.peer.as_ref(), now);
-    match peer {
+    // A closer look goes by markers: it finds what is called otherwise now.
+    let near_at = measured.near.as_ref().map(|near| near.at.mono);
+    let row = |dated: Option<&Dated<Row>>| {
+        let dated = dated.filter(|dated| near_at.is_none_or(|near| dated.at.mono > near))?;
+        fresh(Some(dated), now).cloned()
+    };
+    match row(measured.peer.as_ref()) {
         Some(None) => found.push(words.seen(Code::PeerMissing, "our WireGuard peer is gone", "")),
         Some(Some(row)) if row.is_true("disabled") => {
             found.push(words.seen(Code::PeerDisabled, "our WireGuard peer is disabled", ""));
         }
         _ => {}
     }
-    match fresh(measured.interface.as_ref(), now) {
+    match row(measured.interface.as_ref()) {
         Some(None) => found.push(words.seen(Code::InterfaceMissing, "our WireGuard interface is gone", "")),
         Some(Some(row)) if row.is_true("disabled") => {
             found.push(words.seen(Code::InterfaceDisabled, "our WireGuard interface is disabled", ""));
         }
         _ => {}
     }
-    let names = Names::of(site);
-    let routes =
+    let mut routes =
         [&measured.routes, &measured.routes6].into_iter().filter_map(|routes| fresh(routes.as_ref(), now)).flatten();
     let inactive = |row: &&Entry| {
-        row.marker().is_some_and(|marker| marker.site == site.id)
-            && row.gateway_interface() == Some(names.interface.as_bytes())
-            && !row.is_true("disabled")
-            && !row.is_active_route()
+        row.marker().is_some_and(|marker| marker.site == site.id) && !row.is_true("disabled") && !row.is_active_route()
     };
     // Without its interface every route is inactive, which the interface says itself.
-    if let Some(row) = routes.filter(inactive).next() {
+    if let Some(row) = routes.find(inactive) {
         let dst = row.text("dst-address").unwrap_or_default().into_owned();
         found.push(words.seen(
             Code::RouteShadowed,

@@ -235,7 +235,7 @@ codes! {
         "the hub must have this router's public key {key}, and the router the hub's: sitepeer provision sets it";
     ClockBehind "clock-behind" Critical &[Code::NotProvisioned, Code::InterfaceMissing, Code::InterfaceDisabled,
         Code::PeerMissing, Code::PeerDisabled, Code::PeerDisabledAtHub, Code::WrongKey], AT_ONCE,
-        "/system/ntp/client/set enabled=yes servers=pool.ntp.org, or set the clock by /system/clock/set";
+        "/system/ntp/client/set enabled=yes servers=pool.ntp.org, or /system/clock/set date=… time=…";
     StaleEndpoint "stale-endpoint" Critical &[Code::NotProvisioned, Code::InterfaceMissing, Code::InterfaceDisabled,
         Code::PeerMissing, Code::PeerDisabled, Code::PeerDisabledAtHub, Code::WanDown, Code::EndpointUnresolved], AT_ONCE,
         "/interface/wireguard/peers/set [find interface=\"{interface}\"] endpoint-address={host} endpoint-port={port}";
@@ -250,7 +250,7 @@ codes! {
         Code::WrongKey, Code::ClockBehind, Code::StaleEndpoint, Code::HubDown, Code::NoUdpEgress], AT_ONCE,
         "check UDP to {endpoint} on the way, and that the hub has this router's public key {key}";
     PingRefused "ping-refused" Warning ROWS, AT_ONCE,
-        "give the user's group the policy test: /user/group/set";
+        "give the user's group the policy test: /user/group/set policy=…";
     OverlapWithLan "overlap-with-lan" Warning &[], AT_ONCE,
         "two networks of one address range cannot both be reached: renumber one, or leave {net} out of the site config";
     RouteShadowed "route-shadowed" Warning &[Code::NotProvisioned, Code::InterfaceMissing, Code::InterfaceDisabled,

@@ -102,15 +102,15 @@ impl Board {
     pub fn note(&mut self, found: Vec<Seen>, now: Moment) {
         for seen in found {
             let hold = seen.code.about().hold;
-            let held = self.held.entry(seen.code).or_insert_with(|| Held {
+            let entry = self.held.entry(seen.code).or_insert_with(|| Held {
                 seen: seen.clone(),
                 first: now,
                 last: now,
                 shown: false,
             });
-            held.seen = seen;
-            held.last = now;
-            held.shown |= now.after(held.first) >= hold;
+            entry.seen = seen;
+            entry.last = now;
+            entry.shown |= now.after(entry.first) >= hold;
         }
         // One that never showed is forgotten at once: it did not hold.
         self.held.retain(|code, held| held.last == now || (held.shown && now.after(held.last) < code.about().hold));

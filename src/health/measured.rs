@@ -127,6 +127,7 @@ pub struct Measured {
 }
 
 /// A measurement that is not too old.
+#[must_use]
 pub fn fresh<T>(dated: Option<&Dated<T>>, now: Moment) -> Option<&T> {
     dated.filter(|dated| now.after(dated.at) <= MAX_AGE).map(|dated| &dated.value)
 }

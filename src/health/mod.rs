@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`monitor`] | the entry point: one cycle after the other, each says when the next is due |
+//! | [`checkup`] | everything at once, for `doctor`: also before there is a tunnel |
 //! | [`probe`] | what is asked of a router, and what it may cost |
 //! | [`near`], [`rows`] | a closer look: the whole configuration, and what speaks against the tunnel in it |
 //! | [`measured`] | what is known, with its moment |
@@ -14,6 +15,7 @@
 //! Nothing here writes to a router, and nothing here looks at a clock: the moment is an argument.
 
 pub mod assess;
+pub mod checkup;
 pub mod codes;
 pub mod finding;
 pub mod measured;
@@ -22,6 +24,9 @@ pub mod near;
 pub mod probe;
 pub mod rows;
 pub mod state;
+
+#[cfg(test)]
+mod tests;
 
 pub use assess::HubView;
 pub use measured::Moment;

@@ -10,9 +10,10 @@ use super::measured::{Dated, Echo, Measured, Moment};
 use super::near::{Closely, look_closely, try_sizes};
 use super::probe::{self, Question};
 use super::state::{Life, PERIOD, Phase, QUICK, Tracker, Transition};
-use crate::api::{HealthFinding, HealthSample, Severity, TunnelState};
+use crate::api::{AgentReport, HealthFinding, HealthSample, MAX_FINDINGS, Severity, TunnelHealth, TunnelState};
 use crate::domain::Site;
 use crate::reconcile::entry::Entry;
+use crate::reconcile::names::Names;
 use crate::reconcile::preflight::Session;
 use crate::routeros::client::{Client, Usage};
 use crate::routeros::error::CallError;
@@ -72,12 +73,14 @@ pub enum Missed {
 pub struct Monitor {
     site: Site,
     settings: Settings,
+    /// What our interface is called on the router.
+    interface: String,
     hub: HubView,
-    measured: Measured,
+    pub(super) measured: Measured,
     history: History,
     tracker: Tracker,
     board: Board,
-    turn: usize,
+    pub(super) turn: usize,
     /// The ends of the connection that the last cycle came by.
     ends: Option<(SocketAddr, SocketAddr)>,
     /// Somebody said that the configuration changed.
@@ -89,11 +92,31 @@ pub struct Monitor {
     phase: Phase,
 }
 
+impl Report {
+    /// Returns the report as it goes to the hub.
+    #[must_use]
+    pub fn for_hub(&self, number: i64, at: i64) -> AgentReport {
+        let cause = self.findings.first().map(|finding| finding.code.as_str());
+        let verdict = match (self.state, cause) {
+            (TunnelState::Up | TunnelState::Degraded, _) => "proven".to_owned(),
+            (TunnelState::Down, Some(cause)) => format!("unproven:{cause}"),
+            (TunnelState::Down, None) => "unproven".to_owned(),
+            (TunnelState::Stale | TunnelState::Disabled | TunnelState::Unknown, _) => "unknown".to_owned(),
+        };
+        let sample = &self.sample;
+        let rtt_us = sample.rtt_us.map(|rtt| rtt.avg);
+        let tunnel = TunnelHealth { verdict, handshake_age_secs: sample.handshake_age_secs, rtt_us };
+        let (state, findings) = (Some(self.state), self.findings.iter().take(MAX_FINDINGS).cloned().collect());
+        AgentReport { state, findings, sample: Some(sample.clone()), ..AgentReport::new(number, at, tunnel) }
+    }
+}
+
 impl Monitor {
     /// Begins to watch; nothing is known yet.
     #[must_use]
     pub fn new(site: Site, settings: Settings, now: Moment) -> Self {
         Self {
+            interface: Names::of(&site).interface,
             site,
             settings,
             hub: HubView::default(),
@@ -113,6 +136,7 @@ impl Monitor {
     /// Takes another site config: what was measured of the old one is forgotten, the state goes on.
     pub fn set_site(&mut self, site: Site) {
         if site != self.site {
+            self.interface = Names::of(&site).interface;
             self.site = site;
             self.measured = Measured::default();
             self.history = History { rebooted: self.history.rebooted.take(), ..History::default() };
@@ -153,14 +177,12 @@ impl Monitor {
         let before = client.usage();
         let peer_before = self.measured.peer.clone();
         let questions = self.questions(client);
-        probe::ask(client, &self.site, &questions, &mut self.measured, now).await?;
+        probe::ask(client, (&self.site, &self.interface), &questions, &mut self.measured, now).await?;
         if self.long_ping_is_lost(now) {
             let confirm = [Question::Small(CONFIRMING_PINGS), Question::Peer];
-            probe::ask(client, &self.site, &confirm, &mut self.measured, now).await?;
+            probe::ask(client, (&self.site, &self.interface), &confirm, &mut self.measured, now).await?;
         }
-        let life = self.life(peer_before.as_ref(), now);
-        self.remember(life, now);
-        let phase = self.tracker.look(life, now);
+        let (life, phase) = self.judge(peer_before.as_ref(), now);
         if self.wants_sizes(now) {
             let value = try_sizes(client, &self.site, probe::full_size(&self.site)).await?;
             self.mtu = value.iter().filter(|(_, came)| *came).map(|(size, _)| *size).max();
@@ -173,6 +195,13 @@ impl Monitor {
         self.turn += 1;
         self.ends = Some((client.local_addr(), client.peer_addr()));
         Ok(self.settle(phase, client.usage().since(before), now))
+    }
+
+    /// Judges what was just measured; `before` is our peer's row as it was.
+    pub(super) fn judge(&mut self, before: Option<&Dated<Option<Entry>>>, now: Moment) -> (Life, Phase) {
+        let life = self.life(before, now);
+        self.remember(life, now);
+        (life, self.tracker.look(life, now))
     }
 
     /// Takes note that the router could not be looked at.
@@ -193,11 +222,15 @@ impl Monitor {
     }
 
     fn questions(&self, client: &Client) -> Vec<Question> {
-        let targets = probe::targets(&self.site);
-        let ends = (client.local_addr(), client.peer_addr());
-        if self.ends != Some(ends) {
-            return probe::everything(&self.site, &targets);
+        if self.ends != Some((client.local_addr(), client.peer_addr())) {
+            return probe::everything(&self.site, &probe::targets(&self.site));
         }
+        self.questions_of_turn()
+    }
+
+    /// What the next cycle of this connection asks.
+    pub(super) fn questions_of_turn(&self) -> Vec<Question> {
+        let targets = probe::targets(&self.site);
         let is_settled = self.tracker.next_in() == PERIOD;
         let asked =
             if is_settled { probe::steady(self.turn, &self.site, &targets, self.has_sensors) } else { probe::quick() };
@@ -208,7 +241,7 @@ impl Monitor {
     }
 
     /// Whether this look's long ping was lost, and no small one was sent to tell what that means.
-    fn long_ping_is_lost(&self, now: Moment) -> bool {
+    pub(super) fn long_ping_is_lost(&self, now: Moment) -> bool {
         let of_look = |dated: &Dated<Echo>| dated.at == now;
         let small = self.measured.small.as_ref().is_some_and(of_look);
         self.measured.full.as_ref().is_some_and(|full| of_look(full) && full.value.silent()) && !small
@@ -246,7 +279,6 @@ impl Monitor {
             }
         }
         if self.measured.full.as_ref().is_some_and(|full| full.at == now && full.value.answered()) {
-            history.full_passed = true;
             self.mtu = Some(probe::full_size(&self.site));
             self.measured.sizes = None;
         }
@@ -300,12 +332,29 @@ impl Monitor {
         let died = self.phase != Phase::Dead && phase == Phase::Dead;
         let undecided = phase == Phase::Doubtful && life == Life::Silent;
         let troubled = phase == Phase::Dead || self.board.gravest().is_some_and(|gravest| gravest <= Severity::Warning);
-        returned || ((died || undecided) && age >= CLOSER_EVERY) || (troubled && age >= CLOSER_WHILE_TROUBLED)
+        let suspicious = self.suspects().next().is_some();
+        returned
+            || self.row_is_gone(now)
+            || ((died || undecided || suspicious) && age >= CLOSER_EVERY)
+            || (troubled && age >= CLOSER_WHILE_TROUBLED)
     }
 
     /// The addresses that were silent, but not often enough to count: they are asked again soon.
     fn suspects(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.history.reach_silent.iter().filter(|(_, times)| **times < SILENT_REACH).map(|(address, _)| *address)
+    }
+
+    /// Whether our peer or interface was not found in this look, and no closer look said so: gone, or called otherwise.
+    fn row_is_gone(&self, now: Moment) -> bool {
+        let gone =
+            |row: &Option<Dated<Option<Entry>>>| row.as_ref().is_some_and(|row| row.at == now && row.value.is_none());
+        let said = [Code::PeerMissing, Code::InterfaceMissing, Code::NotProvisioned];
+        let is_known = self
+            .measured
+            .near
+            .as_ref()
+            .is_some_and(|near| near.value.rows.iter().any(|seen| said.contains(&seen.code)));
+        !is_known && (gone(&self.measured.peer) || gone(&self.measured.interface))
     }
 
     async fn look_closer(&mut self, client: &Client, now: Moment) -> Result<(), CallError> {
@@ -323,12 +372,16 @@ impl Monitor {
         if let Some(value) = near.clock_offset {
             self.measured.clock_offset = Some(Dated { at: now, value });
         }
+        if let Some(name) = &near.interface {
+            self.interface.clone_from(name);
+        }
         self.measured.near = Some(Dated { at: now, value: near });
         self.changed = false;
         Ok(())
     }
 
-    fn settle(&mut self, phase: Phase, usage: Usage, now: Moment) -> Report {
+    /// Says what it comes to.
+    pub(super) fn settle(&mut self, phase: Phase, usage: Usage, now: Moment) -> Report {
         let grounds =
             Grounds { site: &self.site, measured: &self.measured, history: &self.history, hub: &self.hub, phase, now };
         self.board.note(causes_only(assess(&grounds)), now);

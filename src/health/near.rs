@@ -8,7 +8,7 @@ use futures_util::future::try_join_all;
 use super::finding::Seen;
 use super::measured::Echo;
 use super::probe::{Pings, ping};
-use super::rows::{judge, public_key};
+use super::rows::{interface, judge};
 use crate::domain::Site;
 use crate::reconcile::entry::Entry;
 use crate::reconcile::observe::{Interest, Observed, ReadError, observe};
@@ -30,6 +30,8 @@ pub struct Near {
     pub rows: Vec<Seen>,
     /// The router's own public key.
     pub key: Option<String>,
+    /// What our interface is called on the router, if it is there.
+    pub interface: Option<String>,
     /// Rules of the router's own that drop UDP on its way to the hub, as they are printed.
     pub output_drop: Option<String>,
     /// The hub's host, pinged beside the tunnel: tells what its name stands for.
@@ -81,7 +83,9 @@ impl Near {
     /// Puts in what a reading says.
     fn judge(&mut self, observed: &Observed, what: Closely<'_>, port: u16) {
         self.rows = judge(what.site, observed, what.session, port);
-        self.key = public_key(what.site, observed);
+        let interface = interface(what.site, observed);
+        let said = |name: &str| interface.and_then(|row| row.text(name)).map(std::borrow::Cow::into_owned);
+        (self.key, self.interface) = (said("public-key"), said("name"));
         self.output_drop = output_drop(what.site, observed);
         self.clock_offset = observed.clock().map(|clock| clock.saturating_sub(what.session.now));
     }
@@ -115,7 +119,7 @@ pub async fn try_sizes(client: &Client, site: &Site, full: u16) -> Result<Vec<(u
 }
 
 /// The first enabled rule of chain output that drops UDP towards the hub, by what it says itself.
-fn output_drop(site: &Site, observed: &Observed) -> Option<String> {
+pub(super) fn output_drop(site: &Site, observed: &Observed) -> Option<String> {
     let port = site.endpoint()?.port.to_string();
     let drops = |row: &&Entry| {
         let is = |name: &str, value: &str| row.text(name).is_none_or(|have| have.is_empty() || have == value);

@@ -20,7 +20,6 @@ use ipnet::IpNet;
 use super::measured::{Dated, Echo, Measured, Moment};
 use crate::domain::Site;
 use crate::reconcile::entry::Entry;
-use crate::reconcile::names::Names;
 use crate::routeros::client::Client;
 use crate::routeros::command::Command;
 use crate::routeros::error::CallError;
@@ -123,6 +122,12 @@ pub fn everything(site: &Site, targets: &[IpAddr]) -> Vec<Question> {
     all
 }
 
+/// What there is to know of a router before there is a tunnel.
+#[must_use]
+pub fn beside_tunnel() -> Vec<Question> {
+    vec![Question::Routes, Question::Addresses, Question::Resource, Question::Temperature]
+}
+
 /// The least that tells whether the tunnel lives.
 #[must_use]
 pub fn quick() -> Vec<Question> {
@@ -146,7 +151,8 @@ pub fn targets(site: &Site) -> Vec<IpAddr> {
     found
 }
 
-/// Asks all at once and puts the answers where they belong. What the router refuses stays as unknown as before.
+/// Asks all at once and puts the answers where they belong. What the router refuses stays as unknown as before. `interface` is
+/// what our interface is called now, which somebody may have changed.
 ///
 /// # Errors
 /// Any [`CallError`] but a refusal.
@@ -155,13 +161,13 @@ pub fn targets(site: &Site) -> Vec<IpAddr> {
 /// Nothing is written: the future can be dropped at any time.
 pub async fn ask(
     client: &Client,
-    site: &Site,
+    (site, interface): (&Site, &str),
     questions: &[Question],
     measured: &mut Measured,
     now: Moment,
 ) -> Result<(), CallError> {
-    let names = Names::of(site);
-    let answers = try_join_all(questions.iter().map(|question| answer(client, site, &names, *question, now))).await?;
+    let answers =
+        try_join_all(questions.iter().map(|question| answer(client, site, interface, *question, now))).await?;
     for answer in answers {
         answer.enter(measured, now);
     }
@@ -207,12 +213,12 @@ impl Answer {
 async fn answer(
     client: &Client,
     site: &Site,
-    names: &Names,
+    interface: &str,
     question: Question,
     now: Moment,
 ) -> Result<Answer, CallError> {
-    let ours = |query: &str| format!("?{query}={}", names.interface);
-    let is_ours = |row: &Entry, field: &str| row.get(field) == Some(names.interface.as_bytes());
+    let ours = |query: &str| format!("?{query}={interface}");
+    let is_ours = |row: &Entry, field: &str| row.get(field) == Some(interface.as_bytes());
     let hub = || site.tunnel.probe.first().map(ToString::to_string).unwrap_or_default();
     Ok(match question {
         Question::Peer => {
@@ -226,10 +232,10 @@ async fn answer(
             rows.map_or(Answer::Nothing, |rows| Answer::Interface(rows.into_iter().next()))
         }
         Question::Routes => {
-            routes(client, &menu::IP_ROUTE, "0.0.0.0/0", names).await?.map_or(Answer::Nothing, Answer::Routes)
+            routes(client, &menu::IP_ROUTE, "0.0.0.0/0", interface).await?.map_or(Answer::Nothing, Answer::Routes)
         }
         Question::Routes6 => {
-            routes(client, &menu::IP_ROUTE6, "::/0", names).await?.map_or(Answer::Nothing, Answer::Routes6)
+            routes(client, &menu::IP_ROUTE6, "::/0", interface).await?.map_or(Answer::Nothing, Answer::Routes6)
         }
         Question::Addresses => {
             rows(client, &menu::IP_ADDRESS, &[], |_| true).await?.map_or(Answer::Nothing, Answer::Addresses)
@@ -256,12 +262,11 @@ async fn routes(
     client: &Client,
     menu: &'static Menu,
     default: &str,
-    names: &Names,
+    interface: &str,
 ) -> Result<Option<Vec<Entry>>, CallError> {
-    let queries = [format!("?gateway={}", names.interface), format!("?dst-address={default}"), "?#|".to_owned()];
+    let queries = [format!("?gateway={interface}"), format!("?dst-address={default}"), "?#|".to_owned()];
     let wanted = |row: &Entry| {
-        row.gateway_interface() == Some(names.interface.as_bytes())
-            || row.get("dst-address") == Some(default.as_bytes())
+        row.gateway_interface() == Some(interface.as_bytes()) || row.get("dst-address") == Some(default.as_bytes())
     };
     rows(client, menu, &queries, wanted).await
 }

@@ -18,7 +18,8 @@ use crate::routeros::menu::{self, Menu, parse_prefix};
 #[must_use]
 pub fn judge(site: &Site, observed: &Observed, session: &Session, port: u16) -> Vec<Seen> {
     let wanted = desired(site, observed);
-    let words = Words::of(site, public_key(site, observed).as_deref());
+    let key = interface(site, observed).and_then(|row| row.text("public-key"));
+    let words = Words::of(site, key.as_deref());
     let mut found: Vec<Seen> = service(&words, observed, session, port).into_iter().collect();
     let own = match own_rows(&site.id, &wanted, observed) {
         Ok(own) => own,
@@ -45,12 +46,12 @@ pub fn judge(site: &Site, observed: &Observed, session: &Session, port: u16) -> 
     found
 }
 
-/// The router's own public key, if our interface is there.
+/// Our interface's row, whatever it is called.
 #[must_use]
-pub fn public_key(site: &Site, observed: &Observed) -> Option<String> {
-    let ours =
+pub fn interface<'a>(site: &Site, observed: &'a Observed) -> Option<&'a Entry> {
+    let is_ours =
         |row: &&Entry| row.marker().is_some_and(|marker| marker.site == site.id && marker.role == Role::Interface);
-    Some(observed.rows(&menu::WIREGUARD).iter().find(ours)?.text("public-key")?.into_owned())
+    observed.rows(&menu::WIREGUARD).iter().find(is_ours)
 }
 
 fn row<'a>(own: &[OwnRow<'a>], role: &Role) -> Option<&'a Entry> {
@@ -201,7 +202,7 @@ fn forward(words: &Words, observed: &Observed, wanted: &[DesiredRow], op: &Op) -
 }
 
 /// Whether the service by which we came would take us again.
-fn service(words: &Words, observed: &Observed, session: &Session, port: u16) -> Option<Seen> {
+pub(super) fn service(words: &Words, observed: &Observed, session: &Session, port: u16) -> Option<Seen> {
     let is_api = |row: &&Entry| {
         matches!(row.get("name"), Some(b"api" | b"api-ssl")) && !row.is_true("dynamic") && !row.is_true("connection")
     };

@@ -45,6 +45,14 @@ pub enum Fault {
     TimedRowsStay,
     /// So much delay in each direction.
     Latency(Duration),
+    /// No UDP of WireGuard gets out or in; pings outside the tunnel still do.
+    NoUdp,
+    /// Nothing gets out: no UDP, no ping, not even to the gateway.
+    NoWan,
+    /// Hosts outside, but for the gateway, answer no pings.
+    NoIcmp,
+    /// UDP of WireGuard longer than so many bytes vanishes, both ways.
+    DropAbove(u64),
 }
 
 /// Where the clock goes.
@@ -57,7 +65,7 @@ pub enum ClockJump {
 }
 
 /// The names that `--fault` takes, with what stands behind `=`.
-pub const FAULT_NAMES: [&str; 19] = [
+pub const FAULT_NAMES: [&str; 23] = [
     "close-after=N",
     "close-before=N",
     "slow=BYTES_PER_SEC",
@@ -77,6 +85,10 @@ pub const FAULT_NAMES: [&str; 19] = [
     "drop-session-on-set",
     "timed-rows-stay",
     "latency=MS",
+    "no-udp",
+    "no-wan",
+    "no-icmp",
+    "drop-above=BYTES",
 ];
 
 /// How many rows `foreign-rows` adds when it is not told.
@@ -130,6 +142,10 @@ impl FromStr for Fault {
             "drop-session-on-set" => Self::DropSessionOnSet,
             "timed-rows-stay" => Self::TimedRowsStay,
             "latency" => Self::Latency(Duration::from_millis(number()?)),
+            "no-udp" => Self::NoUdp,
+            "no-wan" => Self::NoWan,
+            "no-icmp" => Self::NoIcmp,
+            "drop-above" => Self::DropAbove(number()?),
             "list" => return Err(InvalidFault::List),
             _ => return Err(InvalidFault::Unknown(name.to_owned())),
         })
@@ -167,6 +183,10 @@ impl fmt::Display for Fault {
             Self::DropSessionOnSet => f.write_str("drop-session-on-set"),
             Self::TimedRowsStay => f.write_str("timed-rows-stay"),
             Self::Latency(d) => write!(f, "latency={}", d.as_millis()),
+            Self::NoUdp => f.write_str("no-udp"),
+            Self::NoWan => f.write_str("no-wan"),
+            Self::NoIcmp => f.write_str("no-icmp"),
+            Self::DropAbove(n) => write!(f, "drop-above={n}"),
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -27,6 +27,8 @@ const INITIATION: (u8, usize) = (1, 148);
 #[derive(Debug, Default)]
 pub(crate) struct Network {
     black_hole: AtomicBool,
+    /// Longest datagram that passes, in bytes; 0 is any.
+    longest: AtomicUsize,
     clock_skew_secs: AtomicI64,
     /// The latest time stamp sent to each far end, in microseconds since 1970.
     stamps: Mutex<HashMap<SocketAddr, i128>>,
@@ -37,12 +39,18 @@ impl Network {
         self.black_hole.store(on, Ordering::Relaxed);
     }
 
+    /// Lets datagrams longer than so many bytes vanish; `None` lets all pass.
+    pub fn set_longest(&self, bytes: Option<usize>) {
+        self.longest.store(bytes.unwrap_or_default(), Ordering::Relaxed);
+    }
+
     pub fn set_clock_skew(&self, secs: i64) {
         self.clock_skew_secs.store(secs, Ordering::Relaxed);
     }
 
-    fn swallows(&self) -> bool {
-        self.black_hole.load(Ordering::Relaxed)
+    fn swallows(&self, bytes: usize) -> bool {
+        let longest = self.longest.load(Ordering::Relaxed);
+        self.black_hole.load(Ordering::Relaxed) || (longest > 0 && bytes > longest)
     }
 
     /// Whether the far end would take an initiation stamped now for a replay.
@@ -140,7 +148,7 @@ impl UdpSend for WireEnd {
     type SendManyBuf = ();
 
     async fn send_to(&self, packet: Packet, destination: SocketAddr) -> io::Result<()> {
-        if self.network.swallows() {
+        if self.network.swallows(packet.len()) {
             return Ok(());
         }
         let initiation = (packet.first().copied(), packet.len()) == (Some(INITIATION.0), INITIATION.1);
@@ -168,7 +176,7 @@ impl UdpRecv for WireEnd {
                 other => other?,
             };
             buffer.truncate(length);
-            if !self.network.swallows() {
+            if !self.network.swallows(length) {
                 return Ok((buffer, source));
             }
         }

@@ -13,7 +13,7 @@ fn help(args: &[&str]) -> String {
 fn the_reference_is_as_reviewed() {
     insta::assert_snapshot!("sitepeer", help(&["--help"]));
     for command in
-        ["provision", "plan", "status", "remove", "render", "client-key", "sim", "demo", "completions", "man"]
+        ["provision", "plan", "status", "doctor", "remove", "render", "client-key", "sim", "demo", "completions", "man"]
     {
         insta::assert_snapshot!(command, help(&[command, "--help"]));
     }

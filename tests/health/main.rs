@@ -7,7 +7,14 @@
 #[expect(dead_code, reason = "more is used elsewhere")]
 mod harness;
 
+#[path = "../cli/schema.rs"]
+#[expect(dead_code, reason = "more is used elsewhere")]
+mod schema;
+
+mod doctor;
+mod parts;
+mod silence;
 mod steady;
 mod watch;
 
-use harness::{run, site, world};
+use harness::{meddler, run, site, world};

@@ -88,6 +88,17 @@ impl Watch {
         of(ours, "public-key")?.parse().ok()
     }
 
+    /// Runs cycles until exactly these codes are shown in a state.
+    pub async fn until_shown(&mut self, state: TunnelState, wanted: &[&str]) -> Report {
+        let report = self.until(|report| report.state == state && !report.findings.is_empty()).await;
+        assert_eq!(codes(&report), wanted, "{report:#?}");
+        for finding in &report.findings {
+            assert!(!finding.evidence.is_empty() && !finding.hint.is_empty(), "{finding:?}");
+            assert!(!finding.hint.contains(['{', '}']), "a hint is filled in: {finding:?}");
+        }
+        report
+    }
+
     /// Runs cycles when they are due until one reports as is wanted, within what is left of a minute.
     ///
     /// A steady monitor may have looked right before something happens: its whole pause is taken off the minute instead of

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::client::Client;
 use crate::hub::{Hub, KEYS, enroll, serve, text, until};
 
 #[tokio::test]
@@ -60,6 +61,7 @@ async fn the_daily_work() {
     assert_eq!(connected["link"]["rx_bytes"], 1000);
     let reports = json!({"epoch": "a1", "reports": [{"number": 1, "at": now, "tunnel": {"verdict": "proven"}}]});
     assert_eq!(agent.post("/v1/agent/reports", reports).await.done(200).json()["number"], 1);
+    agent_that_watches(&agent, now).await;
 
     // Switched off and on, edited, deleted.
     let off = operator.post(&format!("{peer_path}/disable"), json!({})).await.done(200);
@@ -124,4 +126,20 @@ async fn a_post_that_is_repeated_makes_one_thing_and_an_old_version_changes_none
     rename("c", &tag).await.refused(412, "changed-meanwhile");
     rename("c", "\"none of ours\"").await.refused(412, "changed-meanwhile");
     rename("c", "*").await.done(200);
+}
+
+/// Reports with a state, findings and a sample are taken within limits, and so are words of newer agents.
+async fn agent_that_watches(agent: &Client, now: u64) {
+    let finding = |code: String| json!({"code": code, "severity": "grave", "since": now, "evidence": "e", "hint": "h"});
+    let batch = |number: u64, findings: Vec<serde_json::Value>| {
+        json!({"epoch": "a1", "reports": [{
+            "number": number, "at": now, "tunnel": {"verdict": "unproven:no-udp-egress"}, "state": "dozing", "findings": findings,
+            "sample": {"handshake_age_secs": 200, "rtt_us": {"min": 1, "avg": 2, "max": 3}, "wan": "203.0.113.10"},
+        }]})
+    };
+    let taken = agent.post("/v1/agent/reports", batch(2, vec![finding("no-udp-egress".to_owned())])).await;
+    assert_eq!(taken.done(200).json()["number"], 2);
+    let many = (0..33).map(|number| finding(format!("code-{number}"))).collect();
+    agent.post("/v1/agent/reports", batch(3, many)).await.refused(422, "invalid");
+    agent.post("/v1/agent/reports", batch(3, vec![finding("x".repeat(49))])).await.refused(422, "invalid");
 }

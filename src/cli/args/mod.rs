@@ -8,6 +8,7 @@
 mod agent;
 mod client_key;
 mod common;
+mod doctor;
 mod env;
 mod gateway;
 pub mod hub;
@@ -26,6 +27,7 @@ use clap::{Parser, Subcommand};
 pub use agent::{Agent, Supervision};
 pub use client_key::ClientKey;
 pub use common::{Subject, Write};
+pub use doctor::Doctor;
 pub use gateway::{Gateway, GatewayServe};
 pub use hub::Hub;
 pub use plan::Plan;
@@ -85,6 +87,8 @@ Examples:
     sitepeer provision --router apis://192.168.88.1 --password-file pw --site site.toml --yes --json
   With a hub: enrol once with a token made there; the second run needs no token:
     sitepeer provision --router apis://admin@192.168.88.1 --hub https://hub.example.net --token-file token
+  What would stop a tunnel, or stops it:
+    sitepeer doctor --router apis://admin@192.168.88.1 --site site.toml
   How it is doing; take it out:
     sitepeer status --router apis://admin@192.168.88.1
     sitepeer remove --router apis://admin@192.168.88.1 --instance acme
@@ -109,6 +113,8 @@ enum CommandArgs {
     Plan(plan::PlanArgs),
     /// Show interface, peer, handshake, traffic and reach of a site on a router
     Status(status::StatusArgs),
+    /// Find what stops a tunnel, or would, with the command that mends it
+    Doctor(doctor::DoctorArgs),
     /// Take out all that provision put in, and nothing else
     Remove(remove::RemoveArgs),
     /// Keep a router as it is wanted, for months: from a file or as its hub says, and tell the hub how it is
@@ -142,6 +148,8 @@ pub enum Command {
     Plan(Plan),
     /// `status`
     Status(Status),
+    /// `doctor`
+    Doctor(Doctor),
     /// `remove`
     Remove(Remove),
     /// `agent`
@@ -198,6 +206,7 @@ impl Args {
             CommandArgs::Provision(args) => args.output.json,
             CommandArgs::Plan(args) => args.output.json,
             CommandArgs::Status(args) => args.output.json,
+            CommandArgs::Doctor(args) => args.output.json,
             CommandArgs::Remove(args) => args.output.json,
             CommandArgs::Agent(args) => args.output.json,
             CommandArgs::Proxy(args) => args.json(),
@@ -221,6 +230,7 @@ impl Args {
             CommandArgs::Provision(args) => Command::Provision(args.settle()?),
             CommandArgs::Plan(args) => Command::Plan(args.settle()?),
             CommandArgs::Status(args) => Command::Status(args.settle()?),
+            CommandArgs::Doctor(args) => Command::Doctor(args.settle()?),
             CommandArgs::Remove(args) => Command::Remove(args.settle()?),
             CommandArgs::Agent(args) => Command::Agent(args.settle()?),
             CommandArgs::Proxy(args) => Command::Proxy(args.settle()?),

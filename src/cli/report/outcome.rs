@@ -17,6 +17,8 @@ pub enum Verdict {
     Rendered,
     /// Did what it was asked, where none of the others fits: `demo`, `sim` (exit 0).
     Done,
+    /// Something is the matter (exit 3).
+    Found,
     /// Changes are needed and were not made (exit 3).
     Pending,
     /// Applied, but the tunnel is not proven (exit 3).
@@ -45,7 +47,7 @@ impl Verdict {
     pub fn exit(self) -> Exit {
         match self {
             Self::Converged | Self::Removed | Self::Rendered | Self::Done => Exit::Converged,
-            Self::Pending | Self::Unproven | Self::Rejected => Exit::NotConverged,
+            Self::Found | Self::Pending | Self::Unproven | Self::Rejected => Exit::NotConverged,
             Self::Invalid => Exit::Usage,
             Self::Unreachable => Exit::Unreachable,
             Self::Refused => Exit::Safety,

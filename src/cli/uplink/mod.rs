@@ -258,6 +258,12 @@ impl Uplink {
         self.is_enabled
     }
 
+    /// The key that the hub has for this router.
+    #[must_use]
+    pub fn known_key(&self) -> Option<PublicKey> {
+        self.known_key
+    }
+
     /// What a result says of the hub.
     #[must_use]
     pub fn figures(&self) -> Value {

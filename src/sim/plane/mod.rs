@@ -196,6 +196,11 @@ impl Plane {
         self.network.set_black_hole(on);
     }
 
+    /// Lets WireGuard's UDP longer than so many bytes vanish, both ways; `None` lets all pass.
+    pub fn set_longest(&self, bytes: Option<usize>) {
+        self.network.set_longest(bytes);
+    }
+
     /// Sets the device's clock off by so many seconds, for WireGuard's time stamps.
     ///
     /// gotatun's clock cannot be changed, so the effect is made on the wire: after a step back, handshakes of ours are lost until

@@ -15,7 +15,7 @@ mod tls;
 mod uplink;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -131,6 +131,8 @@ impl SimRouter {
         let (boots, _) = watch::channel(0);
         let device = Mutex::new(Device::new(options)?);
         let shared = Arc::new(Shared { device, faults: Mutex::new(armory), uplink, boots });
+        let faults = shared.device().options.faults.clone();
+        shared.uplink.follow(&faults);
         shared.uplink.apply(&shared).await;
 
         let mut tasks = JoinSet::new();
@@ -173,6 +175,7 @@ impl SimRouter {
             device.options.faults.push(fault);
         }
         self.shared.faults().arm(fault);
+        self.follow_faults();
         self.shared.uplink.apply(&self.shared).await;
     }
 
@@ -180,6 +183,28 @@ impl SimRouter {
     pub fn clear_faults(&self) {
         self.shared.device().options.faults.clear();
         self.shared.faults().clear();
+        self.follow_faults();
+    }
+
+    fn follow_faults(&self) {
+        let faults = self.shared.device().options.faults.clone();
+        self.shared.uplink.follow(&faults);
+    }
+
+    /// Changes what a name stands for where the device asks (`None`: nothing). A tunnel notices when its endpoint is looked up next.
+    ///
+    /// # Errors
+    /// [`PlaneError`] if the data plane is gone.
+    pub async fn set_name(&self, name: &str, address: Option<IpAddr>) -> Result<(), PlaneError> {
+        {
+            let names = &mut self.shared.device().options.names;
+            names.retain(|(known, _)| known != name);
+            names.extend(address.map(|address| (name.to_owned(), address)));
+        }
+        match self.shared.uplink.plane() {
+            Some(plane) => plane.set_name(name, address).await,
+            None => Ok(()),
+        }
     }
 
     /// How many of the faults that strike once have struck.

@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use super::Shared;
 use crate::sim::device::{Device, LivePeer, PingSpec, Refusal};
+use crate::sim::faults::Fault;
 use crate::sim::options::SimOptions;
 use crate::sim::plane::{Lan, PingReply, PingRequest, PingStatus, Plane, PlaneConfig, PlaneError, PlaneOptions};
 
@@ -16,6 +17,9 @@ use crate::sim::plane::{Lan, PingReply, PingRequest, PingStatus, Plane, PlaneCon
 const PONGS_WAITING: usize = 8;
 /// What the device's own address answers after: about what a recorded ping of 127.0.0.1 took.
 const OWN_ADDRESS_TIME: Duration = Duration::from_micros(114);
+
+/// What UDP and IPv4 add to a datagram, in bytes.
+const UDP_AND_IP: u64 = 28;
 
 /// One reply or timeout.
 #[derive(Clone, Debug)]
@@ -56,6 +60,16 @@ impl Uplink {
 
     pub(super) fn plane(&self) -> Option<&Plane> {
         self.plane.as_ref()
+    }
+
+    /// Makes the network outside what the faults say; what a test set at the plane itself gives way to them.
+    pub(super) fn follow(&self, faults: &[Fault]) {
+        let Some(plane) = &self.plane else { return };
+        plane.set_black_hole(faults.iter().any(|fault| matches!(fault, Fault::NoUdp | Fault::NoWan)));
+        plane.set_longest(faults.iter().find_map(|fault| match fault {
+            Fault::DropAbove(bytes) => usize::try_from(*bytes).ok(),
+            _ => None,
+        }));
     }
 
     /// Hands the newest rows to the plane.
@@ -129,7 +143,7 @@ impl Uplink {
         let target = resolve(&shared.device(), &spec.address).ok_or(Refusal::ResolveFailed)?;
         let (sender, pongs) = mpsc::channel(PONGS_WAITING);
         match &self.plane {
-            Some(plane) if !target.is_loopback() => {
+            Some(plane) if !is_outside(&shared.device(), target) => {
                 let request = PingRequest {
                     count: spec.count,
                     interval: spec.interval,
@@ -141,7 +155,7 @@ impl Uplink {
                 tokio::spawn(forward(plane.ping(request), sender));
             }
             _ => {
-                let own = is_own(&shared.device(), target);
+                let own = answers_outside(&shared.device(), target, spec.size);
                 tokio::spawn(without_plane(target, own, spec.clone(), sender));
             }
         }
@@ -184,6 +198,25 @@ async fn without_plane(target: IpAddr, own: bool, spec: PingSpec, pongs: mpsc::S
 fn resolve(device: &Device, name: &str) -> Option<IpAddr> {
     let known = device.options.names.iter().find(|(known, _)| known == name).map(|(_, address)| *address);
     name.parse().ok().or(known)
+}
+
+/// Whether an address is one of the network outside: the gateway, or on loopback, where hubs of tests are.
+fn is_outside(device: &Device, address: IpAddr) -> bool {
+    address.is_loopback() || address == IpAddr::V4(device.options.wan_gateway)
+}
+
+/// Whether an address answers that is no other router's and nothing in a tunnel.
+///
+/// A fault that swallows long UDP swallows pings as long.
+fn answers_outside(device: &Device, address: IpAddr, size: u16) -> bool {
+    let faults = &device.options.faults;
+    let silent = |fault: &Fault| match fault {
+        Fault::NoWan => is_outside(device, address),
+        Fault::NoIcmp => address.is_loopback(),
+        Fault::DropAbove(bytes) => is_outside(device, address) && u64::from(size) > bytes + UDP_AND_IP,
+        _ => false,
+    };
+    (is_own(device, address) || is_outside(device, address)) && !faults.iter().any(silent)
 }
 
 fn is_own(device: &Device, address: IpAddr) -> bool {
