@@ -180,7 +180,7 @@ async fn a_silent_agent_is_stale_by_the_hubs_clock_and_the_hubs_own_absence_is_n
         let told = place.transitions().await;
         assert_eq!((told[0].was, told[0].state), (TunnelState::Up, TunnelState::Stale));
         assert_eq!(told[0].cause.as_deref(), Some("agent-silent"));
-        place.world.pass(Duration::from_secs(600)).await;
+        place.world.pass(Duration::from_mins(10)).await;
         assert_eq!(place.transitions().await.len(), 1, "once");
         // It was away, not its tunnel: what it spooled fills the gap.
         let spooled = (2..=10).map(|number| report(number, number * 60, TunnelState::Up)).collect();
@@ -193,7 +193,7 @@ async fn a_silent_agent_is_stale_by_the_hubs_clock_and_the_hubs_own_absence_is_n
             let clock = place.world.clock.clone();
             drop(place);
             let settings = sitepeer::hub::store::Settings { clock: clock.clone(), ..Default::default() };
-            clock.advance(Duration::from_secs(3600));
+            clock.advance(Duration::from_hours(1));
             let store = sitepeer::hub::store::open_with(&config, &settings).await.unwrap();
             store.tick().await.unwrap();
             let site = store.sites(&World::open_admin(), None, &page(1)).await.unwrap().items.remove(0).id;
@@ -319,14 +319,14 @@ async fn raw_points_go_after_a_day_and_the_rest_after_thirteen_months() {
         let place = Place::open(&config).await;
         place.report(1, TunnelState::Up).await;
         place.report(2, TunnelState::Down).await;
-        place.world.pass(Duration::from_secs(23 * 3600)).await;
+        place.world.pass(Duration::from_hours(23)).await;
         assert_eq!(place.hours().await[0].points.len(), 2);
-        place.world.pass(Duration::from_secs(3 * 3600)).await;
+        place.world.pass(Duration::from_hours(3)).await;
         let hours = place.hours().await;
         assert_eq!((hours.len(), hours[0].points.len()), (1, 0), "the hour stays, without its points");
-        place.world.pass(Duration::from_secs(390 * 24 * 3600)).await;
+        place.world.pass(Duration::from_hours(390 * 24)).await;
         assert_eq!((place.hours().await.len(), place.course().await.len()), (1, 2));
-        place.world.pass(Duration::from_secs(20 * 24 * 3600)).await;
+        place.world.pass(Duration::from_hours(20 * 24)).await;
         assert_eq!((place.hours().await, place.transitions().await), (vec![], vec![]));
     }
 }
@@ -415,8 +415,8 @@ async fn a_freeze_is_told_to_the_agents_and_ends_by_itself_or_when_somebody_says
         let who = member.who.as_str();
         assert_eq!(acts, [("site.freeze", who), ("site.thaw", "hub"), ("site.freeze", who), ("site.thaw", who)]);
 
-        let long = NewFreeze { for_secs: 1, reason: "x".repeat(MAX_FREEZE_REASON + 1) };
-        for bad in [freeze(0), freeze(MAX_FREEZE_SECS + 1), freeze(u64::MAX), long] {
+        let wordy = NewFreeze { for_secs: 1, reason: "x".repeat(MAX_FREEZE_REASON + 1) };
+        for bad in [freeze(0), freeze(MAX_FREEZE_SECS + 1), freeze(u64::MAX), wordy] {
             assert_eq!(code_of(store.freeze_site(&member, &place.site, bad).await), code::INVALID);
         }
         let viewer = Actor { role: Some(Role::Viewer), ..member.clone() };

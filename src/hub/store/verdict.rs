@@ -11,13 +11,21 @@ pub(super) const ALIVE_WITHIN: u64 = 180;
 /// and a router may be quicker to see its tunnel.
 const TOO_YOUNG: i64 = 120;
 
+/// Whether anything is expected of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Switch {
+    /// It may connect.
+    On,
+    /// The peer itself is switched off.
+    PeerOff,
+    /// Its instance is suspended.
+    Suspended,
+}
+
 /// What is known of a peer.
 #[derive(Debug)]
 pub(super) struct Ends<'a> {
-    /// Whether the peer itself is switched on.
-    pub enabled: bool,
-    /// Whether its instance is suspended.
-    pub suspended: bool,
+    pub switch: Switch,
     /// Whether a router brought its key: before, no tunnel can be.
     pub has_key: bool,
     /// Whether what the gateway said of the peer is fresh.
@@ -41,12 +49,12 @@ fn decide(ends: &Ends<'_>, findings: &mut Vec<HealthFinding>) -> SiteVerdict {
         let (code, hint) = (code.to_owned(), hint.to_owned());
         findings.push(HealthFinding { code, severity, since: ends.now, evidence, hint });
     };
-    if !ends.enabled {
+    if ends.switch == Switch::PeerOff {
         let hint = "sitepeer hub peer enable PEER switches it on";
         find("peer-disabled-at-hub", Severity::Info, "the peer is switched off at the hub".to_owned(), hint);
         return SiteVerdict::Disabled;
     }
-    if ends.suspended {
+    if ends.switch == Switch::Suspended {
         let hint = "sitepeer hub instance resume INSTANCE switches it on";
         find("instance-suspended", Severity::Info, "the peer's instance is suspended".to_owned(), hint);
         return SiteVerdict::Disabled;
@@ -78,20 +86,18 @@ fn decide(ends: &Ends<'_>, findings: &mut Vec<HealthFinding>) -> SiteVerdict {
             find("tunnel-stands", Severity::Info, evidence, hint);
             SiteVerdict::Down
         }
-        (Some(TunnelState::Up), _) => SiteVerdict::Up,
         (Some(TunnelState::Degraded), _) => SiteVerdict::Degraded,
         (Some(TunnelState::Down), _) => SiteVerdict::Down,
-        // The agent has not heard yet that it is switched on again.
-        (Some(TunnelState::Disabled | TunnelState::Stale | TunnelState::Unknown), _) => SiteVerdict::Unknown,
         (None, Some(true)) if ends.agent.is_some() => SiteVerdict::AgentAway,
-        (None, Some(true)) => SiteVerdict::Up,
+        (Some(TunnelState::Up), _) | (None, Some(true)) => SiteVerdict::Up,
         (None, Some(false)) if ends.has_key => {
             let evidence = format!("the gateway {}", handshake(ends.gateway));
             let hint = "see whether the site has power and a way out to the internet";
             find("no-handshake", Severity::Critical, evidence, hint);
             SiteVerdict::Down
         }
-        (None, _) => SiteVerdict::Unknown,
+        // An agent that says disabled has not heard yet that it is switched on again.
+        (Some(TunnelState::Disabled | TunnelState::Stale | TunnelState::Unknown) | None, _) => SiteVerdict::Unknown,
     }
 }
 
@@ -123,7 +129,7 @@ mod tests {
 
     fn ends<'a>(gateway: &'a GatewayEnd, agent: Option<&'a AgentEnd>) -> Ends<'a> {
         let fresh = gateway.online;
-        Ends { enabled: true, suspended: false, has_key: true, fresh, gateway, agent, silent: false, now: NOW }
+        Ends { switch: Switch::On, has_key: true, fresh, gateway, agent, silent: false, now: NOW }
     }
 
     fn said(ends: &Ends<'_>) -> (SiteVerdict, Vec<String>) {
@@ -170,9 +176,9 @@ mod tests {
     #[test]
     fn what_is_switched_off_is_disabled_whatever_the_ends_say() {
         let (alive, up) = (seen(Some(20)), agent(TunnelState::Up));
-        let off = Ends { enabled: false, ..ends(&alive, Some(&up)) };
+        let off = Ends { switch: Switch::PeerOff, ..ends(&alive, Some(&up)) };
         assert_eq!(said(&off), (SiteVerdict::Disabled, vec!["peer-disabled-at-hub".to_owned()]));
-        let off = Ends { suspended: true, ..ends(&alive, Some(&up)) };
+        let off = Ends { switch: Switch::Suspended, ..ends(&alive, Some(&up)) };
         assert_eq!(said(&off), (SiteVerdict::Disabled, vec!["instance-suspended".to_owned()]));
     }
 

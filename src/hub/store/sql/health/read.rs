@@ -17,7 +17,7 @@ use crate::hub::store::sql::gateway::HEARD_WITHIN;
 use crate::hub::store::sql::list::{Page as _, Sql};
 use crate::hub::store::sql::peer::REPORTED_WITHIN;
 use crate::hub::store::sql::usage::{month, period};
-use crate::hub::store::verdict::{Ends, verdict};
+use crate::hub::store::verdict::{Ends, Switch, verdict};
 use crate::hub::store::{Actor, Paging, StoreError, Stored};
 
 /// Most peers of a site that are shown, in the order of ids: a site has one for each instance that it is in.
@@ -73,8 +73,11 @@ fn peer(row: &AnyRow, availability: Availability, now: i64) -> Stored<PeerHealth
     };
     let agent = agent(row)?;
     let (verdict, findings) = verdict(&Ends {
-        enabled,
-        suspended,
+        switch: match (enabled, suspended) {
+            (false, _) => Switch::PeerOff,
+            (true, true) => Switch::Suspended,
+            (true, false) => Switch::On,
+        },
         has_key: row.flag("has_key")?,
         fresh: gateway.online && reported_at.is_some_and(|at| at >= now - REPORTED_WITHIN),
         gateway: &gateway,
