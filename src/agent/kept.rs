@@ -161,7 +161,15 @@ mod tests {
 
     fn desired(revision: i64) -> AgentDesired {
         let waiting_for = Some("a gateway".to_owned());
-        AgentDesired { revision, peer: peer(), enabled: true, public_key: None, config: None, waiting_for }
+        AgentDesired {
+            revision,
+            peer: peer(),
+            enabled: true,
+            public_key: None,
+            config: None,
+            waiting_for,
+            frozen_until: None,
+        }
     }
 
     #[test]

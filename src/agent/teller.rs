@@ -75,8 +75,12 @@ impl Teller {
             return Err(error);
         }
         while let Some(batch) = self.spool.batch() {
-            let reports =
-                AgentReports { epoch: self.epoch.clone(), reports: batch.reports.clone(), dropped: batch.dropped };
+            let reports = AgentReports {
+                epoch: self.epoch.clone(),
+                reports: batch.reports.clone(),
+                dropped: batch.dropped,
+                sent_at: Some(super::now()),
+            };
             match self.hub.post::<_, ReportsTaken>("/v1/agent/reports", &reports).await {
                 Ok(_) => {}
                 // They will never be taken: those behind them may be.

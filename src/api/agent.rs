@@ -101,6 +101,10 @@ pub struct AgentDesired {
     /// Why there is no config yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
+    /// Until when, in seconds since 1970, nothing is to be changed on the router: somebody works there. The revision grows when a
+    /// freeze begins, and again when it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen_until: Option<i64>,
 }
 
 /// A site config, as in the file of `--site`.
@@ -182,6 +186,10 @@ pub struct AgentReports {
     /// Reports that the agent had to drop since the last batch.
     #[serde(default)]
     pub dropped: u64,
+    /// When the batch is sent, by the agent's clock: what the hub makes of each report's time is how long before this it was. Missing,
+    /// the newest report is taken for new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_at: Option<i64>,
 }
 
 /// One report.

@@ -17,6 +17,7 @@ mod peer;
 mod problem;
 mod profile;
 mod site;
+mod site_health;
 mod token;
 
 pub use account::{Account, AccountEdit, DEFAULT_MAX_INSTANCES, NewAccount};
@@ -42,6 +43,10 @@ pub use peer::{Link, NewPeer, Peer, PeerEdit, PeerKind, PeerStatus, Protocol};
 pub use problem::{PROBLEM_TYPE, Problem, code};
 pub use profile::{PRIVATE_KEY_PLACEHOLDER, ProfileFormat};
 pub use site::{NewSite, Site, SiteEdit, SiteSubnet, SiteSubnets};
+pub use site_health::{
+    AgentEnd, Availability, Freeze, GatewayEnd, HealthHour, HealthPoint, MAX_FREEZE_REASON, MAX_FREEZE_SECS, NewFreeze,
+    PeerHealth, SiteHealth, SiteVerdict, Transition,
+};
 pub use token::{NewToken, Role, Token, TokenMade, WhoAmI};
 
 pub use crate::domain::SiteId;

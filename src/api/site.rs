@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, DeviceFacts, SiteId};
+use super::{AccountId, DeviceFacts, Freeze, SiteId};
 
 /// A place with a router.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,9 @@ pub struct Site {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "hub", schema(value_type = Vec<String>))]
     pub same_serial: Vec<SiteId>,
+    /// Whether agents hold hands off, and until when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<Freeze>,
     /// When it was made.
     pub created_at: i64,
     /// Grows with every edit; the ETag.

@@ -5,8 +5,10 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
-use super::routes::{account, agent, audit, enrollment, gateway, instance, peer, service, site, token};
-use crate::api::{IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, MAX_NAME, PROBLEM_TYPE, Problem};
+use super::routes::{account, agent, audit, enrollment, gateway, instance, peer, service, site, site_health, token};
+use crate::api::{
+    IDEMPOTENCY_KEY, MAX_FREEZE_REASON, MAX_FREEZE_SECS, MAX_IDEMPOTENCY_KEY, MAX_NAME, PROBLEM_TYPE, Problem,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -23,6 +25,7 @@ use crate::api::{IDEMPOTENCY_KEY, MAX_IDEMPOTENCY_KEY, MAX_NAME, PROBLEM_TYPE, P
         peer::list, peer::list_of_instance, peer::create, peer::one, peer::edit, peer::delete,
         peer::enable, peer::disable, peer::revoke, peer::usage, peer::profile,
         site::list, site::create, site::one, site::edit, site::delete, site::subnets,
+        site_health::health, site_health::transitions, site_health::hours, site_health::freeze, site_health::thaw,
         enrollment::list, enrollment::create, enrollment::revoke, enrollment::enroll,
         agent::desired, agent::applied, agent::reports,
         gateway::list, gateway::delete, gateway::hello, gateway::desired, gateway::applied, gateway::report,
@@ -90,6 +93,12 @@ fn limits() -> Vec<(&'static str, &'static str, Map<String, Value>)> {
     all.extend(["NewInstance", "NewToken"].map(|schema| (schema, "region", name.clone())));
     all.extend(["NewPeer", "PeerEdit"].map(|schema| (schema, "user", name.clone())));
     all.extend(["NewInstance", "InstanceEdit"].map(|schema| (schema, "name", label.clone())));
+    all.push(("NewFreeze", "for_secs", keywords(json!({ "minimum": 1, "maximum": MAX_FREEZE_SECS }))));
+    all.push((
+        "NewFreeze",
+        "reason",
+        keywords(json!({ "maxLength": MAX_FREEZE_REASON, "pattern": "^[^\\x00-\\x1f\\x7f-\\x9f]*$" })),
+    ));
     all
 }
 
@@ -179,7 +188,7 @@ mod tests {
         let document = build();
         let paths = document["paths"].as_object().unwrap();
         let count: usize = paths.values().map(|item| item.as_object().unwrap().len()).sum();
-        assert_eq!(count, 53, "{:?}", paths.keys().collect::<Vec<_>>());
+        assert_eq!(count, 58, "{:?}", paths.keys().collect::<Vec<_>>());
         assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
         for (path, item) in paths {
             for (method, operation) in item.as_object().unwrap() {

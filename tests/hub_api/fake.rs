@@ -67,7 +67,15 @@ impl Fake {
     fn desired(&self, since: Option<i64>) -> Option<AgentDesired> {
         let revision = self.revision.load(Ordering::SeqCst);
         let (peer, waiting_for) = ("peer".parse().unwrap(), Some("a gateway".to_owned()));
-        let desired = AgentDesired { revision, peer, enabled: true, public_key: None, config: None, waiting_for };
+        let desired = AgentDesired {
+            revision,
+            peer,
+            enabled: true,
+            public_key: None,
+            config: None,
+            waiting_for,
+            frozen_until: None,
+        };
         (since != Some(revision)).then_some(desired)
     }
 }
@@ -133,6 +141,11 @@ fake! {
     fn edit_site(this, by: &Actor, id: &SiteId, if_match: Option<i64>, edit: SiteEdit) -> Site { nothing("site") }
     fn delete_site(this, by: &Actor, id: &SiteId, if_match: Option<i64>) -> () { nothing("site") }
     fn site_subnets(this, by: &Actor, id: &SiteId) -> SiteSubnets { nothing("site") }
+    fn site_health(this, by: &Actor, id: &SiteId, month: Option<&str>) -> SiteHealth { nothing("site") }
+    fn site_transitions(this, by: &Actor, id: &SiteId, paging: &Paging) -> Page<Transition> { page() }
+    fn site_hours(this, by: &Actor, id: &SiteId, paging: &Paging) -> Page<HealthHour> { page() }
+    fn freeze_site(this, by: &Actor, id: &SiteId, freeze: NewFreeze) -> Site { nothing("site") }
+    fn thaw_site(this, by: &Actor, id: &SiteId) -> () { nothing("site") }
     fn create_enrollment(this, by: &Actor, once: Option<&Once>, new: NewEnrollment) -> EnrollmentMade { nothing("peer") }
     fn enrollments(this, by: &Actor, paging: &Paging) -> Page<Enrollment> { page() }
     fn revoke_enrollment(this, by: &Actor, id: &EnrollmentId) -> () { nothing("enrolment token") }

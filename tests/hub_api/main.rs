@@ -5,6 +5,7 @@
 
 mod client;
 mod fake;
+mod health;
 mod hub;
 mod polls;
 mod profile;

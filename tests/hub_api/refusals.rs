@@ -103,7 +103,11 @@ async fn nothing_tells_what_another_account_has() {
     }
     same("POST", "/v1/peers/ID/enable", None, &peer).await;
     same("DELETE", "/v1/peers/ID/credential", None, &peer).await;
-    same("GET", "/v1/sites/ID/subnets", None, &site).await;
+    for path in ["subnets", "health", "transitions", "hours"] {
+        same("GET", &format!("/v1/sites/ID/{path}"), None, &site).await;
+    }
+    same("POST", "/v1/sites/ID/freeze", Some(json!({"for_secs": 60})), &site).await;
+    same("DELETE", "/v1/sites/ID/freeze", None, &site).await;
     same("POST", "/v1/enrollments", Some(json!({"peer": "ID"})), &peer).await;
     same("POST", "/v1/sites", Some(json!({"name": "x", "account": "ID"})), &other.account).await;
     same("POST", "/v1/instances", Some(json!({"name": "xyz", "region": "eu", "account": "ID"})), &other.account).await;

@@ -161,9 +161,9 @@ async fn a_slow_loris_is_cut_off_and_others_are_served_meanwhile() {
 #[tokio::test]
 async fn roles_may_what_the_table_says() {
     let (_running, _store, admin) = start("").await;
-    let account = json!({"name": "a"});
+    let (account, freeze) = (json!({"name": "a"}), json!({"for_secs": 60}));
     // Path, method, body, and who gets past the doorman: the fake's answer behind it does not matter.
-    let table: [(&str, &str, Option<&serde_json::Value>, &[&str]); 11] = [
+    let table: [(&str, &str, Option<&serde_json::Value>, &[&str]); 14] = [
         ("GET", "/v1/whoami", None, &[ADMIN, OPERATOR, VIEWER, GATEWAY, AGENT]),
         ("GET", "/v1/accounts", None, &[ADMIN, OPERATOR, VIEWER]),
         ("POST", "/v1/accounts", Some(&account), &[ADMIN]),
@@ -173,6 +173,9 @@ async fn roles_may_what_the_table_says() {
         ("GET", "/metrics", None, &[ADMIN]),
         ("DELETE", "/v1/peers/peer", None, &[ADMIN, OPERATOR]),
         ("GET", "/v1/peers/peer", None, &[ADMIN, OPERATOR, VIEWER]),
+        ("GET", "/v1/sites/site/health", None, &[ADMIN, OPERATOR, VIEWER]),
+        ("POST", "/v1/sites/site/freeze", Some(&freeze), &[ADMIN, OPERATOR]),
+        ("DELETE", "/v1/sites/site/freeze", None, &[ADMIN, OPERATOR]),
         ("GET", "/v1/agent/desired", None, &[AGENT]),
         ("GET", "/v1/gateway/desired?wait=0", None, &[GATEWAY]),
     ];

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::fake::{Answer, FakeHub};
-use crate::samples::{account, enrollment, entry, gateway, instance, peer, site, then, token};
+use crate::samples::{
+    account, enrollment, entry, freeze, gateway, health, instance, peer, site, then, token, transition,
+};
 use crate::{TOKEN, ask, ask_json};
 
 /// A hub with one or two of everything.
@@ -41,6 +43,9 @@ fn small_hub() -> FakeHub {
             Answer::json(&json!({"at": then(), "subnets":
                 [{"subnet": "192.168.88.0/24", "interface": "bridge", "advertised_by": ["peer0001"]}]})),
         ),
+        ("GET /v1/sites/site0001/health", Answer::json(&health())),
+        ("GET /v1/sites/site0001/transitions", Answer::list(&[transition(2), transition(1)])),
+        ("POST /v1/sites/site0001/freeze", Answer::json(&frozen_site())),
         ("DELETE /v1/sites/site0001", Answer::nothing()),
         ("GET /v1/enrollments", Answer::list(&[enrollment("enr00001")])),
         ("DELETE /v1/enrollments/enr00001", Answer::nothing()),
@@ -55,6 +60,12 @@ fn small_hub() -> FakeHub {
         ("GET /v1/audit", Answer::list(&[entry(2), entry(1)])),
         ("GET /v1/whoami", Answer::json(&json!({"name": "laptop", "role": "operator", "account": "acc00001"}))),
     ])
+}
+
+fn frozen_site() -> Value {
+    let mut site = site("site0001", "branch-12");
+    site["frozen"] = freeze();
+    site
 }
 
 /// Every command that needs no secret's place, once.
@@ -84,6 +95,11 @@ const COMMANDS: &[&[&str]] = &[
     &["site", "show", "branch-12"],
     &["site", "edit", "branch-12", "--name", "branch-13"],
     &["site", "subnets", "branch-12"],
+    &["site", "health", "branch-12"],
+    &["site", "health", "branch-12", "--month", "2026-11"],
+    &["site", "transitions", "branch-12"],
+    &["site", "freeze", "branch-12", "--for", "2h", "--reason", "a technician is there"],
+    &["site", "freeze", "branch-12", "--off"],
     &["site", "rm", "branch-12", "--yes"],
     &["enrollment", "list"],
     &["enrollment", "revoke", "enr00001"],
@@ -260,4 +276,29 @@ fn an_instance_that_fails_or_takes_too_long_is_exit_3_with_the_reason() {
     let (code, result) = ask_json(&hub.url, &["instance", "create", "acme", "--wait", "--timeout", "1s"]);
     assert_eq!((code, &result["code"]), (Some(3), &json!("instance-deploying")), "{result}");
     assert!(result["message"].as_str().expect("a text").contains("waiting for gw-1"), "{result}");
+}
+
+#[test]
+fn a_freeze_is_asked_for_in_seconds_and_ended_where_there_is_one() {
+    let hub = small_hub();
+    ask(&hub.url, &["site", "freeze", "branch-12", "--for", "2h", "--reason", "a technician is there"]).ok();
+    let asked = hub.asked_for("POST /v1/sites/site0001/freeze");
+    assert_eq!(asked.body, json!({"for_secs": 7200, "reason": "a technician is there"}));
+
+    // What is not frozen is left alone: a script may say it again.
+    ask(&hub.url, &["site", "freeze", "branch-12", "--off"]).ok();
+    assert!(hub.asked().iter().all(|asked| !asked.line.starts_with("DELETE")));
+    let hub = FakeHub::with(vec![
+        ("GET /v1/sites", Answer::list(&[frozen_site()])),
+        ("GET /v1/sites/site0001", Answer::json(&site("site0001", "branch-12"))),
+        ("DELETE /v1/sites/site0001/freeze", Answer::nothing()),
+    ]);
+    let (code, result) = ask_json(&hub.url, &["site", "freeze", "branch-12", "--off"]);
+    assert_eq!((code, result["site"].get("frozen")), (Some(0), None));
+    hub.asked_for("DELETE /v1/sites/site0001/freeze");
+
+    for wrong in [&["--for", "8d"][..], &[], &["--for", "2h", "--off"], &["--off", "--reason", "x"]] {
+        let (code, result) = ask_json(&hub.url, &[&["site", "freeze", "branch-12"], wrong].concat());
+        assert_eq!(code, Some(2), "{wrong:?}: {result}");
+    }
 }

@@ -23,6 +23,8 @@ const COMMANDS: &[&[&str]] = &[
     &["peer", "edit"],
     &["peer", "profile"],
     &["site"],
+    &["site", "health"],
+    &["site", "freeze"],
     &["enrollment"],
     &["enrollment", "create"],
     &["token"],

@@ -81,3 +81,41 @@ pub fn entry(number: i64) -> Value {
         "object": "peer peer0001 (branch-12)", "account": "acc00001",
         "before": {"name": "branch-12", "subnets": []}, "after": {"name": "branch-12", "subnets": ["192.168.88.0/24"]}})
 }
+
+pub fn freeze() -> Value {
+    json!({"until": then() + 7200, "since": then(), "reason": "a technician is there", "by": "token tok00001 (laptop)"})
+}
+
+pub fn transition(number: i64) -> Value {
+    json!({"number": number, "at": then(), "peer": "peer0001", "was": "up", "state": "down", "cause": "no-udp-egress",
+        "evidence": "nothing comes back from 203.0.113.7 although packets are sent"})
+}
+
+/// A site of two peers: one that both ends see, and one that nobody has heard of.
+pub fn health() -> Value {
+    let finding = |code: &str, evidence: &str, hint: &str| json!({"code": code, "severity": "critical", "since": then(), "evidence": evidence, "hint": hint});
+    let month = |known: u64| {
+        let mut month = json!({"month": "2026-11", "up_secs": known, "degraded_secs": 0, "down_secs": 90, "disabled_secs": 0,
+            "unknown_secs": 7200});
+        if known > 0 {
+            month["available_ppm"] = json!(999_123);
+        }
+        month
+    };
+    json!({
+        "site": "site0001", "name": "branch-12", "verdict": "disputed", "frozen": freeze(),
+        "peers": [
+            {"peer": "peer0001", "name": "branch-12", "instance": "inst0001", "instance_name": "acme", "verdict": "disputed",
+                "findings": [finding("ends-disagree", "the agent says it carries traffic, the gateway never saw a handshake", "look")],
+                "gateway": {"enabled": true, "online": true, "reported_at": then(), "handshake_age_secs": 130,
+                    "endpoint": "198.51.100.9:4000", "rx_bytes": 2048, "tx_bytes": 512},
+                "agent": {"state": "up", "since": then(), "heard_at": then(), "dropped": 0,
+                    "findings": [finding("clock-behind", "the router's clock is 9 h behind", "/system/ntp/client/set enabled=yes")],
+                    "sample": {"loss_percent": 20, "rtt_us": {"min": 900, "avg": 12_340, "max": 50_000}, "rx_bytes": 5}},
+                "availability": month(100_000)},
+            {"peer": "peer0002", "name": "second", "instance": "inst0002", "instance_name": "lab", "verdict": "unknown",
+                "gateway": {"enabled": true, "online": false, "rx_bytes": 0, "tx_bytes": 0}, "availability": month(0)},
+        ],
+        "transitions": [transition(2), transition(1)],
+    })
+}

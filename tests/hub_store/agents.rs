@@ -115,7 +115,12 @@ async fn what_an_agent_counts_is_taken_however_much_it_is() {
         for number in 1..=3 {
             let tunnel = TunnelHealth { verdict: "proven".to_owned(), handshake_age_secs: None, rtt_us: None };
             let report = AgentReport::new(number, i64::MIN, tunnel);
-            let batch = AgentReports { epoch: "e".to_owned(), reports: vec![report], dropped: u64::MAX };
+            let batch = AgentReports {
+                epoch: "e".to_owned(),
+                reports: vec![report],
+                dropped: u64::MAX,
+                sent_at: Some(i64::MAX),
+            };
             assert_eq!(world.store.agent_reports(&peer, batch).await.unwrap().number, number);
         }
     }
@@ -200,6 +205,7 @@ async fn agents_reports_are_taken_once_and_in_order() {
             })
             .collect(),
         dropped: 0,
+        sent_at: None,
     };
     let send = |batch| world.store.agent_reports(&peer, batch);
     assert_eq!(send(batch("a", 1..=5)).await.unwrap().number, 5);

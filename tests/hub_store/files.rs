@@ -190,6 +190,7 @@ async fn while_nothing_can_be_written_each_agent_is_told_so_at_once_and_not_one_
             TunnelHealth { verdict: "proven".to_owned(), handshake_age_secs: None, rtt_us: None },
         )],
         dropped: 0,
+        sent_at: None,
     };
     let mut other = sqlx::AnyConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
     sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();

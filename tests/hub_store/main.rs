@@ -11,6 +11,7 @@ mod caps;
 mod desired;
 mod files;
 mod gateways;
+mod health;
 mod laws;
 mod many;
 mod replicas;

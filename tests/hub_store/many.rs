@@ -134,7 +134,7 @@ async fn what_a_fleet_says_at_once_is_all_written_and_a_peer_that_is_gone_spoils
                 tokio::spawn(async move {
                     let health = TunnelHealth { verdict: "proven".to_owned(), handshake_age_secs: None, rtt_us: None };
                     let reports = (1..=3).map(|number| AgentReport::new(number, 5, health.clone())).collect();
-                    let batch = AgentReports { epoch: "e".to_owned(), reports, dropped: 0 };
+                    let batch = AgentReports { epoch: "e".to_owned(), reports, dropped: 0, sent_at: None };
                     applied.device.uptime_secs = Some(77);
                     applied.revision = world.store.agent_desired(&peer, None).await?.map_or(0, |told| told.revision);
                     world.store.agent_applied(&peer, applied).await?;

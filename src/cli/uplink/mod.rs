@@ -299,7 +299,7 @@ impl Uplink {
     async fn try_report(&self, outcome: &Outcome, reporter: &Reporter) -> Result<(), Failure> {
         let report = AgentReport::new(1, session::now(), health(outcome));
         let epoch = random_hex::<EPOCH_BYTES>()?;
-        let reports = AgentReports { epoch, reports: vec![report], dropped: 0 };
+        let reports = AgentReports { epoch, reports: vec![report], dropped: 0, sent_at: Some(session::now()) };
         let end = Instant::now() + TELL_PATIENCE;
         let told =
             patiently(end, reporter, async || self.hub.post::<_, ReportsTaken>("/v1/agent/reports", &reports).await);

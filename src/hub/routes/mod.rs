@@ -24,6 +24,7 @@ mod poll;
 mod reply;
 pub(super) mod service;
 pub(super) mod site;
+pub(super) mod site_health;
 pub(super) mod token;
 mod watch;
 
@@ -81,6 +82,10 @@ fn people() -> Router<Context> {
         .route("/v1/sites", get(site::list).post(site::create))
         .route("/v1/sites/{id}", get(site::one).patch(site::edit).delete(site::delete))
         .route("/v1/sites/{id}/subnets", get(site::subnets))
+        .route("/v1/sites/{id}/health", get(site_health::health))
+        .route("/v1/sites/{id}/transitions", get(site_health::transitions))
+        .route("/v1/sites/{id}/hours", get(site_health::hours))
+        .route("/v1/sites/{id}/freeze", post(site_health::freeze).delete(site_health::thaw))
         .route("/v1/enrollments", get(enrollment::list).post(enrollment::create))
         .route("/v1/enrollments/{id}", delete(enrollment::revoke))
 }

@@ -13,9 +13,10 @@ use super::wake::Wakes;
 use crate::api::{
     Account, AccountEdit, AccountId, AgentApplied, AgentDesired, AgentReports, AuditEntry, EnrollReply, EnrollRequest,
     Enrollment, EnrollmentId, EnrollmentMade, Gateway, GatewayApplied, GatewayDesired, GatewayHello, GatewayId,
-    GatewayReport, GatewayWelcome, Instance, InstanceEdit, InstanceId, InstanceStatus, NewAccount, NewEnrollment,
-    NewInstance, NewPeer, NewSite, NewToken, Page, Peer, PeerEdit, PeerId, PeerKind, PeerStatus, ReportsTaken, Role,
-    Site, SiteEdit, SiteId, SiteSubnets, Token, TokenId, TokenMade, Usage,
+    GatewayReport, GatewayWelcome, HealthHour, Instance, InstanceEdit, InstanceId, InstanceStatus, NewAccount,
+    NewEnrollment, NewFreeze, NewInstance, NewPeer, NewSite, NewToken, Page, Peer, PeerEdit, PeerId, PeerKind,
+    PeerStatus, ReportsTaken, Role, Site, SiteEdit, SiteHealth, SiteId, SiteSubnets, Token, TokenId, TokenMade,
+    Transition, Usage,
 };
 use crate::domain::Secret;
 
@@ -24,6 +25,7 @@ mod error;
 mod open;
 mod rescue;
 mod sql;
+mod verdict;
 
 pub use backup::{backup, restore};
 pub use error::StoreError;
@@ -171,6 +173,9 @@ pub type Keep<'a> = &'a (dyn Fn(&TokenMade) -> std::io::Result<()> + Send + Sync
 ///   Disabling and deleting are never refused.
 /// - Telemetry (reports, `seen_at`, `used_at`) has tables of its own and never locks what a change needs. Rows of peers that are gone
 ///   are skipped. A total that falls within an epoch counts as no traffic; a new epoch begins from its first total.
+/// - Health goes by the hub's clock. A report is taken once, by epoch and number; an epoch that was left is not gone back to. Time
+///   counts into the state that was told before it, and no longer than an agent may be silent. A freeze ends by itself; its beginning
+///   and its end each raise the revision of the site's agents.
 /// - A replay of an enrolment (same token and nonce) is good for ten minutes, until its credential was first used, and not after a
 ///   revocation; another nonce on a bound peer replaces the agent: the old credential ends, the key is cleared. Spent, expired and
 ///   revoked are told only to who has the whole token.
@@ -270,6 +275,16 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn delete_site(&self, by: &Actor, id: &SiteId, if_match: Option<i64>) -> Stored<()>;
     /// What a site could advertise.
     async fn site_subnets(&self, by: &Actor, id: &SiteId) -> Stored<SiteSubnets>;
+    /// How a site is, seen from both ends, and how `month` (such as `2026-11`; this one if it is missing) went.
+    async fn site_health(&self, by: &Actor, id: &SiteId, month: Option<&str>) -> Stored<SiteHealth>;
+    /// Lists a site's changes of state, newest first.
+    async fn site_transitions(&self, by: &Actor, id: &SiteId, paging: &Paging) -> Stored<Page<Transition>>;
+    /// Lists a site's hours, newest first.
+    async fn site_hours(&self, by: &Actor, id: &SiteId, paging: &Paging) -> Stored<Page<HealthHour>>;
+    /// Makes the site's agents hold hands off for a while; it ends by itself.
+    async fn freeze_site(&self, by: &Actor, id: &SiteId, freeze: NewFreeze) -> Stored<Site>;
+    /// Ends a freeze. [`StoreError::NotFound`] if there is none.
+    async fn thaw_site(&self, by: &Actor, id: &SiteId) -> Stored<()>;
 
     /// Makes an enrolment token.
     async fn create_enrollment(&self, by: &Actor, once: Option<&Once>, new: NewEnrollment) -> Stored<EnrollmentMade>;

@@ -75,6 +75,12 @@ impl Api {
         reply.json().map_err(failure)
     }
 
+    /// A POST that is a verb with words of its own, such as `…/freeze`. Said twice it is as if said once.
+    pub(super) async fn act_with<B: Serialize + Sync, T: DeserializeOwned>(&self, path: &str, body: &B) -> Asked<T> {
+        let reply = self.hub.send(Method::POST, path, Some(body), &SendOptions::default()).await;
+        reply.map_err(failure)?.json().map_err(failure)
+    }
+
     /// A POST that is a verb, such as `…/retry`.
     pub(super) async fn act<T: DeserializeOwned>(&self, path: &str) -> Asked<T> {
         let reply = self.hub.send::<Value>(Method::POST, path, None, &SendOptions::default()).await;

@@ -13,6 +13,7 @@ mod profile;
 mod secret;
 mod serve;
 mod site;
+mod site_health;
 mod text;
 mod token;
 

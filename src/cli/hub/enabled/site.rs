@@ -2,6 +2,7 @@
 
 use super::api::{Api, Asked};
 use super::instance::{json_of, listed};
+use super::site_health;
 use super::text::{Column, Sheet, Table, age, join, now, since, when};
 use crate::api::{NewSite, Site, SiteEdit, SiteSubnets};
 use crate::cli::args::hub::SiteAction;
@@ -24,6 +25,9 @@ pub(super) async fn run(api: &Api, action: SiteAction, reporter: &Reporter) -> A
             Ok(changed(&edited).say(format!("site {} is now called {}", edited.id, edited.name)))
         }
         SiteAction::Subnets(site) => subnets(api, &site, reporter).await,
+        SiteAction::Health(site, month) => site_health::health(api, &site, month, reporter).await,
+        SiteAction::Transitions(site, limit) => site_health::transitions(api, &site, limit, reporter).await,
+        SiteAction::Freeze(site, freeze) => site_health::freeze(api, &site, freeze).await,
         SiteAction::Remove(site, confirm) => {
             let found = api.site(&site).await?;
             confirm.obtain(reporter, &format!("Delete site {} ({})?", found.name, found.id)).await?;
@@ -34,7 +38,7 @@ pub(super) async fn run(api: &Api, action: SiteAction, reporter: &Reporter) -> A
     }
 }
 
-fn path(site: &Site) -> String {
+pub(super) fn path(site: &Site) -> String {
     format!("/v1/sites/{}", encode(site.id.as_str()))
 }
 
@@ -68,7 +72,7 @@ async fn list(api: &Api, search: Option<String>, reporter: &Reporter) -> Asked<O
 }
 
 /// The outcome of a change: people asked for it, and know what is there.
-fn changed(site: &Site) -> Outcome {
+pub(super) fn changed(site: &Site) -> Outcome {
     Outcome::new(Verdict::Done).detail("site", json_of(site))
 }
 
@@ -82,7 +86,8 @@ fn sheet(site: &Site) -> Sheet {
     let sheet = Sheet::default()
         .line("site", format!("{} ({})", site.name, site.id))
         .line("account", site.account.to_string())
-        .line("made", when(site.created_at, now));
+        .line("made", when(site.created_at, now))
+        .line_if("frozen", site.frozen.as_ref().map(|freeze| site_health::frozen(freeze, now)));
     let Some(device) = &site.device else {
         return sheet.line("router", "not heard of yet");
     };

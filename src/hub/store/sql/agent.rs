@@ -3,15 +3,15 @@
 use ipnet::IpNet;
 
 use super::check::{invalid, not_found};
-use super::db::{Db, RowExt as _, Run as _, Tx, plus, q, to_int};
+use super::db::{Db, RowExt as _, Run as _, Tx, q};
 use super::instance::{Inst, host_address};
 use super::once::{Change, audit};
 use super::peer::{self, Pr};
 use super::telemetry::{Said, Telemetry};
-use super::{Context, pool, reach, site};
+use super::{Context, health, pool, reach, site};
 use crate::api::{
-    AgentApplied, AgentDesired, AgentReports, DeviceFacts, HubEnd, MAX_REPORTS, PeerId, PeerKind, ReportsTaken,
-    SiteConfig, SiteId, TunnelEnd, code,
+    AgentApplied, AgentDesired, AgentReport, AgentReports, DeviceFacts, HubEnd, MAX_FINDINGS, MAX_REPORTS, PeerId,
+    PeerKind, ReportsTaken, SiteConfig, SiteId, TunnelEnd, code,
 };
 use crate::domain::MAX_SUBNETS;
 use crate::hub::store::{Actor, Scope, StoreError, Stored};
@@ -48,8 +48,8 @@ pub(super) async fn desired(
         }
     }
     let rows = q!(
-        "SELECT i.*, g.public_host FROM peer p JOIN instance i ON i.id = p.instance \
-         LEFT JOIN gateway g ON g.id = i.gateway WHERE p.id = $1",
+        "SELECT i.*, g.public_host, s.frozen_until FROM peer p JOIN instance i ON i.id = p.instance \
+         LEFT JOIN gateway g ON g.id = i.gateway LEFT JOIN site s ON s.id = p.site WHERE p.id = $1",
         id.as_str()
     );
     let mut snapshot = db.snapshot().await?;
@@ -72,6 +72,7 @@ pub(super) async fn desired(
         public_key: peer.public_key,
         config,
         waiting_for,
+        frozen_until: row.opt_int("frozen_until")?.filter(|until| *until > db.clock.now()),
     }))
 }
 
@@ -272,40 +273,35 @@ pub(super) async fn reports(telemetry: &Telemetry, id: &PeerId, batch: AgentRepo
     Ok(ReportsTaken { number })
 }
 
-/// Takes reports that are newer than those that are there; returns up to which number they are there now.
+/// Takes reports that are newer than those that are there, in their order; returns up to which number they are there now.
 pub(super) async fn take_reports(tx: &mut Tx, id: &PeerId, batch: &AgentReports) -> Stored<i64> {
-    let row = q!("SELECT id FROM peer WHERE id = $1", id.as_str()).maybe(tx).await?;
-    row.ok_or_else(|| not_found("peer", id))?;
     // Makes the row if there is none, and holds it if there is one.
-    q!(
-        "INSERT INTO agent (peer, epoch, number, dropped) VALUES ($1, $2, 0, 0) \
-         ON CONFLICT (peer) DO UPDATE SET number = CASE WHEN agent.epoch = excluded.epoch THEN agent.number ELSE 0 END, \
-         epoch = excluded.epoch",
+    let held = q!(
+        "INSERT INTO agent (peer, epoch, number, dropped) SELECT id, $2, 0, 0 FROM peer WHERE id = $1 \
+         ON CONFLICT (peer) DO UPDATE SET number = agent.number",
         id.as_str(),
         batch.epoch.as_str()
-    )
-    .run(tx)
-    .await?;
-    let row = q!("SELECT number FROM agent WHERE peer = $1", id.as_str()).one(tx).await?;
-    let stored = row.int("number")?;
-    let newest = batch.reports.iter().filter(|report| report.number > stored).max_by_key(|report| report.number);
-    let number = newest.map_or(stored, |report| report.number);
-    if let Some(report) = newest {
-        let dropped = plus("dropped", "$5");
-        let text =
-            format!("UPDATE agent SET number = $2, says = $3, said_at = $4, dropped = {dropped} WHERE peer = $1");
-        q!(
-            sqlx::AssertSqlSafe(text),
-            id.as_str(),
-            number,
-            report.tunnel.verdict.as_str(),
-            report.at,
-            to_int(batch.dropped)
-        )
-        .run(tx)
-        .await?;
+    );
+    if held.run(tx).await? == 0 {
+        return Err(not_found("peer", id));
     }
-    Ok(number)
+    let row = q!(
+        "SELECT a.epoch, a.epoch_before, a.number, a.state, a.since, a.told, a.cause, a.counted_at, a.sample, p.site \
+         FROM agent a JOIN peer p ON p.id = a.peer WHERE a.peer = $1",
+        id.as_str()
+    );
+    let row = row.one(tx).await?;
+    let stored = if row.text("epoch")? == batch.epoch { row.int("number")? } else { 0 };
+    let last = batch.reports.iter().map(|report| report.number).max().unwrap_or(stored);
+    if row.text("epoch_before")? == batch.epoch {
+        // A batch that was long on its way: the agent has begun anew since, and nothing of it is news.
+        return Ok(last);
+    }
+    let mut new: Vec<&AgentReport> = batch.reports.iter().filter(|report| report.number > stored).collect();
+    new.sort_by_key(|report| report.number);
+    new.dedup_by_key(|report| report.number);
+    health::take(tx, id, &row, batch, &new).await?;
+    Ok(last.max(stored))
 }
 
 fn check_batch(batch: &AgentReports) -> Stored<()> {
@@ -315,6 +311,10 @@ fn check_batch(batch: &AgentReports) -> Stored<()> {
     }
     if batch.reports.len() > MAX_REPORTS {
         return Err(invalid("reports", format!("at most {MAX_REPORTS} in a batch"), code::INVALID));
+    }
+    if let Some(index) = batch.reports.iter().position(|report| report.findings.len() > MAX_FINDINGS) {
+        let detail = format!("at most {MAX_FINDINGS} findings in a report");
+        return Err(invalid(format!("reports[{index}].findings"), detail, code::INVALID));
     }
     let long = batch.reports.iter().position(|report| !word(&report.tunnel.verdict));
     long.map_or(Ok(()), |index| {

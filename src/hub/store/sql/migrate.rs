@@ -13,11 +13,14 @@ struct Migration {
 }
 
 /// All steps, in order; the schema's version is their number. What is released never changes here: a change is a new step.
-const MIGRATIONS: &[Migration] = &[Migration {
-    common: include_str!("migrations/1.sql"),
-    sqlite: include_str!("migrations/1.sqlite.sql"),
-    postgres: include_str!("migrations/1.postgres.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        common: include_str!("migrations/1.sql"),
+        sqlite: include_str!("migrations/1.sqlite.sql"),
+        postgres: include_str!("migrations/1.postgres.sql"),
+    },
+    Migration { common: include_str!("migrations/2.sql"), sqlite: "", postgres: "" },
+];
 
 /// Two replicas must not migrate at once: any number that nobody else takes.
 const LOCK: i64 = 0x7369_7465_7065_6572;
@@ -31,7 +34,7 @@ pub(super) async fn run(tx: &mut Tx, path: &str) -> Stored<()> {
     let row = q!("SELECT COALESCE(MAX(version), 0) AS version FROM schema_version").one(tx).await?;
     let version = known(row.int("version")?, path)?;
     for (index, migration) in MIGRATIONS.iter().enumerate().skip(version) {
-        for text in texts(migration, tx.dialect) {
+        for text in texts(migration, tx.dialect).into_iter().filter(|text| !text.is_empty()) {
             sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut **tx).await?;
         }
         let number = i64::try_from(index + 1).unwrap_or(i64::MAX);

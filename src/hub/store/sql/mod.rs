@@ -10,7 +10,9 @@ mod cap;
 mod check;
 mod db;
 mod enrollment;
+mod freeze;
 mod gateway;
+mod health;
 mod instance;
 mod list;
 mod listen;
@@ -74,7 +76,8 @@ impl SqlStore {
         let context = Context { domain: settings.domain.clone(), report_secs: settings.report_secs };
         let db = Arc::new(db);
         let telemetry = telemetry::Telemetry::start(Arc::clone(&db));
-        Self { db, telemetry, context, rounds: tick::Rounds::default(), _holds: holds }
+        let rounds = tick::Rounds::begin(db.clock.now());
+        Self { db, telemetry, context, rounds, _holds: holds }
     }
 
     /// Closes all connections: a SQLite file is then complete without its log.

@@ -10,11 +10,12 @@ use super::db::{Db, RowExt as _, Run as _, Tx, is_foreign, is_unique, q, to_json
 use super::list::{Page as _, Sql};
 use super::once::{Change, audit, fields, first_time};
 use super::secret::new_id;
-use crate::api::{AccountId, DeviceFacts, NewSite, Page, PeerId, Site, SiteEdit, SiteId, SiteSubnets, code};
+use crate::api::{AccountId, DeviceFacts, Freeze, NewSite, Page, PeerId, Site, SiteEdit, SiteId, SiteSubnets, code};
 use crate::domain::{SubnetSet, overlap};
 use crate::hub::store::{Actor, Once, Paging, Scope, StoreError, Stored};
 
-const SELECT: &str = "SELECT id, account, name, device, device_at, serial, created_at, version FROM site WHERE 1 = 1";
+const SELECT: &str = "SELECT id, account, name, device, device_at, serial, created_at, version, frozen_until, frozen_at, \
+    frozen_reason, frozen_by FROM site WHERE 1 = 1";
 
 fn from_row(row: &AnyRow) -> Stored<Site> {
     Ok(Site {
@@ -24,9 +25,20 @@ fn from_row(row: &AnyRow) -> Stored<Site> {
         device: row.opt_json("device")?,
         device_at: row.opt_int("device_at")?,
         same_serial: Vec::new(),
+        frozen: frozen(row)?,
         created_at: row.int("created_at")?,
         version: row.int("version")?,
     })
+}
+
+fn frozen(row: &AnyRow) -> Stored<Option<Freeze>> {
+    let Some(until) = row.opt_int("frozen_until")? else { return Ok(None) };
+    Ok(Some(Freeze {
+        until,
+        since: row.opt_int("frozen_at")?.unwrap_or(until),
+        reason: row.opt_text("frozen_reason")?.unwrap_or_default(),
+        by: row.opt_text("frozen_by")?.unwrap_or_default(),
+    }))
 }
 
 pub(super) async fn read(connection: &mut AnyConnection, scope: &Scope, id: &SiteId) -> Stored<Site> {
@@ -64,7 +76,13 @@ fn taken(error: sqlx::Error, name: &str) -> StoreError {
     error.into()
 }
 
-async fn log(tx: &mut Tx, who: &str, action: &'static str, before: Option<&Site>, after: Option<&Site>) -> Stored<()> {
+pub(super) async fn log(
+    tx: &mut Tx,
+    who: &str,
+    action: &'static str,
+    before: Option<&Site>,
+    after: Option<&Site>,
+) -> Stored<()> {
     let Some(site) = after.or(before) else { return Ok(()) };
     let object = format!("site {} ({})", site.id, site.name);
     let (was, is) = (before.map(fields).transpose()?.flatten(), after.map(fields).transpose()?.flatten());
@@ -124,7 +142,7 @@ pub(super) async fn get(db: &Db, by: &Actor, id: &SiteId) -> Stored<Site> {
     read(&mut *db.read().await?, &by.scope, id).await
 }
 
-async fn lock(tx: &mut Tx, id: &SiteId) -> Stored<()> {
+pub(super) async fn lock(tx: &mut Tx, id: &SiteId) -> Stored<()> {
     let mut sql = Sql::new("SELECT id FROM site WHERE id = ");
     sql.bind(id.as_str().to_owned()).push(&tx.dialect.lock("site"));
     sql.query().maybe(tx).await?;

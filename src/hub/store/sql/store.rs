@@ -6,13 +6,13 @@ use async_trait::async_trait;
 
 use super::check::invalid;
 use super::db::{Run as _, is_clash, q};
-use super::{SqlStore, account, agent, enrollment, gateway, instance, once, peer, site, tick, token};
+use super::{SqlStore, account, agent, enrollment, freeze, gateway, health, instance, once, peer, site, tick, token};
 use crate::api::{
     Account, AccountEdit, AccountId, AgentApplied, AgentDesired, AgentReports, AuditEntry, EnrollReply, EnrollRequest,
     Enrollment, EnrollmentId, EnrollmentMade, Gateway, GatewayApplied, GatewayDesired, GatewayHello, GatewayId,
-    GatewayReport, GatewayWelcome, Instance, InstanceEdit, InstanceId, NewAccount, NewEnrollment, NewInstance, NewPeer,
-    NewSite, NewToken, Page, Peer, PeerEdit, PeerId, ReportsTaken, Role, Site, SiteEdit, SiteId, SiteSubnets, Token,
-    TokenId, TokenMade, Usage, code,
+    GatewayReport, GatewayWelcome, HealthHour, Instance, InstanceEdit, InstanceId, NewAccount, NewEnrollment,
+    NewFreeze, NewInstance, NewPeer, NewSite, NewToken, Page, Peer, PeerEdit, PeerId, ReportsTaken, Role, Site,
+    SiteEdit, SiteHealth, SiteId, SiteSubnets, Token, TokenId, TokenMade, Transition, Usage, code,
 };
 use crate::domain::Secret;
 use crate::hub::store::{Actor, Census, InstanceFilter, Keep, Once, Paging, PeerFilter, Principal, Store, Stored};
@@ -212,6 +212,28 @@ impl Store for SqlStore {
 
     async fn site_subnets(&self, by: &Actor, id: &SiteId) -> Stored<SiteSubnets> {
         site::subnets(&self.db, by, id).await
+    }
+
+    async fn site_health(&self, by: &Actor, id: &SiteId, month: Option<&str>) -> Stored<SiteHealth> {
+        health::site(&self.db, by, id, month).await
+    }
+
+    async fn site_transitions(&self, by: &Actor, id: &SiteId, paging: &Paging) -> Stored<Page<Transition>> {
+        health::transitions(&self.db, by, id, paging).await
+    }
+
+    async fn site_hours(&self, by: &Actor, id: &SiteId, paging: &Paging) -> Stored<Page<HealthHour>> {
+        health::hours(&self.db, by, id, paging).await
+    }
+
+    async fn freeze_site(&self, by: &Actor, id: &SiteId, freeze: NewFreeze) -> Stored<Site> {
+        may(by, Role::Operator)?;
+        again!(freeze::freeze(&self.db, by, id, freeze.clone()))
+    }
+
+    async fn thaw_site(&self, by: &Actor, id: &SiteId) -> Stored<()> {
+        may(by, Role::Operator)?;
+        again!(freeze::thaw(&self.db, by, id))
     }
 
     async fn create_enrollment(&self, by: &Actor, once: Option<&Once>, new: NewEnrollment) -> Stored<EnrollmentMade> {

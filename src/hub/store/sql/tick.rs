@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use ipnet::IpNet;
 
 use super::db::{Db, Dialect, RowExt as _, Run as _, Tx, q, to_json};
+use super::freeze;
 use super::gateway::HEARD_WITHIN;
+use super::health;
 use super::instance::{self, Assigned, assign};
 use super::once::{Change, audit};
 use super::reach;
@@ -17,6 +19,8 @@ use crate::hub::store::{Census, Scope, StoreError, Stored};
 /// Between two rounds of forgetting, and of looking for gateways, in milliseconds.
 const PRUNE_EVERY_MS: i64 = 60_000;
 const ASSIGN_EVERY_MS: i64 = 1_000;
+/// Between two looks for agents that are silent, in milliseconds.
+const SILENT_EVERY_MS: i64 = 10_000;
 /// Instances taken care of in one round; the rest in the next, a moment later.
 const AT_ONCE: i64 = 100;
 /// How long things are kept, in seconds: idempotency keys a day, removals a week, what ended a month, the audit log 400 days.
@@ -32,6 +36,15 @@ const PRUNE_AT_ONCE: i64 = 5_000;
 pub(super) struct Rounds {
     pruned: AtomicI64,
     assigned: AtomicI64,
+    silent: AtomicI64,
+    /// Since when this replica hears agents, in seconds.
+    began: i64,
+}
+
+impl Rounds {
+    pub fn begin(now: i64) -> Self {
+        Self { began: now, ..Self::default() }
+    }
 }
 
 /// Whether a round is due; if so, it counts as begun.
@@ -45,6 +58,10 @@ pub(super) async fn tick(db: &Db, rounds: &Rounds) -> Stored<()> {
     publish(db, now_ms).await?;
     if due(&rounds.assigned, now_ms, ASSIGN_EVERY_MS) {
         find_gateways(db).await?;
+        freeze::thaw_due(db).await?;
+    }
+    if due(&rounds.silent, now_ms, SILENT_EVERY_MS) {
+        health::mark_silent(db, rounds.began).await?;
     }
     if due(&rounds.pruned, now_ms, PRUNE_EVERY_MS) {
         prune(db).await?;
@@ -157,6 +174,7 @@ async fn prune(db: &Db) -> Stored<()> {
     }
     let oldest = period(now - (KEPT_PERIODS + 1) * 31 * 24 * 3600);
     q!("DELETE FROM traffic WHERE period < $1", oldest).run(&mut tx).await?;
+    health::prune(&mut tx).await?;
     tx.commit().await
 }
 

@@ -1,11 +1,17 @@
 //! Arguments of `hub site`.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 
 use super::connection::ConnectionArgs;
-use super::list::YesArgs;
+use super::list::{YesArgs, span};
+use crate::api::{MAX_FREEZE_SECS, NewFreeze};
 use crate::cli::failure::Failure;
 use crate::cli::report::Confirm;
+
+/// Transitions that are read if none are asked for: two screens.
+const DEFAULT_TRANSITIONS: &str = "50";
 
 #[derive(Debug, Args)]
 pub(super) struct SiteArgs {
@@ -49,6 +55,36 @@ pub(super) enum SiteCommand {
         /// Its name or id
         site: String,
     },
+    /// Show how a site is, seen from its gateway and from its agent, and how available it was
+    Health {
+        /// Its name or id
+        site: String,
+        /// The month whose availability is shown, such as 2026-11 (UTC); this one if it is missing
+        #[arg(long, value_name = "MONTH")]
+        month: Option<String>,
+    },
+    /// List the changes of state of a site's tunnels, newest first
+    Transitions {
+        /// Its name or id
+        site: String,
+        /// How many at most
+        #[arg(long, value_name = "N", default_value = DEFAULT_TRANSITIONS)]
+        limit: usize,
+    },
+    /// Make the site's agents hold hands off for a while: somebody works there. It ends by itself
+    Freeze {
+        /// Its name or id
+        site: String,
+        /// How long, such as 30m, 2h or 7d; a week at most
+        #[arg(long = "for", value_name = "TIME", value_parser = freeze_span, required_unless_present = "off")]
+        length: Option<Duration>,
+        /// Why, for those who wonder
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+        reason: String,
+        /// End it now
+        #[arg(long, conflicts_with_all = ["length", "reason"])]
+        off: bool,
+    },
     /// Delete a site that has no peers
     Rm {
         /// Its name or id
@@ -81,6 +117,12 @@ pub enum SiteAction {
     },
     /// What it could advertise.
     Subnets(String),
+    /// How it is, and how a month went.
+    Health(String, Option<String>),
+    /// Its changes of state, at most so many.
+    Transitions(String, usize),
+    /// Freeze it, or end its freeze.
+    Freeze(String, Option<NewFreeze>),
     /// Delete.
     Remove(String, Confirm),
 }
@@ -93,7 +135,35 @@ impl SiteCommand {
             Self::Show { site } => SiteAction::Show(site),
             Self::Edit { site, name } => SiteAction::Rename { site, name },
             Self::Subnets { site } => SiteAction::Subnets(site),
+            Self::Health { site, month } => SiteAction::Health(site, month),
+            Self::Transitions { site, limit } => SiteAction::Transitions(site, limit),
+            Self::Freeze { site, length, reason, off: _ } => {
+                let freeze = length.map(|length| NewFreeze { for_secs: length.as_secs(), reason });
+                SiteAction::Freeze(site, freeze)
+            }
             Self::Rm { site, yes } => SiteAction::Remove(site, yes.settle()?),
         })
+    }
+}
+
+/// A time that a freeze may last.
+fn freeze_span(text: &str) -> Result<Duration, String> {
+    let length = span(text)?;
+    if length.as_secs() > MAX_FREEZE_SECS {
+        return Err("a freeze lasts 7d at most; whoever needs longer says so again".to_owned());
+    }
+    Ok(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_freeze_lasts_a_week_at_most() {
+        assert_eq!(freeze_span("7d"), Ok(Duration::from_secs(MAX_FREEZE_SECS)));
+        for bad in ["8d", "169h", "0", "soon"] {
+            assert!(freeze_span(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -175,6 +175,7 @@ async fn remove_rows(tx: &mut Tx, id: &InstanceId) -> Stored<()> {
         "DELETE FROM enrollment WHERE peer IN (SELECT id FROM peer WHERE instance = $1)",
         "DELETE FROM link WHERE peer IN (SELECT id FROM peer WHERE instance = $1)",
         "DELETE FROM agent WHERE peer IN (SELECT id FROM peer WHERE instance = $1)",
+        "INSERT INTO gone (peer) SELECT id FROM peer WHERE instance = $1 AND kind = 'site'",
         "DELETE FROM failure WHERE peer IN (SELECT id FROM peer WHERE instance = $1)",
         "DELETE FROM traffic WHERE kind = 'peer' AND object IN (SELECT id FROM peer WHERE instance = $1)",
         "DELETE FROM traffic WHERE kind = 'instance' AND object = $1",
