@@ -9,6 +9,7 @@ pub mod demo;
 pub mod exit;
 pub mod failure;
 pub mod gateway;
+pub mod guarded;
 pub mod hub;
 pub mod manual;
 pub mod plan;

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::failure::Failure;
 use super::report::{Action, Change, Event, FieldChange, Reporter, Step, Verdict};
-use crate::reconcile::apply::{ApplyError, BusyHere, LockError};
+use crate::reconcile::apply::{ApplyError, ArmError, BusyHere, LockError};
 use crate::reconcile::converge::{ConvergeError, Progress};
 use crate::reconcile::decide::{Decision, Refused};
 use crate::reconcile::desired::Value;
+use crate::reconcile::guard::{Found, GuardError};
 use crate::reconcile::plan::{self, Op, Plan};
 use crate::reconcile::preflight::{Finding, Weight};
 use crate::routeros::error::CallError;
@@ -145,6 +146,34 @@ pub fn unconverged(error: ConvergeError, reporter: &Reporter) -> anyhow::Error {
         | ConvergeError::Lock(LockError::Call(source))
         | ConvergeError::Release(source) => return source.into(),
         ConvergeError::Read(source) => return source.into(),
+        ConvergeError::Guarded(found) => guard_armed(&found),
+        ConvergeError::Unarmed(ArmError::Call(source)) => {
+            return anyhow::Error::new(source).context("arming the guard");
+        }
+        ConvergeError::Unarmed(why) => {
+            Failure::new(Verdict::Refused, "guard-impossible", format!("no change is made without a guard: {why}"))
+                .hint("--unguarded changes it all the same; have another way to the router at hand")
+        }
+    };
+    failure.into()
+}
+
+fn guard_armed(found: &Found) -> Failure {
+    Failure::new(Verdict::Refused, "guard-armed", found.explain()).hint("run this again in a minute")
+}
+
+/// What a guarded run that did not get through means for the exit code.
+pub fn guard_failed(error: GuardError, reporter: &Reporter) -> anyhow::Error {
+    let message = error.to_string();
+    let failure = match error {
+        GuardError::Converge(why) => return unconverged(why, reporter),
+        GuardError::Read(why) => return why.into(),
+        GuardError::Busy(why) => busy_here(why),
+        GuardError::Armed(found) => guard_armed(&found),
+        GuardError::PutBack { .. } => Failure::new(Verdict::Rejected, "put-back", message)
+            .hint("nothing of the plan is left on the router; run it from the site's own network to see what it does"),
+        GuardError::OutOfSight { .. } => Failure::new(Verdict::Unreachable, "out-of-sight", message)
+            .hint("look at it with sitepeer status in a minute; it needs nobody for coming back"),
     };
     failure.into()
 }

@@ -293,7 +293,9 @@ impl SimRouter {
     /// Tells whether a session from there would get in now.
     #[must_use]
     pub fn is_reachable(&self) -> bool {
-        self.shared.device().gate().new
+        let device = self.shared.device();
+        let from = device.seen_from(self.api).ip();
+        device.gate().new && device.serves("api", from)
     }
 
     /// What scripts and the scheduler had to say since the device started.
