@@ -31,10 +31,8 @@ impl Who {
     /// The expression for the row; nothing is found where it is gone.
     pub(super) fn found(&self, menu: &Menu) -> String {
         let path = menu.path;
-        // What the router made itself may bear a copy of our comment, and cannot be changed.
-        let own = if menu.field("dynamic").is_some() { " dynamic=no" } else { "" };
         match self {
-            Self::Comment(comment) => format!("[{path}/find where comment={}{own}]", quote(comment)),
+            Self::Comment(comment) => format!("[{path}/find where comment={}]", quote(comment)),
             // An id is the router's own word, `*` and digits: `observe` takes no other.
             Self::Id(id) => format!("[{path}/find where .id={}]", plain_id(id)),
         }
