@@ -7,7 +7,9 @@ use sitepeer::reconcile::plan::{Change, FieldChange, Op, Plan};
 use sitepeer::routeros::menu::{self, Menu};
 use sitepeer::sim::SimRouter;
 
-use crate::stage::{self, NEAR, PROMISED, assert_back, carry_out, change, client, from_lan, rows, told, until_cut};
+use crate::stage::{
+    self, NEAR, PROMISED, assert_back, carry_out, change, client, from_lan, rows, through_a_cut, told, until_cut,
+};
 
 const ADDRESS: &str = "sitepeer:k3f9q2:addr:192.168.88.1/24";
 const ROUTE: &str = "sitepeer:k3f9q2:route:10.50.0.0/16";
@@ -169,10 +171,7 @@ async fn every_plan_that_cuts_its_own_session_is_undone_within_a_minute() {
         let before = rows(&router);
         let client = client(&router).await;
         let plan = |observed: &Observed| Plan { ops: make(observed), notes: Vec::new() };
-        let (result, ()) = tokio::join!(carry_out(&router, &client, plan, Timing::default()), async {
-            until_cut(&router).await;
-            router.pass_time(PROMISED).await;
-        });
+        let result = through_a_cut(&router, carry_out(&router, &client, plan, Timing::default())).await;
         assert!(matches!(result, Err(GuardError::PutBack { .. })), "{what}: {}", told(&result));
         assert!(router.is_reachable(), "{what}");
         assert_back(&before, &router, what);

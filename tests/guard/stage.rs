@@ -198,3 +198,14 @@ pub async fn carry_out(
     };
     apply_guarded(client, task, local, &before, &mut Progress::default(), |_| {}, guarding).await
 }
+
+/// Lets a run cut the router off, and a minute pass there; a run that ends before that has cut nothing.
+pub async fn through_a_cut<R>(router: &SimRouter, run: impl Future<Output = R>) -> R {
+    let mut run = std::pin::pin!(run);
+    tokio::select! {
+        result = &mut run => return result,
+        () = until_cut(router) => {}
+    }
+    let (result, ()) = tokio::join!(run, router.pass_time(PROMISED));
+    result
+}
