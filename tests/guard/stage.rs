@@ -19,9 +19,9 @@ use sitepeer::sim::{DeviceState, SessionPath, SimOptions, SimRouter, StateOption
 use crate::run::access;
 
 /// What is promised: back within a minute.
-pub const PROMISED: Duration = Duration::from_secs(60);
+pub const PROMISED: Duration = Duration::from_mins(1);
 /// Longest wait for something that comes at once or never.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// A person on the LAN.
 pub const NEAR: &str = "192.168.88.10";
 pub const SITE: &str = "k3f9q2";
@@ -201,7 +201,7 @@ pub async fn carry_out(
 
 /// Lets a run cut the router off, and a minute pass there; a run that ends before that has cut nothing.
 pub async fn through_a_cut<R>(router: &SimRouter, run: impl Future<Output = R>) -> R {
-    let mut run = std::pin::pin!(run);
+    let mut run = Box::pin(run);
     tokio::select! {
         result = &mut run => return result,
         () = until_cut(router) => {}

@@ -97,7 +97,7 @@ async fn a_provision_that_cuts_its_own_session_is_undone_within_a_minute() {
         let before = rows(&branch.router);
         let mut site = branch.site.clone();
         edit(&mut site);
-        let run = through_a_cut(&branch.router, branch.provision(&site, When::Session)).await;
+        let run = Box::pin(through_a_cut(&branch.router, branch.provision(&site, When::Session))).await;
         assert_eq!(run.failed(), (3, "put-back"), "{what}: {run:?}");
         assert!(branch.router.is_reachable(), "{what}");
         assert_back(&before, &branch.router, what);
@@ -108,7 +108,7 @@ async fn a_provision_that_cuts_its_own_session_is_undone_within_a_minute() {
 async fn a_removal_that_cuts_its_own_session_is_undone_within_a_minute() {
     let branch = Branch::start(true).await;
     let before = rows(&branch.router);
-    let run = through_a_cut(&branch.router, branch.remove()).await;
+    let run = Box::pin(through_a_cut(&branch.router, branch.remove())).await;
     assert_eq!(run.failed(), (3, "put-back"), "{run:?}");
     assert_back(&before, &branch.router, "its keys, its lists, and its place among the rules");
 }

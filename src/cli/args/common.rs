@@ -68,8 +68,9 @@ impl SubjectArgs {
     }
 }
 
-/// `--dry-run` and `--yes`.
+/// `--dry-run`, `--yes`, `--guard` and `--unguarded`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct WriteArgs {
     /// Show what would change and stop, even with --yes; exit 3 if anything would
     #[arg(long)]

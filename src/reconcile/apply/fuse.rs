@@ -68,6 +68,17 @@ pub struct Lit {
     pub since: Instant,
 }
 
+/// What is left of a guard on a router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It will run.
+    Armed,
+    /// Only its script is left: it was confirmed, or has run.
+    Spent,
+    /// Nothing.
+    Gone,
+}
+
 /// Where the guard stands on a router.
 #[derive(Clone, Debug, Default)]
 struct Rows {
@@ -272,13 +283,17 @@ impl Lit {
         client.call(&run).await.map(|_| true)
     }
 
-    /// Tells whether the guard is still on the router.
+    /// Tells what is left of the guard on the router.
     ///
     /// # Errors
     /// Any [`CallError`].
-    pub async fn is_there(&self, client: &Client) -> Result<bool, CallError> {
+    pub async fn standing(&self, client: &Client) -> Result<Standing, CallError> {
         let rows = self.fuse.read(&client.with_deadline(ANSWER_WITHIN)).await?;
-        Ok(!rows.timers.is_empty() || !rows.scripts.is_empty())
+        Ok(match (rows.timers.is_empty(), rows.scripts.is_empty()) {
+            (false, _) => Standing::Armed,
+            (true, false) => Standing::Spent,
+            (true, true) => Standing::Gone,
+        })
     }
 }
 

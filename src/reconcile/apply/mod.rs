@@ -7,7 +7,7 @@ mod fuse;
 mod local;
 mod lock;
 
-pub use fuse::{ArmError, Fuse, Lit, sweep};
+pub use fuse::{ArmError, Fuse, Lit, Standing, sweep};
 pub use local::{BusyHere, LocalLock};
 pub use lock::{Holder, LockError, RouterLock, holder};
 

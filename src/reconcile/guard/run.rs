@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use super::inverse::{Undo, inverse};
 use super::{Found, Timing, Touches, When, classify, found, split};
 use crate::domain::{Role, SiteId};
-use crate::reconcile::apply::{ArmError, BusyHere, Fuse, Lit, LocalLock, WRITES_IN_FLIGHT};
+use crate::reconcile::apply::{ArmError, BusyHere, Fuse, Lit, LocalLock, Standing, WRITES_IN_FLIGHT};
 use crate::reconcile::converge::{ConvergeError, Progress, Standby, Task, converge, converge_with};
 use crate::reconcile::decide::{Decision, Refused};
 use crate::reconcile::observe::{Interest, Observed, ReadError, observe};
@@ -266,14 +266,13 @@ impl Standby for Watchman<'_> {
         let undo = inverse(&now, observed).map_err(ArmError::Irreversible)?;
         self.undo = std::mem::take(&mut self.undo).preceded_by(undo);
         let lines = self.undo.script();
-        match &mut self.lit {
-            Some(lit) => lit.rearm(client, &lines, written).await?,
-            None => {
-                let left = found(observed).filter(|found| found.site == *self.site);
-                let lit = Fuse::new(self.site, &lines, self.timing.fuse).arm(client, left.as_ref(), written).await?;
-                self.armed.send_replace(Some(lit.since));
-                self.lit = Some(lit);
-            }
+        if let Some(lit) = &mut self.lit {
+            lit.rearm(client, &lines, written).await?;
+        } else {
+            let left = found(observed).filter(|found| found.site == *self.site);
+            let lit = Fuse::new(self.site, &lines, self.timing.fuse).arm(client, left.as_ref(), written).await?;
+            self.armed.send_replace(Some(lit.since));
+            self.lit = Some(lit);
         }
         self.later = later;
         self.settles |= now.ops.iter().any(|op| op.menu.path.contains("/firewall/"));
@@ -352,7 +351,7 @@ where
             return match confirmed {
                 Ok(Ok(true)) => Ok(client),
                 // Whether it got through shows in the router's own rows.
-                _ => self.settle_doubt(client).await,
+                _ => self.settle_doubt(client, progress).await,
             };
         }
         Err(self.put_back(None, Unconfirmed::Unreachable(last)).await)
@@ -375,13 +374,37 @@ where
         (self.task.settled)(observed).is_ok_and(|rest| rest.ops.iter().all(|op| is_among(op, &self.later)))
     }
 
-    /// A confirmation that was not answered, or came when the timer was gone.
-    async fn settle_doubt(&self, client: Client) -> Result<Client, GuardError> {
+    /// A confirmation that was not answered, or came when the timer was gone: what became of it shows in the router's own rows.
+    async fn settle_doubt(&self, client: Client, progress: &mut Progress) -> Result<Client, GuardError> {
         drop(client);
         let why = || Unconfirmed::Unreachable("the confirmation was not answered in time".to_owned());
-        let Some(client) = self.seen_without_guard().await else { return Err(GuardError::OutOfSight { why: why() }) };
-        let observed = observe(&client, &self.task.interest).await?;
-        if self.is_settled(&observed) { Ok(client) } else { Err(GuardError::PutBack { why: why() }) }
+        while Instant::now() < self.gone_by() {
+            if let Ok(client) = self.connect(CONNECT_WITHIN).await {
+                let standing = self.lit.standing(&client).await;
+                match standing {
+                    Ok(Standing::Gone) => {
+                        let observed = observe(&client, &self.task.interest).await?;
+                        let is_done = self.is_settled(&observed);
+                        return if is_done { Ok(client) } else { Err(GuardError::PutBack { why: why() }) };
+                    }
+                    // Not confirmed any more when its time is near; the script alone undoes nothing by itself.
+                    Ok(Standing::Armed) if self.left().is_zero() => {}
+                    Ok(Standing::Armed | Standing::Spent) => {
+                        if let Err(error) = self.lit.confirm(&client, &mut progress.writes).await {
+                            tracing::debug!(%error, "the guard was not taken out");
+                        }
+                    }
+                    Err(error) => tracing::debug!(%error, "the router does not say what is left of the guard"),
+                }
+            }
+            sleep(CONNECT_EVERY).await;
+        }
+        Err(GuardError::OutOfSight { why: why() })
+    }
+
+    /// When the guard has run at the latest, if it was not confirmed, and the router can be reached again.
+    fn gone_by(&self) -> Instant {
+        self.lit.since + self.guarding.timing.fuse + BACK_WITHIN
     }
 
     /// Lets the router put itself back at once if it can be told, and waits for it to do so by itself if not.
@@ -399,13 +422,12 @@ where
 
     /// A connection over which no guard is seen any more: it was confirmed, or has run.
     async fn seen_without_guard(&self) -> Option<Client> {
-        let until = self.lit.since + self.guarding.timing.fuse + BACK_WITHIN;
-        while Instant::now() < until {
+        while Instant::now() < self.gone_by() {
             if let Ok(client) = self.connect(CONNECT_WITHIN).await {
-                match self.lit.is_there(&client).await {
-                    Ok(false) => return Some(client),
+                match self.lit.standing(&client).await {
+                    Ok(Standing::Gone) => return Some(client),
                     // Reached, and not as it should be: there is nothing to wait for.
-                    Ok(true) => drop(self.lit.put_back(&client).await.map_err(|error| {
+                    Ok(_) => drop(self.lit.put_back(&client).await.map_err(|error| {
                         tracing::debug!(%error, "the router could not be told to put itself back; its timer runs");
                     })),
                     Err(error) => tracing::debug!(%error, "the router is not back yet"),

@@ -62,7 +62,7 @@ pub(super) fn argument(field: Option<&Field>, name: &str, value: &[u8]) -> Strin
 /// All that a row says and that can be written again.
 pub(super) fn arguments(menu: &Menu, row: &Entry) -> String {
     let writable = menu.fields.iter().filter(|field| matches!(field.access, Access::Config | Access::Matcher));
-    let said = writable.flat_map(|field| {
+    let said = writable.filter_map(|field| {
         let spelled = field.spellings().find_map(|name| Some((name, row.get(name)?)));
         spelled.map(|(name, value)| argument(Some(field), name, value))
     });

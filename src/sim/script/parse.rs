@@ -108,7 +108,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn fault(&self) -> SyntaxError {
         let before = self.text.get(..self.at).unwrap_or(self.text);
-        let line = before.iter().filter(|b| **b == b'\n').count() + 1;
+        let line = before.split(|b| *b == b'\n').count();
         let column = before.iter().rev().take_while(|b| **b != b'\n').count() + 1;
         SyntaxError { line, column }
     }

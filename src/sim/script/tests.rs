@@ -102,7 +102,7 @@ proptest! {
     #[test]
     fn what_is_quoted_is_read_as_itself(bytes: Vec<u8>) {
         // The product's own quoting lives in another layer; every byte as an escape is the plainest of all.
-        let quoted: String = bytes.iter().map(|byte| format!("\\{byte:02X}")).collect();
+        let quoted: String = bytes.iter().fold(String::new(), |text, byte| text + &format!("\\{byte:02X}"));
         let statements = parse(format!(":put \"{quoted}\"").as_bytes()).unwrap();
         prop_assert_eq!(&statements[0].action, &Action::Say(Value::Text(vec![Piece::Bytes(bytes)])));
     }
