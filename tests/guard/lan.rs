@@ -8,7 +8,7 @@ use sitepeer::routeros::menu::{self, Menu};
 use sitepeer::sim::SimRouter;
 
 use crate::stage::{
-    self, NEAR, PROMISED, assert_back, carry_out, change, client, from_lan, rows, through_a_cut, told, until_cut,
+    self, NEAR, PROMISED, assert_back, carry_out, change, client, from_lan, rows, through_a_cut, told, until, until_cut,
 };
 
 const ADDRESS: &str = "sitepeer:k3f9q2:addr:192.168.88.1/24";
@@ -218,4 +218,42 @@ async fn every_such_plan_is_undone_by_a_reboot_whatever_becomes_of_timers() {
         router.reboot().await;
         assert_back(&before, &router, &format!("{what}, rebooted with {faults:?}"));
     }
+}
+
+/// Stops a plan at one of its writes, and lets a minute pass.
+async fn stopped_at(n: u64, how: &str, (source, what, make): (&str, &str, Make)) -> bool {
+    let router = start(source).await;
+    let before = rows(&router);
+    let client = client(&router).await;
+    let plan = |observed: &Observed| Plan { ops: make(observed), notes: Vec::new() };
+    let begun = router.writes();
+    let reached = || router.writes() >= begun + n;
+    let ended = tokio::select! {
+        result = carry_out(&router, &client, plan, Timing::default()) => panic!("{what}, {how} at {n}: {}", told(&result)),
+        () = until("a write or the cut", || reached() || !router.is_reachable()) => !reached(),
+    };
+    drop(client);
+    if how == "rebooted" {
+        router.reboot().await;
+    }
+    router.pass_time(PROMISED).await;
+    assert_back(&before, &router, &format!("{what}, {how} at write {n}"));
+    ended
+}
+
+#[tokio::test]
+async fn every_such_plan_stopped_at_any_of_its_writes_is_undone_within_a_minute() {
+    let mut stopped = 0;
+    for case in CASES {
+        for how in ["killed", "rebooted"] {
+            for n in 1.. {
+                if stopped_at(n, how, case).await {
+                    break;
+                }
+                stopped += 1;
+            }
+        }
+    }
+    eprintln!("stopped {stopped} times");
+    assert!(stopped > 150, "the lock, the guard and the plan: {stopped}");
 }

@@ -90,12 +90,9 @@ impl Fuse {
     /// Makes the guard of lines that put the router back; it takes itself out when it has run.
     #[must_use]
     pub fn new(site: &SiteId, lines: &str, after: Duration) -> Self {
-        let marker = Marker::new(site, Role::Guard);
-        let gone =
-            |menu: &str| format!(":do {{ {menu}/remove [{menu}/find where comment=\"{marker}\"] }} on-error={{}}\n");
         let said =
             format!(":log warning \"sitepeer {site}: the change was not confirmed, putting back what was there\"\n");
-        let source = format!("{said}{lines}{}{}", gone("/system/scheduler"), gone("/system/script"));
+        let source = format!("{said}{lines}{}", taken_out(site));
         Self { site: site.clone(), source, after }
     }
 
@@ -105,6 +102,11 @@ impl Fuse {
 
     fn boot_name(&self) -> String {
         format!("{}-boot", self.name())
+    }
+
+    /// What the scheduler runs: the script, and then the end of all three, even where the script was never stored.
+    fn event(&self) -> String {
+        format!(":do {{ /system/script/run \"{}\" }} on-error={{}}\n{}", self.name(), taken_out(&self.site))
     }
 
     fn comment(&self) -> String {
@@ -155,13 +157,14 @@ impl Fuse {
                 .attr("name", called)
                 .attr("policy", POLICY)
                 .attr("comment", &comment)
-                .attr("on-event", &name)
+                .attr("on-event", self.event())
         };
         let timer = entry(&name).attr("interval", format_duration(self.after));
         // At the start of the router, whatever its clock says: one without a battery is behind any date.
         let boot = entry(&self.boot_name()).attr("start-time", "startup").attr("interval", "0s");
-        for (what, command) in [("script", script), ("entry in the scheduler", timer), ("entry in the scheduler", boot)]
-        {
+        // The script last: a run that ends in between leaves timers that take themselves out.
+        let entries = [timer, boot].map(|command| ("entry in the scheduler", command));
+        for (what, command) in entries.into_iter().chain([("script", script)]) {
             match client.call(&command).await {
                 Ok(_) => *written += 1,
                 Err(error) => {
@@ -193,7 +196,7 @@ impl Fuse {
             return useless("its time is not as it was written");
         }
         for row in &rows.timers {
-            if !says(row, "on-event", &self.name()) || says(row, "disabled", "true") {
+            if !says(row, "on-event", &self.event()) || says(row, "disabled", "true") {
                 return useless("its entries in the scheduler are not as they were written");
             }
             if let Some(why) = row.get(".about").filter(|why| !why.is_empty()) {
@@ -295,6 +298,13 @@ impl Lit {
             (true, true) => Standing::Gone,
         })
     }
+}
+
+/// Lines that take a site's guard out.
+fn taken_out(site: &SiteId) -> String {
+    let marker = Marker::new(site, Role::Guard);
+    let gone = |menu: &str| format!(":do {{ {menu}/remove [{menu}/find where comment=\"{marker}\"] }} on-error={{}}\n");
+    gone("/system/scheduler") + &gone("/system/script")
 }
 
 /// Takes a guard out that will never run.
