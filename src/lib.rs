@@ -8,7 +8,7 @@
 //! | [`config`] | a site config from a TOML file | `domain` |
 //! | [`render`] | quoting and templates of files that others read | `domain` |
 //! | [`routeros`] | the RouterOS API: bytes, sentences, calls, menus' tables | `domain` |
-//! | [`reconcile`] | desired, observe, plan, apply, prove | `domain`, `render`, `routeros` |
+//! | [`reconcile`] | desired, observe, plan, guard, apply, prove | `domain`, `render`, `routeros` |
 //! | [`api`] | what hub, gateway, agent and command line say to each other: JSON shapes, problem codes | `domain` |
 //! | [`uplink`] | the client of the hub's HTTP API | `domain`, `api` |
 //! | `wireguard` (feature `wireguard`) | WireGuard in this process, and its keys | `domain` |
@@ -19,7 +19,7 @@
 //!
 //! A site config travels `config::load` → [`domain::Site`] → `reconcile::desired` → rows → `reconcile::plan` against the
 //! rows that `reconcile::observe` read → `reconcile::apply` → the same reading again, which must leave the plan empty →
-//! `reconcile::prove`. Only `reconcile::apply` and `routeros::login` change anything on a router.
+//! `reconcile::prove`. A plan that could cut off the way to the router goes by `reconcile::guard`. Only `reconcile::apply` and `routeros::login` change anything on a router.
 //!
 //! With a hub, the site config is an [`api::AgentDesired`] that [`uplink`] fetched; the router's public key goes back the same way.
 //! The hub tells gateways what to serve ([`api::GatewayDesired`]), gateways tell it what they did and what they see; the hub never

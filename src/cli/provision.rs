@@ -13,7 +13,7 @@ use crate::domain::{PublicKey, Role, Site};
 use crate::reconcile::converge::{Progress, Task};
 use crate::reconcile::decide::{decide_guarded, decide_settled};
 use crate::reconcile::entry::Entry;
-use crate::reconcile::guard::until_clear;
+use crate::reconcile::guard::{classify, until_clear};
 use crate::reconcile::observe::{Interest, Observed};
 use crate::reconcile::plan::Plan;
 use crate::reconcile::preflight::Session;
@@ -44,6 +44,7 @@ pub async fn run(command: Provision, reporter: &Reporter) -> anyhow::Result<Outc
     let deciding = |observed: &Observed| decide_guarded(&site, observed, &facts, max_removals);
     let decision = deciding(&observed).map_err(|why| show::refused(why, reporter))?;
     show::decision(&decision, reporter);
+    show::touches(&classify(&decision.plan, &observed, &facts), guard, reporter);
 
     let mut progress = Progress::default();
     if !decision.plan.is_empty() {

@@ -10,7 +10,7 @@ use crate::domain::SiteId;
 use crate::reconcile::apply::sweep;
 use crate::reconcile::converge::{Progress, Task};
 use crate::reconcile::decide::decide_removal_guarded;
-use crate::reconcile::guard::{found, until_clear};
+use crate::reconcile::guard::{classify, found, until_clear};
 use crate::reconcile::observe::{Interest, Observed};
 use crate::routeros::client::Client;
 use crate::routeros::error::CallError;
@@ -42,6 +42,7 @@ pub async fn run(command: Remove, reporter: &Reporter) -> anyhow::Result<Outcome
     let settled = |observed: &Observed| deciding(observed).map(|decision| decision.plan);
     let decision = deciding(&observed).map_err(|why| show::refused(why, reporter))?;
     show::decision(&decision, reporter);
+    show::touches(&classify(&decision.plan, &observed, &facts), guard, reporter);
     let mut progress = Progress::default();
     let Write::Apply(confirm) = write else {
         let is_done = decision.plan.is_empty();

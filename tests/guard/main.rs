@@ -15,6 +15,7 @@ mod laws;
 mod others;
 mod stage;
 mod steps;
+mod touching;
 mod tunnel;
 
 use harness::{run, site, world};

@@ -246,9 +246,9 @@ fn placed(op: &Op, row: &Entry, next: Option<&Entry>, rows: &[Entry]) -> String 
     match next {
         None => stands(""),
         Some(next) => format!(
-            ":local next {}; :if ([:len $next] > 0) do={{ {} }} else={{ {} }}",
+            ":local before {}; :if ([:len $before] > 0) do={{ {} }} else={{ {} }}",
             Who::of(next, rows).found(menu),
-            stands("[:pick $next 0]"),
+            stands("[:pick $before 0]"),
             stands("")
         ),
     }

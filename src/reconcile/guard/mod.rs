@@ -27,7 +27,7 @@ use std::time::Duration;
 
 pub use found::{Found, found};
 pub use inverse::{Irreversible, Undo, inverse};
-pub use run::{GuardError, Guarded, Guarding, apply_guarded, until_clear};
+pub use run::{GuardError, Guarded, Guarding, Unconfirmed, apply_guarded, until_clear};
 pub use split::split;
 pub use touches::{Part, Touch, Touches, classify};
 

@@ -343,6 +343,7 @@ where
                 // This connection was no good either; there may be time for another.
                 Ok(Err(error)) => {
                     last = error.to_string();
+                    sleep(CONNECT_EVERY.min(self.left())).await;
                     continue;
                 }
                 Err(_) => break,
