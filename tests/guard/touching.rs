@@ -4,6 +4,7 @@ use sitepeer::reconcile::decide::{decide_guarded, decide_removal_guarded};
 use sitepeer::reconcile::guard::{Touches, When, classify, inverse, split};
 use sitepeer::reconcile::observe::{Interest, observe};
 use sitepeer::reconcile::plan::{Change, Plan};
+use sitepeer::reconcile::preflight::Session;
 use sitepeer::sim::SimRouter;
 
 use crate::run::{self, access, provision_of};
@@ -21,11 +22,11 @@ async fn provisioned() -> (SimRouter, SiteText) {
     (router, site)
 }
 
-async fn touches(router: &SimRouter, site: &SiteText) -> (Plan, Touches) {
+async fn touches(router: &SimRouter, site: &SiteText, session: &Session) -> (Plan, Touches) {
     let site = site.load();
     let observed = observe(&client(router).await, &Interest::of(&site)).await.unwrap();
-    let plan = decide_guarded(&site, &observed, &session(), 10).unwrap().plan;
-    let touches = classify(&plan, &observed, &session());
+    let plan = decide_guarded(&site, &observed, session, 10).unwrap().plan;
+    let touches = classify(&plan, &observed, session);
     (plan, touches)
 }
 
@@ -34,7 +35,7 @@ async fn from_the_lan_a_tunnel_may_change_and_its_session_is_not_touched() {
     let (router, site) = provisioned().await;
     from_lan(&router, stage::NEAR);
     let other = SiteText { endpoints: vec!["198.51.100.9:51820".into()], table: None, ..site.clone() };
-    let (plan, touches) = touches(&router, &other).await;
+    let (plan, touches) = touches(&router, &other, &session()).await;
     assert!(!plan.is_empty() && touches.session.is_empty() && touches.tunnel.len() == plan.ops.len(), "{touches:?}");
     assert!(!When::Session.holds(&touches) && When::Tunnel.holds(&touches) && When::Always.holds(&touches));
     assert!(!When::Never.holds(&touches));
@@ -43,9 +44,10 @@ async fn from_the_lan_a_tunnel_may_change_and_its_session_is_not_touched() {
 #[tokio::test]
 async fn through_the_tunnel_every_change_but_an_addition_touches_its_session() {
     let (router, site) = provisioned().await;
-    from_lan(&router, "192.168.89.50");
+    // Nobody of this name is listed, so its own end tells where it comes from.
+    let session = Session { user: "other".into(), local: "192.168.89.50".parse().unwrap(), writes: false, ..session() };
     let wider = SiteText { reach: [site.reach.clone(), vec!["192.168.90.0/24".into()]].concat(), ..site.clone() };
-    let (plan, touches) = touches(&router, &wider).await;
+    let (plan, touches) = touches(&router, &wider, &session).await;
     let additions = plan.ops.iter().filter(|op| op.is_addition()).count();
     assert!(additions > 0 && touches.session.len() == plan.ops.len() - additions, "{touches:?}");
 }

@@ -7,11 +7,11 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`touches`] | which changes touch the way of the session, or the tunnel |
-//! | [`split`] | what waits until the rest has proved harmless |
-//! | [`inverse`] | the script |
-//! | [`found`] | a guard that a reading shows |
-//! | [`run`] | arm, carry out, confirm |
+//! | `touches` | which changes touch the way of the session, or the tunnel |
+//! | `split` | what waits until the rest has proved harmless |
+//! | `inverse` | the script |
+//! | `found` | a guard that a reading shows |
+//! | `run` | arm, carry out, confirm |
 //!
 //! Only [`super::apply`] writes. A real device may take 40 s to write its flash (*source*: the manual, NAND write-back): a power cut
 //! within them can lose script and changes alike, or the one and not the other; no script can help that.
