@@ -3,7 +3,6 @@
 #![no_main]
 
 #[path = "../../../src/sim/script/parse.rs"]
-#[expect(dead_code, reason = "what a script does is not asked here")]
 mod parse;
 
 use libfuzzer_sys::fuzz_target;
