@@ -13,7 +13,7 @@ use crate::domain::{PublicKey, Role, Site};
 use crate::reconcile::converge::{Progress, Task};
 use crate::reconcile::decide::{decide_guarded, decide_settled};
 use crate::reconcile::entry::Entry;
-use crate::reconcile::guard::{classify, until_clear};
+use crate::reconcile::guard::{GONE_WITHIN, classify, until_clear};
 use crate::reconcile::observe::{Interest, Observed};
 use crate::reconcile::plan::Plan;
 use crate::reconcile::preflight::Session;
@@ -38,7 +38,7 @@ pub async fn run(command: Provision, reporter: &Reporter) -> anyhow::Result<Outc
     );
     let mut observed = observed?;
     if writes {
-        let clear = until_clear(&client, &interest, observed).await;
+        let clear = until_clear(&client, &interest, observed, GONE_WITHIN).await;
         observed = clear.map_err(|error| show::guard_failed(error, reporter))?;
     }
     let deciding = |observed: &Observed| decide_guarded(&site, observed, &facts, max_removals);
@@ -53,11 +53,9 @@ pub async fn run(command: Provision, reporter: &Reporter) -> anyhow::Result<Outc
         let agreed = (confirm == Confirm::Ask).then_some(&decision.plan);
         let settled = |observed: &Observed| decide_settled(&site, observed, &facts);
         let task = Task { site: &site.id, interest, decide: deciding, settled, agreed };
-        let place = guarded::Place { access: &access, client: &client, session: &facts, when: guard };
-        let tunnel = async |client: &Client, observed: &Observed, progress: &Progress, within: Duration| {
-            carries(client, &site, observed, demand(&site, progress), within).await
-        };
-        (observed, client) = guarded::carry_out(place, task, &observed, &mut progress, tunnel, reporter).await?;
+        let place =
+            guarded::Place { access: &access, client: &client, session: &facts, when: guard, site: Some(&site) };
+        (observed, client) = guarded::carry_out(place, task, &observed, &mut progress, reporter).await?;
         let detail = format!("{} rows changed; the router read again is as it should be", progress.changes);
         reporter.event(&Event::Step { step: Step::Verify, detail });
     }
@@ -76,10 +74,16 @@ pub async fn run(command: Provision, reporter: &Reporter) -> anyhow::Result<Outc
     Ok(outcome.detail("public_key", public_key).detail("changes", progress.changes))
 }
 
-/// Whether the tunnel carries traffic within a time.
-async fn carries(client: &Client, site: &Site, observed: &Observed, demand: Demand, within: Duration) -> bool {
+/// Tells whether a tunnel carries traffic within a time, after what was written.
+pub(super) async fn carries(
+    client: &Client,
+    site: &Site,
+    observed: &Observed,
+    progress: &Progress,
+    within: Duration,
+) -> bool {
     let peer = own_row(site, observed, &Role::Peer).map(|row| row.id().to_vec()).unwrap_or_default();
-    matches!(prove(client, site, &peer, demand, within).await, Ok(Ok(_)))
+    matches!(prove(client, site, &peer, demand(site, progress), within).await, Ok(Ok(_)))
 }
 
 /// Reports how it went, if there is a hub.

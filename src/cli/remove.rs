@@ -1,7 +1,5 @@
 //! `sitepeer remove`: takes out all rows of a site, and proves it.
 
-use std::time::Duration;
-
 use super::args::{Remove, Subject, Write};
 use super::provision::pending;
 use super::report::{Confirm, Event, Outcome, Reporter, Step, Verdict};
@@ -10,7 +8,7 @@ use crate::domain::SiteId;
 use crate::reconcile::apply::sweep;
 use crate::reconcile::converge::{Progress, Task};
 use crate::reconcile::decide::decide_removal_guarded;
-use crate::reconcile::guard::{classify, found, until_clear};
+use crate::reconcile::guard::{GONE_WITHIN, classify, found, until_clear};
 use crate::reconcile::observe::{Interest, Observed};
 use crate::routeros::client::Client;
 use crate::routeros::error::CallError;
@@ -25,7 +23,7 @@ pub async fn run(command: Remove, reporter: &Reporter) -> anyhow::Result<Outcome
     let interest = Interest::default();
     let mut observed = session::read(&client, &interest, reporter).await?;
     if matches!(write, Write::Apply(_)) {
-        let clear = until_clear(&client, &interest, observed).await;
+        let clear = until_clear(&client, &interest, observed, GONE_WITHIN).await;
         observed = clear.map_err(|error| show::guard_failed(error, reporter))?;
     }
     let site = match subject {
@@ -56,10 +54,8 @@ pub async fn run(command: Remove, reporter: &Reporter) -> anyhow::Result<Outcome
 
     let agreed = (confirm == Confirm::Ask).then_some(&decision.plan);
     let task = Task { site: &site, interest, decide: deciding, settled, agreed };
-    let place = guarded::Place { access: &access, client: &client, session: &facts, when: guard };
-    // The tunnel is meant to go.
-    let tunnel = async |_: &Client, _: &Observed, _: &Progress, _: Duration| true;
-    (observed, client) = guarded::carry_out(place, task, &observed, &mut progress, tunnel, reporter).await?;
+    let place = guarded::Place { access: &access, client: &client, session: &facts, when: guard, site: None };
+    (observed, client) = guarded::carry_out(place, task, &observed, &mut progress, reporter).await?;
     take_left(&client, &observed, &site, &mut progress).await?;
     let detail = "the router read again has no row of this site".to_owned();
     reporter.event(&Event::Step { step: Step::Verify, detail });

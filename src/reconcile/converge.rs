@@ -93,13 +93,13 @@ fn first(plan: &Plan) -> String {
 /// What stands by while a plan is carried out.
 pub(super) trait Standby {
     /// Sees a plan before it is carried out, and returns what of it may be done now.
-    async fn before(
+    fn before(
         &mut self,
         client: &Client,
         plan: Plan,
         observed: &Observed,
         written: &mut u64,
-    ) -> Result<Plan, ArmError>;
+    ) -> impl Future<Output = Result<Plan, ArmError>> + Send;
 
     /// Most changes sent before the first of them is answered.
     fn in_flight(&self) -> usize;

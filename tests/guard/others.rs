@@ -65,7 +65,7 @@ async fn who_waits_for_a_guard_sees_the_router_as_it_was_before_it() {
     let interest = Interest::default();
     let observed = observe(&second, &interest).await.unwrap();
     assert!(found(&observed).unwrap().armed);
-    let (clear, ()) = tokio::join!(until_clear(&second, &interest, observed), async {
+    let (clear, ()) = tokio::join!(until_clear(&second, &interest, observed, PROMISED), async {
         router.pass_time(PROMISED).await;
     });
     let clear = clear.unwrap();
@@ -73,6 +73,31 @@ async fn who_waits_for_a_guard_sees_the_router_as_it_was_before_it() {
     let address =
         clear.rows(&menu::IP_ADDRESS).iter().find(|row| row.get("comment") == Some(ADDRESS.as_bytes())).unwrap();
     assert!(!address.is_true("disabled"));
+}
+
+#[tokio::test]
+async fn who_has_waited_long_enough_is_told_whose_guard_it_is() {
+    let router = abandoned().await;
+    let second = client(&router).await;
+    let interest = Interest::default();
+    let observed = observe(&second, &interest).await.unwrap();
+    let result = until_clear(&second, &interest, observed, Duration::from_millis(10)).await;
+    let Err(GuardError::Armed(armed)) = result else { panic!("it is still armed") };
+    assert_eq!((armed.site.to_string().as_str(), armed.armed), ("k3f9q2", true));
+    assert!(armed.explain().contains("puts itself back"));
+}
+
+/// An agent runs many of these side by side on all threads.
+#[tokio::test]
+async fn a_guarded_run_can_go_to_another_thread() {
+    fn goes<F: Future + Send>(run: F) -> F {
+        run
+    }
+    let router = std::sync::Arc::new(start().await);
+    let maker = client(&router).await;
+    let run = goes(carry_out(&router, &maker, |_: &Observed| Plan::default(), Timing::default()));
+    let guarded = run.await.unwrap();
+    assert!(guarded.client.is_none(), "nothing to do, nothing to guard");
 }
 
 /// A script without anything that runs it: a run was cut off between taking out the one and the other.

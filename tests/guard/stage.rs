@@ -7,13 +7,13 @@ use sitepeer::domain::{Marker, SiteId};
 use sitepeer::reconcile::apply::LocalLock;
 use sitepeer::reconcile::converge::{Progress, Task};
 use sitepeer::reconcile::decide::Decision;
-use sitepeer::reconcile::guard::{GuardError, Guarded, Guarding, Timing, When, apply_guarded};
+use sitepeer::reconcile::guard::{GuardError, Guarded, Guarding, Reach, Timing, When, apply_guarded};
 use sitepeer::reconcile::observe::{Interest, Observed, observe};
 use sitepeer::reconcile::plan::{Change, Op, Plan};
 use sitepeer::reconcile::preflight::Session;
 use sitepeer::routeros::Client;
 use sitepeer::routeros::menu::Menu;
-use sitepeer::routeros::target::connect;
+use sitepeer::routeros::target::{ConnectError, connect};
 use sitepeer::sim::{DeviceState, SessionPath, SimOptions, SimRouter, StateOptions, Through};
 
 use crate::run::access;
@@ -171,6 +171,19 @@ pub fn told(result: &Result<Guarded, GuardError>) -> String {
     }
 }
 
+/// A way in again; the tunnel is no part of these plans.
+struct Again(std::net::SocketAddr);
+
+impl Reach for Again {
+    async fn connect(&self) -> Result<Client, ConnectError> {
+        connect(&access("admin", "", self.0)).await
+    }
+
+    async fn carries(&self, _: &Client, _: &Observed, _: &Progress, _: Duration) -> bool {
+        true
+    }
+}
+
 /// Carries a plan out that somebody made by hand.
 pub async fn carry_out(
     router: &SimRouter,
@@ -188,14 +201,8 @@ pub async fn carry_out(
     };
     let task = Task { site: &site, interest: Interest::default(), decide, settled, agreed: None };
     let local = LocalLock::claim(&client.peer_addr().to_string()).unwrap();
-    let address = router.api_addr();
-    let guarding = Guarding {
-        when: When::Session,
-        session: &session(),
-        timing,
-        connect: async || connect(&access("admin", "", address)).await,
-        tunnel: async |_: &Client, _: &Observed, _: &Progress, _: Duration| true,
-    };
+    let reach = Again(router.api_addr());
+    let guarding = Guarding { when: When::Session, session: &session(), timing, reach: &reach };
     apply_guarded(client, task, local, &before, &mut Progress::default(), |_| {}, guarding).await
 }
 

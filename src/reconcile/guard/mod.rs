@@ -27,7 +27,7 @@ use std::time::Duration;
 
 pub use found::{Found, found};
 pub use inverse::{Irreversible, Undo, inverse};
-pub use run::{GuardError, Guarded, Guarding, Unconfirmed, apply_guarded, until_clear};
+pub use run::{GuardError, Guarded, Guarding, Reach, Unconfirmed, apply_guarded, until_clear};
 pub use split::split;
 pub use touches::{Part, Touch, Touches, classify};
 
@@ -39,6 +39,9 @@ pub const MARGIN: Duration = Duration::from_secs(5);
 pub const APPLY_WITHIN: Duration = Duration::from_secs(20);
 /// How long a firewall rule may take to have its effect. *Source*: about 1 s, 5 s advised, observed by `MikroDash` on 7.24.4.
 pub const SETTLE: Duration = Duration::from_secs(5);
+
+/// How long a run waits for another's guard: that is confirmed or has run by then, and its session may need a moment.
+pub const GONE_WITHIN: Duration = Duration::from_mins(1);
 
 /// The times of a guard; tests have shorter ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

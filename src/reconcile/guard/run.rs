@@ -30,18 +30,31 @@ const BACK_WITHIN: Duration = Duration::from_secs(15);
 /// Between two looks at somebody else's guard.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
+/// How a run looks at its own work from outside.
+pub trait Reach: Sync {
+    /// Opens another connection and logs in.
+    fn connect(&self) -> impl Future<Output = Result<Client, ConnectError>> + Send;
+
+    /// Tells whether the tunnel carries traffic within a time; asked only if it did before. A removal says yes.
+    fn carries(
+        &self,
+        client: &Client,
+        observed: &Observed,
+        progress: &Progress,
+        within: Duration,
+    ) -> impl Future<Output = bool> + Send;
+}
+
 /// What a guarded run needs beside its task.
-pub struct Guarding<'a, C, T> {
+pub struct Guarding<'a, R> {
     /// When to guard.
     pub when: When,
     /// Where the session stands.
     pub session: &'a Session,
     /// The times.
     pub timing: Timing,
-    /// Opens another connection and logs in.
-    pub connect: C,
-    /// Whether the tunnel carries traffic, within a time; asked only if it did before. A removal says yes.
-    pub tunnel: T,
+    /// How to look at it from outside.
+    pub reach: &'a R,
 }
 
 /// How a run ended that did not fail.
@@ -104,21 +117,26 @@ pub enum Unconfirmed {
     TunnelDown,
 }
 
-/// Waits until no guard is armed, at most as long as one can be.
+/// Waits until no guard is armed, at most so long; [`super::GONE_WITHIN`] is what one of ours takes.
 ///
 /// # Errors
 /// [`GuardError::Armed`] if one still is, [`GuardError::Read`].
 ///
 /// # Cancel safety
 /// Nothing is written.
-pub async fn until_clear(client: &Client, interest: &Interest, observed: Observed) -> Result<Observed, GuardError> {
-    let until = Instant::now() + super::FUSE + BACK_WITHIN;
+pub async fn until_clear(
+    client: &Client,
+    interest: &Interest,
+    observed: Observed,
+    within: Duration,
+) -> Result<Observed, GuardError> {
+    let until = Instant::now() + within;
     let mut observed = observed;
     while let Some(armed) = found(&observed).filter(|found| found.armed) {
         if Instant::now() >= until {
             return Err(GuardError::Armed(armed));
         }
-        sleep(LOOK_EVERY).await;
+        sleep(LOOK_EVERY.min(within)).await;
         observed = observe(client, interest).await?;
     }
     Ok(observed)
@@ -131,20 +149,19 @@ pub async fn until_clear(client: &Client, interest: &Interest, observed: Observe
 ///
 /// # Cancel safety
 /// Dropped at any time, the router is as it was before, or goes back to that by itself, or everything was confirmed.
-pub async fn apply_guarded<D, S, C, T>(
+pub async fn apply_guarded<D, S, R>(
     client: &Client,
     task: Task<'_, D, S>,
     local: LocalLock,
     before: &Observed,
     progress: &mut Progress,
     mut done: impl FnMut(&Op),
-    guarding: Guarding<'_, C, T>,
+    guarding: Guarding<'_, R>,
 ) -> Result<Guarded, GuardError>
 where
     D: Fn(&Observed) -> Result<Decision, Refused>,
     S: Fn(&Observed) -> Result<Plan, Refused>,
-    C: AsyncFn() -> Result<Client, ConnectError>,
-    T: AsyncFn(&Client, &Observed, &Progress, Duration) -> bool,
+    R: Reach,
 {
     let mut watchman = Watchman::new(task.site, &guarding);
     let deadline = watchman.deadline(guarding.timing.apply_within);
@@ -220,7 +237,7 @@ struct Watchman<'a> {
 }
 
 impl<'a> Watchman<'a> {
-    fn new<C, T>(site: &'a SiteId, guarding: &Guarding<'a, C, T>) -> Self {
+    fn new<R>(site: &'a SiteId, guarding: &Guarding<'a, R>) -> Self {
         Self {
             site,
             when: guarding.when,
@@ -295,19 +312,18 @@ fn is_among(op: &Op, later: &Plan) -> bool {
 }
 
 /// Changes that were made and are not confirmed.
-struct Confirming<'a, 't, D, S, C, T> {
+struct Confirming<'a, 't, D, S, R> {
     lit: Lit,
     later: Plan,
     settle: Duration,
     task: &'a Task<'t, D, S>,
-    guarding: &'a Guarding<'a, C, T>,
+    guarding: &'a Guarding<'a, R>,
 }
 
-impl<D, S, C, T> Confirming<'_, '_, D, S, C, T>
+impl<D, S, R> Confirming<'_, '_, D, S, R>
 where
     S: Fn(&Observed) -> Result<Plan, Refused>,
-    C: AsyncFn() -> Result<Client, ConnectError>,
-    T: AsyncFn(&Client, &Observed, &Progress, Duration) -> bool,
+    R: Reach,
 {
     /// How long something may still be confirmed.
     fn left(&self) -> Duration {
@@ -316,7 +332,7 @@ where
     }
 
     async fn connect(&self, within: Duration) -> Result<Client, String> {
-        match timeout(within.min(CONNECT_WITHIN), (self.guarding.connect)()).await {
+        match timeout(within.min(CONNECT_WITHIN), self.guarding.reach.connect()).await {
             Ok(Ok(client)) => Ok(client),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(format!("no answer within {} s", within.min(CONNECT_WITHIN).as_secs_f32())),
@@ -365,7 +381,7 @@ where
             return Ok(Some(Unconfirmed::Different));
         }
         let was_up = progress.before.as_ref().is_some_and(|(before, _)| has_handshake(before, self.task.site));
-        if was_up && !(self.guarding.tunnel)(client, &observed, progress, self.left()).await {
+        if was_up && !self.guarding.reach.carries(client, &observed, progress, self.left()).await {
             return Ok(Some(Unconfirmed::TunnelDown));
         }
         Ok(None)
