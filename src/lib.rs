@@ -8,7 +8,7 @@
 //! | [`config`] | a site config from a TOML file | `domain` |
 //! | [`render`] | quoting and templates of files that others read | `domain` |
 //! | [`routeros`] | the RouterOS API: bytes, sentences, calls, menus' tables | `domain` |
-//! | [`reconcile`] | desired, observe, plan, apply, prove | `domain`, `render`, `routeros` |
+//! | [`reconcile`] | desired, observe, plan, guard, apply, prove | `domain`, `render`, `routeros` |
 //! | [`api`] | what hub, gateway, agent and command line say to each other: JSON shapes, problem codes | `domain` |
 //! | [`health`] | how a tunnel is: probe, assess, findings, states; reads only | `domain`, `api`, `routeros`, `reconcile` |
 //! | [`uplink`] | the client of the hub's HTTP API | `domain`, `api` |
@@ -21,7 +21,7 @@
 //!
 //! A site config travels `config::load` → [`domain::Site`] → `reconcile::desired` → rows → `reconcile::plan` against the
 //! rows that `reconcile::observe` read → `reconcile::apply` → the same reading again, which must leave the plan empty →
-//! `reconcile::prove`. Only `reconcile::apply` and `routeros::login` change anything on a router.
+//! `reconcile::prove`. A plan that could cut off the way to the router goes by `reconcile::guard`. Only `reconcile::apply` and `routeros::login` change anything on a router.
 //!
 //! A health report travels `health::probe` → `health::measured` → `health::assess` → what `health::finding` shows and
 //! `health::state` says → [`api::AgentReport`] → the hub. Every moment in it is an argument; nothing of it writes.

@@ -164,8 +164,7 @@ impl Driver {
             self.standing.phase(Phase::Working);
             let (begun, before) = (Instant::now(), client.round_trips());
             // Boxed, as everything large here: of a thousand routers, most only wait.
-            let rounded =
-                Box::pin(round(client, &self.access.url.user, &wanted, self.max_removals, &self.gates)).await;
+            let rounded = Box::pin(round(client, &self.access.url.user, &wanted, self.max_removals, &self.gates)).await;
             self.standing.note(|figures| {
                 figures.rounds += 1;
                 figures.round_trips += client.round_trips() - before;

@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod exit;
 pub mod failure;
 pub mod gateway;
+pub mod guarded;
 pub mod hub;
 pub mod manual;
 pub mod plan;

@@ -5,7 +5,8 @@ use super::provision::pending;
 use super::report::{Outcome, Reporter, Verdict};
 use super::uplink::{self, Enrolling};
 use super::{session, show};
-use crate::reconcile::decide::decide;
+use crate::reconcile::decide::decide_guarded;
+use crate::reconcile::guard::{When, classify};
 use crate::reconcile::observe::Interest;
 
 /// A plan is only shown: whatever it removes.
@@ -25,8 +26,10 @@ pub async fn run(command: Plan, reporter: &Reporter) -> anyhow::Result<Outcome> 
         session::facts(&client, &access, Some(&site), false)
     );
     client.close().await;
-    let decision = decide(&site, &observed?, &facts, NO_LIMIT).map_err(|why| show::refused(why, reporter))?;
+    let observed = observed?;
+    let decision = decide_guarded(&site, &observed, &facts, NO_LIMIT).map_err(|why| show::refused(why, reporter))?;
     show::decision(&decision, reporter);
+    show::touches(&classify(&decision.plan, &observed, &facts), When::default(), reporter);
     if decision.plan.is_empty() {
         return Ok(Outcome::new(Verdict::Converged).detail("changes", 0));
     }

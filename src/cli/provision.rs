@@ -8,12 +8,12 @@ use super::args::{Provision, Write};
 use super::failure::Failure;
 use super::report::{Confirm, Event, Outcome, Reporter, Step, Verdict};
 use super::uplink::{self, Enrolling, Uplink};
-use super::{session, show};
+use super::{guarded, session, show};
 use crate::domain::{PublicKey, Role, Site};
-use crate::reconcile::apply::LocalLock;
-use crate::reconcile::converge::{Progress, Task, converge};
-use crate::reconcile::decide::{decide, decide_settled};
+use crate::reconcile::converge::{Progress, Task};
+use crate::reconcile::decide::{decide_guarded, decide_settled};
 use crate::reconcile::entry::Entry;
+use crate::reconcile::guard::{GONE_WITHIN, classify, until_clear};
 use crate::reconcile::observe::{Interest, Observed};
 use crate::reconcile::plan::Plan;
 use crate::reconcile::preflight::Session;
@@ -26,20 +26,25 @@ use crate::routeros::menu;
 /// # Errors
 /// Anything that has an exit code of its own; everything else is an internal error.
 pub async fn run(command: Provision, reporter: &Reporter) -> anyhow::Result<Outcome> {
-    let Provision { access, source, write, proof_timeout, max_removals } = command;
+    let Provision { access, source, write, guard, proof_timeout, max_removals } = command;
     let writes = matches!(write, Write::Apply(_));
     let enrolling = if writes { Enrolling::Allowed } else { Enrolling::Forbidden };
     let (site, uplink) = uplink::site_of(source, enrolling, reporter).await?;
-    let client = session::open(&access, reporter).await?;
+    let mut client = session::open(&access, reporter).await?;
     let interest = Interest::of(&site);
     let (observed, facts) = futures_util::join!(
         session::read(&client, &interest, reporter),
         session::facts(&client, &access, Some(&site), writes)
     );
     let mut observed = observed?;
-    let deciding = |observed: &Observed| decide(&site, observed, &facts, max_removals);
+    if writes {
+        let clear = until_clear(&client, &interest, observed, GONE_WITHIN).await;
+        observed = clear.map_err(|error| show::guard_failed(error, reporter))?;
+    }
+    let deciding = |observed: &Observed| decide_guarded(&site, observed, &facts, max_removals);
     let decision = deciding(&observed).map_err(|why| show::refused(why, reporter))?;
     show::decision(&decision, reporter);
+    show::touches(&classify(&decision.plan, &observed, &facts), guard, reporter);
 
     let mut progress = Progress::default();
     if !decision.plan.is_empty() {
@@ -48,11 +53,9 @@ pub async fn run(command: Provision, reporter: &Reporter) -> anyhow::Result<Outc
         let agreed = (confirm == Confirm::Ask).then_some(&decision.plan);
         let settled = |observed: &Observed| decide_settled(&site, observed, &facts);
         let task = Task { site: &site.id, interest, decide: deciding, settled, agreed };
-        let local = LocalLock::claim(&client.peer_addr().to_string()).map_err(show::busy_here)?;
-        let done = |op: &_| reporter.event(&Event::Written(show::change(op)));
-        let converged = converge(&client, task, local, &observed, &mut progress, done).await;
-        show::tally(reporter, &progress);
-        observed = converged.map_err(|error| show::unconverged(error, reporter))?;
+        let place =
+            guarded::Place { access: &access, client: &client, session: &facts, when: guard, site: Some(&site) };
+        (observed, client) = guarded::carry_out(place, task, &observed, &mut progress, reporter).await?;
         let detail = format!("{} rows changed; the router read again is as it should be", progress.changes);
         reporter.event(&Event::Step { step: Step::Verify, detail });
     }
@@ -69,6 +72,18 @@ pub async fn run(command: Provision, reporter: &Reporter) -> anyhow::Result<Outc
     client.close().await;
     let outcome = reported(outcome?, uplink.as_ref().filter(|_| writes), reporter).await;
     Ok(outcome.detail("public_key", public_key).detail("changes", progress.changes))
+}
+
+/// Tells whether a tunnel carries traffic within a time, after what was written.
+pub(super) async fn carries(
+    client: &Client,
+    site: &Site,
+    observed: &Observed,
+    progress: &Progress,
+    within: Duration,
+) -> bool {
+    let peer = own_row(site, observed, &Role::Peer).map(|row| row.id().to_vec()).unwrap_or_default();
+    matches!(prove(client, site, &peer, demand(site, progress), within).await, Ok(Ok(_)))
 }
 
 /// Reports how it went, if there is a hub.

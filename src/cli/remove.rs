@@ -3,50 +3,77 @@
 use super::args::{Remove, Subject, Write};
 use super::provision::pending;
 use super::report::{Confirm, Event, Outcome, Reporter, Step, Verdict};
-use super::{session, show};
-use crate::reconcile::apply::LocalLock;
-use crate::reconcile::converge::{Progress, Task, converge};
-use crate::reconcile::decide::decide_removal;
+use super::{guarded, session, show};
+use crate::domain::SiteId;
+use crate::reconcile::apply::sweep;
+use crate::reconcile::converge::{Progress, Task};
+use crate::reconcile::decide::decide_removal_guarded;
+use crate::reconcile::guard::{GONE_WITHIN, classify, found, until_clear};
 use crate::reconcile::observe::{Interest, Observed};
+use crate::routeros::client::Client;
+use crate::routeros::error::CallError;
 
 /// Carries out `remove`.
 ///
 /// # Errors
 /// Anything that has an exit code of its own; everything else is an internal error.
 pub async fn run(command: Remove, reporter: &Reporter) -> anyhow::Result<Outcome> {
-    let Remove { access, subject, write } = command;
-    let client = session::open(&access, reporter).await?;
+    let Remove { access, subject, write, guard } = command;
+    let mut client = session::open(&access, reporter).await?;
     let interest = Interest::default();
-    let observed = session::read(&client, &interest, reporter).await?;
+    let mut observed = session::read(&client, &interest, reporter).await?;
+    if matches!(write, Write::Apply(_)) {
+        let clear = until_clear(&client, &interest, observed, GONE_WITHIN).await;
+        observed = clear.map_err(|error| show::guard_failed(error, reporter))?;
+    }
     let site = match subject {
         Subject::Site(site) => site.id,
         Subject::Instance(name) => session::site_on(&observed, Some(&name))?,
-        Subject::Only if observed.sites().is_empty() => return Ok(removed(&Progress::default())),
+        Subject::Only if observed.sites().is_empty() => match found(&observed) {
+            Some(left) => left.site,
+            None => return Ok(removed(&Progress::default())),
+        },
         Subject::Only => session::site_on(&observed, None)?,
     };
     let facts = session::facts(&client, &access, None, true).await;
-    let deciding = |observed: &Observed| decide_removal(&site, observed, &facts);
+    let deciding = |observed: &Observed| decide_removal_guarded(&site, observed);
     let settled = |observed: &Observed| deciding(observed).map(|decision| decision.plan);
     let decision = deciding(&observed).map_err(|why| show::refused(why, reporter))?;
     show::decision(&decision, reporter);
+    show::touches(&classify(&decision.plan, &observed, &facts), guard, reporter);
+    let mut progress = Progress::default();
+    let Write::Apply(confirm) = write else {
+        let is_done = decision.plan.is_empty();
+        return Ok(if is_done { removed(&progress) } else { pending(&decision.plan) });
+    };
     if decision.plan.is_empty() {
-        return Ok(removed(&Progress::default()));
+        take_left(&client, &observed, &site, &mut progress).await?;
+        return Ok(removed(&progress));
     }
-    let Write::Apply(confirm) = write else { return Ok(pending(&decision.plan)) };
     confirm.obtain(reporter, &format!("Take {} rows of site {site} out?", decision.plan.ops.len())).await?;
 
     let agreed = (confirm == Confirm::Ask).then_some(&decision.plan);
     let task = Task { site: &site, interest, decide: deciding, settled, agreed };
-    let local = LocalLock::claim(&client.peer_addr().to_string()).map_err(show::busy_here)?;
-    let mut progress = Progress::default();
-    let done = |op: &_| reporter.event(&Event::Written(show::change(op)));
-    let converged = converge(&client, task, local, &observed, &mut progress, done).await;
-    show::tally(reporter, &progress);
-    converged.map_err(|error| show::unconverged(error, reporter))?;
+    let place = guarded::Place { access: &access, client: &client, session: &facts, when: guard, site: None };
+    (observed, client) = guarded::carry_out(place, task, &observed, &mut progress, reporter).await?;
+    take_left(&client, &observed, &site, &mut progress).await?;
     let detail = "the router read again has no row of this site".to_owned();
     reporter.event(&Event::Step { step: Step::Verify, detail });
     client.close().await;
     Ok(removed(&progress))
+}
+
+/// Takes out a guard that was left over: it is a row of this site, too.
+async fn take_left(
+    client: &Client,
+    observed: &Observed,
+    site: &SiteId,
+    progress: &mut Progress,
+) -> Result<(), CallError> {
+    match found(observed).filter(|found| found.site == *site && !found.armed) {
+        Some(left) => sweep(client, &left, &mut progress.writes).await,
+        None => Ok(()),
+    }
 }
 
 fn removed(progress: &Progress) -> Outcome {

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::failure::Failure;
 use super::report::{Action, Change, Event, FieldChange, Reporter, Step, Verdict};
-use crate::reconcile::apply::{ApplyError, BusyHere, LockError};
+use crate::reconcile::apply::{ApplyError, ArmError, BusyHere, LockError};
 use crate::reconcile::converge::{ConvergeError, Progress};
 use crate::reconcile::decide::{Decision, Refused};
 use crate::reconcile::desired::Value;
+use crate::reconcile::guard::{Found, GuardError, Touches, Unconfirmed, When};
 use crate::reconcile::plan::{self, Op, Plan};
 use crate::reconcile::preflight::{Finding, Weight};
 use crate::routeros::error::CallError;
@@ -24,6 +25,19 @@ pub fn decision(decision: &Decision, reporter: &Reporter) {
     for op in &decision.plan.ops {
         reporter.event(&Event::Change(change(op)));
     }
+}
+
+/// Tells what of a plan could cut its own session off.
+pub fn touches(touches: &Touches, when: When, reporter: &Reporter) {
+    let Some(first) = touches.session.first() else { return };
+    let (count, part, op) = (touches.session.len(), first.part, &first.op);
+    let message =
+        format!("{count} of these changes touch what this session runs over; the first touches {part}: `{op}`");
+    let hint = match when {
+        When::Never => "they are not guarded: have another way to the router at hand",
+        _ => "they are guarded: unless a new connection confirms them, the router undoes them by itself",
+    };
+    reporter.event(&Event::Warning { code: "touches-session", message, hint: Some(hint.to_owned()) });
 }
 
 /// A plan in a line.
@@ -145,6 +159,39 @@ pub fn unconverged(error: ConvergeError, reporter: &Reporter) -> anyhow::Error {
         | ConvergeError::Lock(LockError::Call(source))
         | ConvergeError::Release(source) => return source.into(),
         ConvergeError::Read(source) => return source.into(),
+        ConvergeError::Guarded(found) => guard_armed(&found),
+        ConvergeError::Unarmed(ArmError::Call(source)) => {
+            return anyhow::Error::new(source).context("arming the guard");
+        }
+        ConvergeError::Unarmed(why) => {
+            Failure::new(Verdict::Refused, "guard-impossible", format!("no change is made without a guard: {why}"))
+                .hint("--unguarded changes it all the same; have another way to the router at hand")
+        }
+    };
+    failure.into()
+}
+
+fn guard_armed(found: &Found) -> Failure {
+    Failure::new(Verdict::Refused, "guard-armed", found.explain()).hint("run this again in a minute")
+}
+
+/// What a guarded run that did not get through means for the exit code.
+pub fn guard_failed(error: GuardError, reporter: &Reporter) -> anyhow::Error {
+    let message = error.to_string();
+    let failure = match error {
+        GuardError::Converge(why) => return unconverged(why, reporter),
+        GuardError::Read(why) => return why.into(),
+        GuardError::Busy(why) => busy_here(why),
+        GuardError::Armed(found) => guard_armed(&found),
+        GuardError::PutBack { why: Unconfirmed::Incomplete(why) } => {
+            let why = Failure::from(unconverged(why, reporter)).message;
+            Failure::new(Verdict::Rejected, "put-back", format!("the router was put back as it was: {why}"))
+                .hint("nothing of the plan is left on the router")
+        }
+        GuardError::PutBack { .. } => Failure::new(Verdict::Rejected, "put-back", message)
+            .hint("nothing of the plan is left on the router; run it from the site's own network to see what it does"),
+        GuardError::OutOfSight { .. } => Failure::new(Verdict::Unreachable, "out-of-sight", message)
+            .hint("look at it with sitepeer status in a minute; it needs nobody for coming back"),
     };
     failure.into()
 }

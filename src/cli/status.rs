@@ -10,6 +10,7 @@ use super::{session, uplink};
 use crate::domain::{Role, SiteId};
 use crate::reconcile::desired::PROBE_NOTE;
 use crate::reconcile::entry::Entry;
+use crate::reconcile::guard::found;
 use crate::reconcile::observe::{Interest, Observed};
 use crate::reconcile::plan::{OwnRow, own_rows};
 use crate::reconcile::prove::{Pinged, RECENT, ping};
@@ -52,8 +53,16 @@ pub async fn run(command: Status, reporter: &Reporter) -> anyhow::Result<Outcome
     };
     client.close().await;
     reporter.data(&tunnel.text(&site, &observed, pinged.as_ref()));
+    let guard = found(&observed).map(|found| found.explain());
+    if let Some(guard) = &guard {
+        reporter.data(&super::report::clean(&format!("{:<11} {guard}", "guard")));
+        reporter.data("\n");
+    }
     let verdict = if tunnel.is_alive(pinged.as_ref()) { Verdict::Converged } else { Verdict::Unproven };
-    let outcome = Outcome::new(verdict).detail("status", tunnel.json(&site, &observed, pinged.as_ref()));
+    let mut outcome = Outcome::new(verdict).detail("status", tunnel.json(&site, &observed, pinged.as_ref()));
+    if let Some(guard) = guard {
+        outcome = outcome.detail("guard", guard);
+    }
     let Some(at_hub) = at_hub else { return Ok(outcome) };
     let key = tunnel.interface.and_then(|row| row.parse("public-key"));
     reporter.data(&format!("{:<11} {}\n", "at the hub", super::report::clean(&at_hub.words(key))));

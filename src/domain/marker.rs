@@ -81,6 +81,8 @@ roles! {
     Mss = "mss",
     /// Says that a run of ours is at work; expires by itself.
     Lock = "lock",
+    /// A script that puts the router back, and what runs it; gone when the run that made it is confirmed.
+    Guard = "guard",
 }
 
 impl Marker {

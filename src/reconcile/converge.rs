@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::apply::{ApplyError, LocalLock, LockError, RouterLock, apply, holder};
+use super::apply::{ApplyError, ArmError, LocalLock, LockError, RouterLock, WRITES_IN_FLIGHT, apply, holder};
 use super::decide::{Decision, Refused};
+use super::guard::{Found, found};
 use super::observe::{Interest, Observed, ReadError, observe};
 use super::plan::{Op, Plan};
 use crate::domain::{Role, SiteId};
@@ -71,6 +72,12 @@ pub enum ConvergeError {
     /// Somebody changed the router between the plan that was agreed to and the lock.
     #[error("the router was changed by somebody else since the plan was shown")]
     Changed,
+    /// A guard is armed: the router may put itself back at any moment.
+    #[error("{}", .0.explain())]
+    Guarded(Found),
+    /// The plan must be guarded, and cannot be.
+    #[error(transparent)]
+    Unarmed(#[from] ArmError),
     /// A write was refused or lost.
     #[error("the router did not take a change")]
     Apply(#[source] ApplyError),
@@ -81,6 +88,41 @@ pub enum ConvergeError {
 
 fn first(plan: &Plan) -> String {
     plan.ops.first().map(ToString::to_string).unwrap_or_default()
+}
+
+/// What stands by while a plan is carried out.
+pub(super) trait Standby {
+    /// Sees a plan before it is carried out, and returns what of it may be done now.
+    fn before(
+        &mut self,
+        client: &Client,
+        plan: Plan,
+        observed: &Observed,
+        written: &mut u64,
+    ) -> impl Future<Output = Result<Plan, ArmError>> + Send;
+
+    /// Most changes sent before the first of them is answered.
+    fn in_flight(&self) -> usize;
+
+    /// Whether what is left to do may be left for now.
+    fn leaves(&self, rest: &Plan) -> bool;
+}
+
+/// Nobody stands by.
+struct Alone;
+
+impl Standby for Alone {
+    async fn before(&mut self, _: &Client, plan: Plan, _: &Observed, _: &mut u64) -> Result<Plan, ArmError> {
+        Ok(plan)
+    }
+
+    fn in_flight(&self) -> usize {
+        WRITES_IN_FLIGHT
+    }
+
+    fn leaves(&self, rest: &Plan) -> bool {
+        rest.is_empty()
+    }
 }
 
 /// Carries a task out and returns the last reading, which leaves nothing to do.
@@ -103,6 +145,23 @@ where
     D: Fn(&Observed) -> Result<Decision, Refused>,
     S: Fn(&Observed) -> Result<Plan, Refused>,
 {
+    converge_with(client, &task, local, before, progress, &mut done, &mut Alone).await
+}
+
+/// The same, with somebody who stands by.
+pub(super) async fn converge_with<D, S>(
+    client: &Client,
+    task: &Task<'_, D, S>,
+    local: LocalLock,
+    before: &Observed,
+    progress: &mut Progress,
+    done: &mut impl FnMut(&Op),
+    standby: &mut impl Standby,
+) -> Result<Observed, ConvergeError>
+where
+    D: Fn(&Observed) -> Result<Decision, Refused>,
+    S: Fn(&Observed) -> Result<Plan, Refused>,
+{
     let begun = client.round_trips();
     // The lock and the reading go out together: a router that works in the order of arrival reads under the lock.
     let (lock, read) = futures_util::join!(
@@ -110,11 +169,11 @@ where
         observe(client, &task.interest)
     );
     let mut lock = lock?;
-    let outcome = match under_lock(&mut lock, client, &task, read).await {
+    let outcome = match under_lock(&mut lock, client, task, read).await {
         Ok((observed, decision)) => {
-            progress.before = Some((observed, Instant::now()));
+            progress.before = Some((observed.clone(), Instant::now()));
             progress.reading = client.round_trips() - begun;
-            write(client, &task, &mut lock, decision.plan, progress, &mut done).await
+            write(client, task, &mut lock, (decision.plan, observed), progress, done, standby).await
         }
         Err(error) => Err(error),
     };
@@ -143,6 +202,9 @@ where
             return Err(LockError::Lost.into());
         }
     }
+    if let Some(armed) = found(&observed).filter(|found| found.armed) {
+        return Err(ConvergeError::Guarded(armed));
+    }
     let decision = (task.decide)(&observed).map_err(ConvergeError::Refused)?;
     match task.agreed {
         Some(agreed) if !agreed.same_as(&decision.plan) => Err(ConvergeError::Changed),
@@ -154,9 +216,10 @@ async fn write<D, S>(
     client: &Client,
     task: &Task<'_, D, S>,
     lock: &mut RouterLock,
-    mut plan: Plan,
+    (mut plan, mut observed): (Plan, Observed),
     progress: &mut Progress,
     done: &mut impl FnMut(&Op),
+    standby: &mut impl Standby,
 ) -> Result<Observed, ConvergeError>
 where
     S: Fn(&Observed) -> Result<Plan, Refused>,
@@ -164,7 +227,10 @@ where
     for pass in 1.. {
         let begun = client.round_trips();
         let mut writes = progress.writes;
-        let applied = apply(client, &plan, lock, &mut writes, |op| {
+        let armed = standby.before(client, plan, &observed, &mut writes).await;
+        progress.writes = writes;
+        plan = armed?;
+        let applied = apply(client, &plan, lock, standby.in_flight(), &mut writes, |op| {
             progress.note(op);
             done(op);
         })
@@ -184,9 +250,9 @@ where
         progress.writes = writes;
         progress.verifying += client.round_trips() - begun;
         released.map_err(ConvergeError::Release)?;
-        let observed = read.map_err(ConvergeError::Read)?;
+        observed = read.map_err(ConvergeError::Read)?;
         plan = (task.settled)(&observed).map_err(ConvergeError::Refused)?;
-        if plan.is_empty() {
+        if standby.leaves(&plan) {
             return Ok(observed);
         }
         if pass >= MAX_PASSES || !lock.is_held() {

@@ -39,13 +39,45 @@ pub enum Refused {
 /// # Errors
 /// [`Refused`]; then nothing may be written.
 pub fn decide(site: &Site, observed: &Observed, session: &Session, max_removals: usize) -> Result<Decision, Refused> {
+    let decision = decide_guarded(site, observed, session, max_removals)?;
+    refuse_own_cut(&site.id, decision, observed, session)
+}
+
+/// A plan that could cut off the session that makes it is for nobody who makes it without a guard.
+fn refuse_own_cut(
+    site: &SiteId,
+    decision: Decision,
+    observed: &Observed,
+    session: &Session,
+) -> Result<Decision, Refused> {
+    let own = own_rows(site, &[], observed).map_err(Refused::Ambiguous)?;
+    match cuts_itself_off(&decision.plan, &own, observed, session) {
+        Some(finding) => {
+            let mut findings = decision.warnings;
+            findings.push(finding);
+            Err(Refused::Preflight(findings))
+        }
+        None => Ok(decision),
+    }
+}
+
+/// Decides as [`decide`] does for who carries the plan out by [`super::guard::apply_guarded`]: then it may touch what the session
+/// itself runs over.
+///
+/// # Errors
+/// [`Refused`]; then nothing may be written.
+pub fn decide_guarded(
+    site: &Site,
+    observed: &Observed,
+    session: &Session,
+    max_removals: usize,
+) -> Result<Decision, Refused> {
     let version = version(observed)?;
     let wanted = desired(site, observed);
     let own = own_rows(&site.id, &wanted, observed).map_err(Refused::Ambiguous)?;
-    let mut findings = preflight(site, &wanted, observed, &own, session);
+    let findings = preflight(site, &wanted, observed, &own, session);
     let basis = basis(site, &version, observed, session);
     let plan = plan(basis, &wanted, observed).map_err(Refused::Ambiguous)?;
-    findings.extend(cuts_itself_off(&plan, &own, observed, session));
     if findings.iter().any(|finding| finding.weight == Weight::Refuse) {
         return Err(Refused::Preflight(findings));
     }
@@ -83,10 +115,15 @@ fn version(observed: &Observed) -> Result<RouterOsVersion, Refused> {
 /// # Errors
 /// [`Refused::Ambiguous`], or [`Refused::Preflight`] if it would cut off this very session.
 pub fn decide_removal(site: &SiteId, observed: &Observed, session: &Session) -> Result<Decision, Refused> {
+    let decision = decide_removal_guarded(site, observed)?;
+    refuse_own_cut(site, decision, observed, session)
+}
+
+/// Decides as [`decide_removal`] does for who carries the plan out by [`super::guard::apply_guarded`].
+///
+/// # Errors
+/// [`Refused::Ambiguous`].
+pub fn decide_removal_guarded(site: &SiteId, observed: &Observed) -> Result<Decision, Refused> {
     let own = own_rows(site, &[], observed).map_err(Refused::Ambiguous)?;
-    let plan = plan_removal(&own);
-    match cuts_itself_off(&plan, &own, observed, session) {
-        Some(finding) => Err(Refused::Preflight(vec![finding])),
-        None => Ok(Decision { plan, warnings: Vec::new() }),
-    }
+    Ok(Decision { plan: plan_removal(&own), warnings: Vec::new() })
 }

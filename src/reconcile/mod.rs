@@ -1,7 +1,7 @@
 //! Brings a router to what a site wants: desired, observe, plan, apply, observe again, prove.
 //!
 //! Reading the router, deciding, and writing to it are three steps. Deciding is pure. Only `apply` writes, and only rows
-//! that carry our marker.
+//! that carry our marker. `guard` sees to it that no plan cuts off the way to the router.
 
 pub mod apply;
 pub mod converge;
@@ -9,6 +9,7 @@ pub mod decide;
 pub mod desired;
 pub mod entry;
 pub mod firewall;
+pub mod guard;
 pub mod names;
 pub mod observe;
 pub mod plan;

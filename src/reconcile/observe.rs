@@ -103,6 +103,9 @@ const OPTIONAL: [&Menu; 16] = [
     &menu::ADDRESS_LIST6,
 ];
 
+/// Menus in which a guard can stand: their rows are no part of a plan.
+const OF_GUARDS: [&Menu; 2] = [&menu::SCRIPT, &menu::SCHEDULER];
+
 /// What to look for beside our own rows.
 #[derive(Clone, Debug, Default)]
 pub struct Interest {
@@ -232,7 +235,7 @@ impl Observed {
 /// Dropping the future cancels its prints on the router; nothing was written.
 pub async fn observe(client: &Client, interest: &Interest) -> Result<Observed, ReadError> {
     let required = REQUIRED.into_iter().map(|menu| (menu, false));
-    let optional = OPTIONAL.into_iter().map(|menu| (menu, true));
+    let optional = OPTIONAL.into_iter().chain(OF_GUARDS).map(|menu| (menu, true));
     let reads = try_join_all(required.chain(optional).map(|(menu, optional)| read(client, menu, optional, interest)));
     let all = async { futures_util::try_join!(reads, secrets(client, interest)) };
     let (tables, secrets) = tokio::time::timeout(READ_DEADLINE, all).await.map_err(|_| ReadError::Deadline)??;
@@ -332,6 +335,9 @@ fn matters(menu: &Menu, row: &Row, interest: &Interest) -> bool {
         let net: Option<IpNet> = row.get("dst-address").and_then(menu::parse_prefix);
         let in_the_way = |net: IpNet| net.prefix_len() > 0 && interest.prefixes.overlapping(net).is_some();
         return is_marked() || net.is_some_and(in_the_way);
+    }
+    if OF_GUARDS.contains(&menu) {
+        return is_marked();
     }
     if [&menu::ADDRESS_LIST, &menu::ADDRESS_LIST6].contains(&menu) {
         return is_marked() || row.get("list").is_some_and(|list| list.starts_with(NAME_PREFIX.as_bytes()));

@@ -43,6 +43,18 @@ pub enum Fault {
     DropSessionOnSet,
     /// A row that ends by a timeout cannot be removed before.
     TimedRowsStay,
+    /// Nothing can be put into the scheduler: device-mode forbids it.
+    SchedulerRefused,
+    /// What is put into the scheduler never runs: device-mode forbids it.
+    SchedulerInactive,
+    /// After a reboot an entry of the scheduler runs when it would have without.
+    TimerKeepsCount,
+    /// After a reboot the clock is behind the entries' start dates: only what runs at the start does.
+    TimerWaitsForDate,
+    /// Scripts and the scheduler are closed to every user.
+    ScriptsClosed,
+    /// Making a script or an entry of the scheduler needs the policy `policy`.
+    ScriptsNeedPolicy,
     /// So much delay in each direction.
     Latency(Duration),
     /// No UDP of WireGuard gets out or in; pings outside the tunnel still do.
@@ -65,7 +77,7 @@ pub enum ClockJump {
 }
 
 /// The names that `--fault` takes, with what stands behind `=`.
-pub const FAULT_NAMES: [&str; 23] = [
+pub const FAULT_NAMES: [&str; 29] = [
     "close-after=N",
     "close-before=N",
     "slow=BYTES_PER_SEC",
@@ -84,6 +96,12 @@ pub const FAULT_NAMES: [&str; 23] = [
     "tag-last",
     "drop-session-on-set",
     "timed-rows-stay",
+    "scheduler-refused",
+    "scheduler-inactive",
+    "timer-keeps-count",
+    "timer-waits-for-date",
+    "scripts-closed",
+    "scripts-need-policy",
     "latency=MS",
     "no-udp",
     "no-wan",
@@ -141,6 +159,12 @@ impl FromStr for Fault {
             "tag-last" => Self::TagLast,
             "drop-session-on-set" => Self::DropSessionOnSet,
             "timed-rows-stay" => Self::TimedRowsStay,
+            "scheduler-refused" => Self::SchedulerRefused,
+            "scheduler-inactive" => Self::SchedulerInactive,
+            "timer-keeps-count" => Self::TimerKeepsCount,
+            "timer-waits-for-date" => Self::TimerWaitsForDate,
+            "scripts-closed" => Self::ScriptsClosed,
+            "scripts-need-policy" => Self::ScriptsNeedPolicy,
             "latency" => Self::Latency(Duration::from_millis(number()?)),
             "no-udp" => Self::NoUdp,
             "no-wan" => Self::NoWan,
@@ -182,6 +206,12 @@ impl fmt::Display for Fault {
             Self::TagLast => f.write_str("tag-last"),
             Self::DropSessionOnSet => f.write_str("drop-session-on-set"),
             Self::TimedRowsStay => f.write_str("timed-rows-stay"),
+            Self::SchedulerRefused => f.write_str("scheduler-refused"),
+            Self::SchedulerInactive => f.write_str("scheduler-inactive"),
+            Self::TimerKeepsCount => f.write_str("timer-keeps-count"),
+            Self::TimerWaitsForDate => f.write_str("timer-waits-for-date"),
+            Self::ScriptsClosed => f.write_str("scripts-closed"),
+            Self::ScriptsNeedPolicy => f.write_str("scripts-need-policy"),
             Self::Latency(d) => write!(f, "latency={}", d.as_millis()),
             Self::NoUdp => f.write_str("no-udp"),
             Self::NoWan => f.write_str("no-wan"),

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`options`], [`faults`] | what is chosen about a device |
 //! | `schema` | menus, arguments and types by version |
+//! | `script` | the part of the script language that stored scripts need |
 //! | `device` | rows and commands, without I/O |
 //! | [`plane`] | what the device does with packets: real WireGuard, routes, firewall, ping |
 //! | `server` | sockets, sessions, login, faults of the link |
@@ -18,10 +19,11 @@ pub mod faults;
 pub mod options;
 pub mod plane;
 mod schema;
+mod script;
 mod server;
 
 pub use device::{DeviceState, StateOptions, Trap};
 pub use faults::{FAULT_NAMES, Fault, InvalidFault};
-pub use options::{LoginMethod, SimOptions, SimUser};
+pub use options::{LoginMethod, SessionPath, SimOptions, SimUser, Through};
 pub use schema::SchemaError;
 pub use server::{OperatorRow, SimError, SimRouter, TlsError};

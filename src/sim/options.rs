@@ -30,6 +30,31 @@ pub enum LoginMethod {
     Challenge,
 }
 
+/// Where sessions come from as the device sees it: over loopback, all would come from one place that nothing cuts off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionPath {
+    /// The other end's address.
+    pub source: IpAddr,
+    /// The device's address that they go to.
+    pub address: IpAddr,
+    /// How their packets come in.
+    pub through: Through,
+}
+
+/// How packets come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Through {
+    /// By an interface of this name.
+    Interface(String),
+    /// By the interface of a WireGuard peer, as long as that peer is the one it was.
+    Peer {
+        /// Base64.
+        public_key: String,
+        /// `host:port`
+        endpoint: String,
+    },
+}
+
 /// Everything that can be chosen about a simulated device.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is chosen on its own")]

@@ -141,6 +141,7 @@ impl Scene {
             write: args::Write::Apply(sitepeer::cli::report::Confirm::Given),
             proof_timeout: LONG_PROOF,
             max_removals: 10,
+            guard: sitepeer::reconcile::guard::When::default(),
         };
         change(&mut command);
         run::provision(command, async |_| {}).await

@@ -39,6 +39,7 @@ const MENUS: &[&str] = &[
     "/ipv6/settings",
     "/routing/table",
     "/system/clock",
+    "/system/device-mode",
     "/system/identity",
     "/system/license",
     "/system/package",

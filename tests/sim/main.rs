@@ -11,5 +11,6 @@ mod faults;
 mod golden;
 mod protocol;
 mod refusals;
+mod schedule;
 mod talk;
 mod tunnel;

@@ -9,6 +9,7 @@ use crate::cli::failure::Failure;
 use crate::cli::report::Confirm;
 use crate::config;
 use crate::domain::{InstanceName, Site};
+use crate::reconcile::guard::When;
 
 /// `--json`.
 #[derive(Debug, Args)]
@@ -67,8 +68,9 @@ impl SubjectArgs {
     }
 }
 
-/// `--dry-run` and `--yes`.
+/// `--dry-run`, `--yes`, `--guard` and `--unguarded`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct WriteArgs {
     /// Show what would change and stop, even with --yes; exit 3 if anything would
     #[arg(long)]
@@ -76,6 +78,13 @@ pub struct WriteArgs {
     /// Do not ask before the first write
     #[arg(long, short)]
     yes: bool,
+    /// Have the router undo the change by itself unless a new connection confirms it; without this only a change that could
+    /// cut this session off is guarded
+    #[arg(long, conflicts_with = "unguarded")]
+    guard: bool,
+    /// Make even a change that could cut this session off without a guard
+    #[arg(long)]
+    unguarded: bool,
 }
 
 /// Whether a command may write.
@@ -88,6 +97,15 @@ pub enum Write {
 }
 
 impl WriteArgs {
+    /// When the change is guarded.
+    pub(super) fn guard(&self) -> When {
+        match (self.guard, self.unguarded) {
+            (true, _) => When::Always,
+            (false, true) => When::Never,
+            (false, false) => When::default(),
+        }
+    }
+
     /// # Errors
     /// If it would have to ask and there is nobody to answer.
     pub(super) fn settle(&self) -> Result<Write, Failure> {

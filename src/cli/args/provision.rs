@@ -8,6 +8,7 @@ use super::common::{OutputArgs, Write, WriteArgs};
 use super::router::RouterArgs;
 use super::uplink::{Source, SourceArgs, UplinkArgs};
 use crate::cli::failure::Failure;
+use crate::reconcile::guard::When;
 use crate::routeros::target::Access;
 
 /// Longest wait for proof in seconds: a person who enters a key at a hub by hand.
@@ -42,6 +43,8 @@ pub struct Provision {
     pub source: Source,
     /// Whether to write, and whether to ask first.
     pub write: Write,
+    /// When the router undoes the change by itself unless it is confirmed.
+    pub guard: When,
     /// How long to wait for handshake and answer; connecting and commands have deadlines of their own.
     pub proof_timeout: Duration,
     /// The most rows a plan may remove.
@@ -52,6 +55,7 @@ impl ProvisionArgs {
     pub(super) fn settle(self) -> Result<Provision, Failure> {
         Ok(Provision {
             source: self.source.settle(self.uplink)?,
+            guard: self.write.guard(),
             write: self.write.settle()?,
             proof_timeout: Duration::from_secs(self.timeout),
             max_removals: self.max_removals,

@@ -5,6 +5,7 @@ use clap::Args;
 use super::common::{OutputArgs, Subject, SubjectArgs, Write, WriteArgs};
 use super::router::RouterArgs;
 use crate::cli::failure::Failure;
+use crate::reconcile::guard::When;
 use crate::routeros::target::Access;
 
 #[derive(Debug, Args)]
@@ -28,10 +29,18 @@ pub struct Remove {
     pub subject: Subject,
     /// Whether to write, and whether to ask first.
     pub write: Write,
+    /// When the router undoes the change by itself unless it is confirmed.
+    pub guard: When,
 }
 
 impl RemoveArgs {
     pub(super) fn settle(self) -> Result<Remove, Failure> {
-        Ok(Remove { subject: self.subject.settle()?, write: self.write.settle()?, access: self.router.settle()? })
+        let guard = self.write.guard();
+        Ok(Remove {
+            subject: self.subject.settle()?,
+            write: self.write.settle()?,
+            guard,
+            access: self.router.settle()?,
+        })
     }
 }

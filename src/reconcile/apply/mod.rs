@@ -3,9 +3,11 @@
 //! Changes of one stage go out at once; a stage begins when every change of the one before was answered. A refusal
 //! stops before the next stage. Whatever was written stays: the next run reads what is there and goes on.
 
+mod fuse;
 mod local;
 mod lock;
 
+pub use fuse::{ArmError, Fuse, Lit, Standing, sweep};
 pub use local::{BusyHere, LocalLock};
 pub use lock::{Holder, LockError, RouterLock, holder};
 
@@ -19,7 +21,7 @@ use crate::routeros::error::CallError;
 
 /// Most writes sent before the first of them is answered: a thousand subnets stay a handful of round trips, and a
 /// small router's input queue stays short.
-const WRITES_IN_FLIGHT: usize = 256;
+pub const WRITES_IN_FLIGHT: usize = 256;
 
 /// Why a plan was not carried out to its end.
 #[derive(Debug, thiserror::Error)]
@@ -48,11 +50,12 @@ pub async fn apply(
     client: &Client,
     plan: &Plan,
     lock: &mut RouterLock,
+    in_flight: usize,
     written: &mut u64,
     mut done: impl FnMut(&Op),
 ) -> Result<(), ApplyError> {
     for stage in plan.stages() {
-        for batch in stage.chunks(WRITES_IN_FLIGHT) {
+        for batch in stage.chunks(in_flight) {
             lock.keep(client, written).await?;
             let answers = join_all(batch.iter().map(|op| async move { client.call(&command(op)).await })).await;
             let mut failure = None;

@@ -108,13 +108,19 @@ impl Op {
     /// Returns the stage of the change.
     #[must_use]
     pub fn stage(&self) -> Stage {
-        let ground = is_ground(self.menu);
+        let ground = self.is_ground();
         match (&self.change, ground) {
             (Change::Remove { .. }, true) => Stage::ClearGround,
             (Change::Remove { .. }, false) => Stage::Clear,
             (_, true) => Stage::Ground,
             (_, false) => Stage::Upon,
         }
+    }
+
+    /// Tells whether others may refer to the row.
+    #[must_use]
+    pub fn is_ground(&self) -> bool {
+        is_ground(self.menu)
     }
 
     /// Tells whether the row is made.

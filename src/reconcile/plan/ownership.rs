@@ -170,6 +170,7 @@ fn menus_of(role: &Role) -> &'static [&'static str] {
         }
         Role::NoNat => &["/ip/firewall/nat", "/ipv6/firewall/nat"],
         Role::Mss => &["/ip/firewall/mangle", "/ipv6/firewall/mangle"],
-        Role::Unknown(_) => &[],
+        // Not in a menu whose rows are planned.
+        Role::Guard | Role::Unknown(_) => &[],
     }
 }

@@ -111,6 +111,24 @@ pub static SERVICE: Menu = menu(
     ],
 );
 
+/// Stored scripts; what they say is not read.
+pub static SCRIPT: Menu =
+    menu("/system/script", Family::Any, false, &[required("name", Kind::Text), required("comment", Kind::Text)]);
+
+/// What the router runs by itself.
+pub static SCHEDULER: Menu = menu(
+    "/system/scheduler",
+    Family::Any,
+    false,
+    &[
+        required("name", Kind::Text),
+        DISABLED,
+        required("comment", Kind::Text),
+        // Why an entry does nothing. [I]
+        state(".about", Kind::Text),
+    ],
+);
+
 /// Every interface of every kind.
 pub static INTERFACE: Menu = menu(
     "/interface",

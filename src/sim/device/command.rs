@@ -108,7 +108,9 @@ impl Device {
             return Err(if self.schema.is_directory(path) { Refusal::NoSuchCommand } else { Refusal::NoSuchMenu });
         };
         let known = menu.arguments(recorded).ok_or(Refusal::NoSuchCommand)?;
-        if !viewer.may(needed(path, command)) {
+        let closed = matches!(path, "/system/script" | "/system/scheduler")
+            && self.options.faults.contains(&crate::sim::faults::Fault::ScriptsClosed);
+        if !viewer.may(needed(path, command)) || closed {
             return Err(Refusal::NoPermission);
         }
         if command == "listen" && !known.iter().any(|name| name == "follow-only") {

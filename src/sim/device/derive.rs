@@ -32,6 +32,11 @@ impl Device {
             ("/interface/list", "builtin") => truth(item.origin == Origin::Builtin),
             ("/routing/table", "invalid") => truth(!item.is_enabled()),
             ("/ip/service", "invalid") => truth(item.fields.is("certificate", "none") && !item.is_enabled()),
+            ("/system/device-mode", "scheduler") => truth(self.may_schedule()),
+            // The field is inferred: the manual shows the words in the console only.
+            ("/system/scheduler", ".about") => {
+                (!self.may_schedule()).then(|| b"inactivated, not allowed by device-mode".to_vec())
+            }
             ("/system/clock", "time") => Some(self.clock.time().into()),
             ("/system/clock", "date") => Some(self.clock.date().into()),
             ("/system/resource", "uptime") => {

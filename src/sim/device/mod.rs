@@ -10,14 +10,16 @@ mod derive;
 mod factory;
 mod forwarding;
 mod policy;
+mod reach;
 mod refusal;
 mod rows;
 mod rules;
+mod schedule;
 mod write;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use tokio::sync::broadcast;
@@ -25,6 +27,7 @@ use tokio::sync::broadcast;
 pub(crate) use clock::Clock;
 pub(crate) use command::{Answer, PingSpec, Request};
 pub(crate) use policy::{Viewer, parse_policies};
+pub(crate) use reach::Gate;
 pub use refusal::Trap;
 pub(crate) use refusal::{Refusal, Texts};
 pub use rows::{DeviceState, StateOptions};
@@ -92,6 +95,14 @@ pub(crate) struct Device {
     pub(crate) resets: HashMap<u32, u32>,
     /// Peers whose endpoint is to be looked up again, though it may be the same.
     pub(crate) resolve_again: Vec<u32>,
+    /// When an entry of the scheduler runs next, by its id.
+    timers: HashMap<u32, Instant>,
+    /// How deep in scripts that run scripts.
+    script_depth: usize,
+    /// Where sessions come from; they are all let in if `None`.
+    pub(crate) path: Option<super::options::SessionPath>,
+    /// What scripts and the scheduler had to say.
+    pub(crate) log: Vec<String>,
 }
 
 impl Device {
@@ -120,6 +131,10 @@ impl Device {
             writes: 0,
             resets: HashMap::new(),
             resolve_again: Vec::new(),
+            timers: HashMap::new(),
+            script_depth: 0,
+            path: None,
+            log: Vec::new(),
             options,
         };
         factory::fill(&mut device);
@@ -199,6 +214,8 @@ impl Device {
         for name in ["/ip/firewall/address-list", "/ipv6/firewall/address-list"] {
             self.table_mut(name).retain(|item| item.expires.is_none());
         }
+        self.log.clear();
+        self.restart_timers();
         self.settle();
     }
 }

@@ -37,6 +37,9 @@ pub(crate) enum Refusal {
     BuiltinItem,
     ResolveFailed,
     WriteFault,
+    DeviceMode,
+    /// A script that ended before its end, in its own words.
+    Script(String),
     Same(Same),
 }
 
@@ -71,6 +74,8 @@ impl Refusal {
             Self::BuiltinItem => ("builtin-item", ""),
             Self::ResolveFailed => ("resolve-failed", ""),
             Self::WriteFault => ("write-fault", ""),
+            Self::DeviceMode => ("device-mode", ""),
+            Self::Script(words) => ("script", words),
             Self::Same(same) => (same_key(*same), ""),
         }
     }
@@ -167,6 +172,8 @@ mod tests {
             Refusal::BuiltinItem,
             Refusal::ResolveFailed,
             Refusal::WriteFault,
+            Refusal::DeviceMode,
+            Refusal::Script("x".into()),
         ];
         let all =
             plain.into_iter().chain(values.map(|v| Refusal::Value(v, "x".into()))).chain(sames.map(Refusal::Same));

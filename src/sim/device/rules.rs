@@ -252,7 +252,10 @@ const USER: &[Shown] = &[
     if_set("comment"),
 ];
 const GROUP: &[Shown] = &[if_set("name"), if_set("policy"), default("skin", "default"), if_set("comment")];
+const DEVICE_MODE: &[Shown] =
+    &[default("mode", "advanced"), computed("scheduler"), default("fetch", "true"), default("container", "false")];
 const SCHEDULER: &[Shown] = &[
+    computed(".about"),
     if_set("name"),
     if_set("start-date"),
     if_set("start-time"),
@@ -338,6 +341,7 @@ pub(crate) const RULES: &[Rules] = &[
     single("/ipv6/settings", &[]),
     Rules { required: &["name"], unique: Some((&["name"], Same::Name)), ..list("/routing/table", TABLES) },
     single("/system/clock", CLOCK),
+    single("/system/device-mode", DEVICE_MODE),
     single("/system/identity", &[]),
     single("/system/license", &[]),
     list("/system/package", &[]),

@@ -52,13 +52,18 @@ impl Device {
             "unset" => self.unset(rules, request)?,
             "remove" | "request-logout" => self.remove(rules, request)?,
             "move" => self.relocate(rules, request)?,
-            "reset-counters" | "reset-counters-all" | "run" => {}
+            "run" => {
+                let which = request.text("number").or(request.text(".id")).unwrap_or_default();
+                self.run_script(viewer, which).map_err(Refusal::Script)?;
+            }
+            "reset-counters" | "reset-counters-all" => {}
             _ => return Err(Refusal::NoSuchCommand),
         }
         Ok(None)
     }
 
     fn add(&mut self, rules: &'static Rules, viewer: &Viewer, request: &Request) -> Result<String, Refusal> {
+        self.check_scheduling(rules.menu, viewer)?;
         let mut fields = Fields::default();
         if let Some(original) = request.text("copy-from") {
             let id = self.find(rules, original)?;
@@ -83,6 +88,9 @@ impl Device {
         let id = self.table_mut(rules.table).insert(before, fields, Origin::Configured);
         if let Some(item) = self.table_mut(rules.table).get_mut(id) {
             item.expires = expires;
+        }
+        if rules.menu == "/system/scheduler" {
+            self.set_timer(id);
         }
         self.announce(rules.table, id, false);
         Ok(show_id(id))
@@ -118,6 +126,9 @@ impl Device {
             if let Some(item) = self.table_mut(rules.table).get_mut(id) {
                 item.fields = fields;
                 item.expires = expires.or(item.expires);
+            }
+            if rules.menu == "/system/scheduler" {
+                self.set_timer(id);
             }
             self.announce(rules.table, id, false);
         }
@@ -225,6 +236,9 @@ impl Device {
         for id in ids {
             if let Some(item) = self.table_mut(rules.table).remove(id) {
                 self.announce(rules.table, id, true);
+                if rules.menu == "/system/scheduler" {
+                    self.set_timer(id);
+                }
                 if let (Some(target), Some(name)) = (named_by(rules.table), item.fields.text("name")) {
                     self.rename(target, name, &show_id(id));
                 }

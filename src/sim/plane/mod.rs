@@ -21,6 +21,7 @@ mod hub;
 mod lan;
 mod owner;
 mod ping;
+mod reach;
 mod router;
 mod routing;
 mod tun;
@@ -42,6 +43,8 @@ pub use hub::{HubEnd, HubOptions, HubPeer, HubPeerState};
 pub use lan::SeenEcho;
 pub use ping::{PingReply, PingRequest, PingStatus, PingSummary};
 pub use tun::{InvalidLanTun, LanTun};
+
+pub(crate) use reach::Incoming;
 
 use owner::{Owner, Request};
 use router::SharedRouter;

@@ -6,6 +6,7 @@
 //! runs on. All belong to the [`SimRouter`]: dropping it ends them.
 
 mod armed;
+mod keeper;
 mod link;
 mod login;
 mod reply;
@@ -20,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
@@ -29,9 +30,9 @@ use self::armed::Armory;
 use self::link::{LinkQuality, Stream, degrade};
 pub use self::tls::TlsError;
 use self::uplink::Uplink;
-use super::device::{Answer, Device, DeviceState, Request, StateOptions, Trap, Viewer};
+use super::device::{Answer, Device, DeviceState, Gate, Request, StateOptions, Trap, Viewer};
 use super::faults::Fault;
-use super::options::SimOptions;
+use super::options::{SessionPath, SimOptions};
 use super::plane::{Plane, PlaneError};
 use super::schema::SchemaError;
 
@@ -73,6 +74,10 @@ pub(crate) struct Shared {
     uplink: Uplink,
     /// Counts reboots; sessions and listeners of an older count end.
     boots: watch::Sender<u64>,
+    /// What the rows let through to sessions.
+    gate: watch::Sender<Gate>,
+    /// Wakes the keeper: what is scheduled may have changed.
+    rows_changed: Notify,
 }
 
 impl Shared {
@@ -85,11 +90,25 @@ impl Shared {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Looks at what the rows let through now; called whenever they may have changed.
+    fn look(&self) {
+        let gate = self.device().gate();
+        self.gate.send_if_modified(|before| std::mem::replace(before, gate) != gate);
+        self.rows_changed.notify_one();
+    }
+
+    /// Waits until something gets through.
+    async fn until(&self, wanted: impl Fn(&Gate) -> bool) {
+        // The sender lives as long as we do.
+        drop(self.gate.subscribe().wait_for(wanted).await.map(|gate| *gate));
+    }
+
     /// Reboots: every connection drops, what is not configuration is lost.
     async fn reboot(&self) {
         self.device().reboot();
         self.boots.send_modify(|count| *count += 1);
         self.uplink.restart(self).await;
+        keeper::run_due(self).await;
     }
 
     fn link_quality(&self) -> LinkQuality {
@@ -129,15 +148,18 @@ impl SimRouter {
         let (api_at, ssl_at) = (options.api, options.api_ssl);
         let uplink = Uplink::start(&options).await?;
         let (boots, _) = watch::channel(0);
-        let device = Mutex::new(Device::new(options)?);
-        let shared = Arc::new(Shared { device, faults: Mutex::new(armory), uplink, boots });
-        let faults = shared.device().options.faults.clone();
-        shared.uplink.follow(&faults);
+        let device = Device::new(options)?;
+        let (gate, _) = watch::channel(device.gate());
+        let followed = device.options.faults.clone();
+        let (device, faults) = (Mutex::new(device), Mutex::new(armory));
+        let shared = Arc::new(Shared { device, faults, uplink, boots, gate, rows_changed: Notify::new() });
+        shared.uplink.follow(&followed);
         shared.uplink.apply(&shared).await;
 
         let mut tasks = JoinSet::new();
         let listener = bind(api_at).await?;
         let api = local(&listener, api_at)?;
+        tasks.spawn(keeper::keep(Arc::clone(&shared)));
         tasks.spawn(accept(Arc::clone(&shared), listener, api, None));
         let mut api_ssl = None;
         if let (Some(at), Some(identity)) = (ssl_at, identity) {
@@ -267,6 +289,44 @@ impl SimRouter {
         let mut device = self.shared.device();
         device.clock.advance(by);
         device.settle();
+        drop(device);
+        self.shared.rows_changed.notify_one();
+    }
+
+    /// Lets time pass on the device as [`advance`](Self::advance) does, and what is scheduled within it run and take effect.
+    pub async fn pass_time(&self, by: Duration) {
+        let until = self.shared.device().clock.monotonic() + by;
+        loop {
+            let (event, now) = {
+                let device = self.shared.device();
+                (device.next_event().filter(|next| *next <= until), device.clock.monotonic())
+            };
+            self.advance(event.unwrap_or(until).saturating_duration_since(now));
+            keeper::run_due(&self.shared).await;
+            if event.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Says where sessions come from: from now on, rows that do not let them cut them off.
+    pub fn come_from(&self, path: Option<SessionPath>) {
+        self.shared.device().path = path;
+        self.shared.look();
+    }
+
+    /// Tells whether a session from there would get in now.
+    #[must_use]
+    pub fn is_reachable(&self) -> bool {
+        let device = self.shared.device();
+        let from = device.seen_from(self.api).ip();
+        device.gate().new && device.serves("api", from)
+    }
+
+    /// What scripts and the scheduler had to say since the device started.
+    #[must_use]
+    pub fn log(&self) -> Vec<String> {
+        self.shared.device().log.clone()
     }
 
     /// Pulls the plug: connections drop, and after a moment the device answers again.
@@ -337,6 +397,9 @@ async fn connection(
         tracing::debug!(%error, "no TCP_NODELAY");
     }
     let via = if tls.is_some() { "api-ssl" } else { "api" };
+    let remote = shared.device().seen_from(remote);
+    // What is dropped on the way is sent again until it gets through, or the other side gives up.
+    shared.until(|gate| gate.new).await;
     if !shared.device().serves(via, remote.ip()) {
         return tracing::debug!(%remote, via, "the service is off, or not for this address");
     }

@@ -102,6 +102,11 @@ async fn serve(session: &mut Session, reader: ReadHalf<Box<dyn Stream>>) -> bool
                 return true;
             }
         };
+        // What comes while the session is cut off is lost, and a session that missed something is at its end.
+        if !session.shared.gate.borrow().established {
+            session.shared.until(|gate| gate.established).await;
+            return true;
+        }
         match session.take(&Request::of(&sentence)).await {
             Ok(Next::GoOn) => {}
             Ok(Next::Close) => return false,
@@ -235,6 +240,11 @@ impl Session {
         let answer = self.shared.device().run(viewer, request);
         if writes {
             self.shared.uplink.apply(&self.shared).await;
+            if !self.shared.gate.borrow().established {
+                // It cut its own session off: the answer does not get out, and by then the other side has given up.
+                self.shared.until(|gate| gate.established).await;
+                return Ok(Next::Cut);
+            }
         }
         if fate == WriteFate::Reboot {
             return Ok(self.reboot());

@@ -74,7 +74,7 @@ impl Uplink {
 
     /// Hands the newest rows to the plane.
     pub(super) async fn apply(&self, shared: &Shared) {
-        let Some(plane) = &self.plane else { return };
+        let Some(plane) = &self.plane else { return shared.look() };
         let _order = self.order.lock().await;
         let (config, resolve, skew) = {
             let mut device = shared.device();
@@ -89,6 +89,7 @@ impl Uplink {
                 tracing::debug!(%error, peer, "endpoint not looked up again");
             }
         }
+        shared.look();
     }
 
     async fn hand_over(&self, plane: &Plane, shared: &Shared, config: PlaneConfig) {

@@ -9,6 +9,7 @@ use sitepeer::cli::failure::Failure;
 use sitepeer::cli::report::{Confirm, Mode, Outcome, Reporter};
 use sitepeer::cli::{plan, provision, remove, status};
 use sitepeer::domain::Secret;
+use sitepeer::reconcile::guard::When;
 use sitepeer::routeros::target::{Access, Deadlines, Plaintext};
 use sitepeer::routeros::tls::Trust;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -181,6 +182,7 @@ pub fn provision_of(access: Access, site: sitepeer::domain::Site) -> args::Provi
         write: args::Write::Apply(Confirm::Given),
         proof_timeout: crate::world::LONG_PROOF,
         max_removals: 10,
+        guard: When::default(),
     }
 }
 
@@ -197,6 +199,6 @@ pub async fn status(command: args::Status) -> Run {
 }
 
 pub async fn remove(access: Access, subject: args::Subject) -> Run {
-    let command = args::Remove { access, subject, write: args::Write::Apply(Confirm::Given) };
+    let command = args::Remove { access, subject, write: args::Write::Apply(Confirm::Given), guard: When::default() };
     carry_out(async |reporter| remove::run(command, reporter).await, async |_| {}).await
 }

@@ -50,6 +50,7 @@ fn system(device: &mut Device) {
     let identity = device.options.identity.clone();
     device.put("/system/identity", &[("name", &identity)]);
     device.put("/system/clock", &[]);
+    device.put("/system/device-mode", &[]);
     device.put(
         "/system/resource",
         &[
