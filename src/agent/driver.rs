@@ -29,8 +29,17 @@ const SETTLE: Duration = Duration::from_secs(2);
 const READ_LEAST: Duration = Duration::from_secs(10);
 /// A router that refuses what is wanted is looked at again after this, or at once if something else is wanted.
 const REFUSED_PAUSE: Duration = Duration::from_mins(5);
+/// A router that undid a change because it would have cut us off is not changed that way again for so long, unless something else is
+/// wanted.
+const UNDONE_PAUSE: Duration = Duration::from_hours(6);
 /// Where nothing can be listened to, the router is read at least this often.
 const DEAF_PERIOD: Duration = Duration::from_mins(5);
+
+/// How long hands are still to be held off; `None` if they are not.
+fn frozen_for(wanted: &Wanted) -> Option<Duration> {
+    let left = wanted.frozen_until?.checked_sub(super::now())?;
+    u64::try_from(left).ok().filter(|left| *left > 0).map(Duration::from_secs)
+}
 
 /// Keeps one router.
 pub(super) struct Driver {
@@ -96,7 +105,7 @@ impl Driver {
                 opened = self.open() => opened,
             };
             let why = match opened {
-                Ok(client) => match self.session(&client, &mut pace).await {
+                Ok(mut client) => match self.session(&mut client, &mut pace).await {
                     Ended::Stop => return client.close().await,
                     Ended::Lost(why) => why,
                 },
@@ -156,22 +165,36 @@ impl Driver {
     }
 
     /// Keeps the router over one connection.
-    async fn session(&mut self, client: &Client, pace: &mut Pace) -> Ended {
+    async fn session(&mut self, client: &mut Client, pace: &mut Pace) -> Ended {
         let mut watch: Option<Watch> = None;
         let mut drift = None;
         loop {
             let Some(wanted) = self.wish.borrow_and_update().clone() else { return Ended::Stop };
+            if let Some(left) = frozen_for(&wanted) {
+                self.standing.phase(Phase::Frozen);
+                self.feel(&wanted, false);
+                match self.wait(client, None, Instant::now(), left.min(self.period)).await {
+                    Woken::Stop => return Ended::Stop,
+                    Woken::Lost(why) => return Ended::Lost(why),
+                    Woken::Noise(_) | Woken::Wish | Woken::Period => continue,
+                }
+            }
             self.standing.phase(Phase::Working);
             let (begun, before) = (Instant::now(), client.round_trips());
             // Boxed, as everything large here: of a thousand routers, most only wait.
-            let rounded = Box::pin(round(client, &self.access.url.user, &wanted, self.max_removals, &self.gates)).await;
+            let rounded = Box::pin(round(client, &self.access, &wanted, self.max_removals, &self.gates)).await;
             self.standing.note(|figures| {
                 figures.rounds += 1;
                 figures.round_trips += client.round_trips() - before;
             });
+            let mut is_deaf = false;
             let period = match rounded {
-                Ok(round) => {
+                Ok(mut round) => {
                     self.feel(&wanted, round.changes > 0);
+                    if let Some(new) = round.client.take() {
+                        // What listened over the old one is gone with it.
+                        (*client, watch) = (new, None);
+                    }
                     self.converged(&round, &wanted, drift, pace);
                     match self.listen(client, watch.take(), &wanted, &round).await {
                         Ok(listening) => watch = Some(listening),
@@ -188,10 +211,13 @@ impl Driver {
                     // A tunnel that is not as wanted may carry traffic all the same.
                     self.feel(&wanted, false);
                     self.refused(&error);
-                    REFUSED_PAUSE
+                    // Nobody bounces a site's own way every few minutes for something that was undone once; and that the rows
+                    // changed was the router's undoing of it.
+                    is_deaf = error.is_undone();
+                    if is_deaf { UNDONE_PAUSE } else { REFUSED_PAUSE }
                 }
             };
-            drift = match self.wait(client, watch.as_mut(), begun, period).await {
+            drift = match self.wait(client, watch.as_mut().filter(|_| !is_deaf), begun, period).await {
                 Woken::Stop => return Ended::Stop,
                 Woken::Lost(why) => return Ended::Lost(why),
                 Woken::Noise(menu) => Some(menu),

@@ -1,17 +1,22 @@
 //! One look at a router, and what was done about it.
 
+use std::time::Duration;
+
 use super::gates::Gates;
 use super::source::Wanted;
-use crate::domain::{Marker, PublicKey, Role};
+use crate::domain::{Marker, PublicKey, Role, Site, SiteId};
 use crate::reconcile::apply::{BusyHere, LocalLock};
-use crate::reconcile::converge::{ConvergeError, Progress, Task, converge};
-use crate::reconcile::decide::{Decision, Refused, decide, decide_settled};
+use crate::reconcile::converge::{Progress, Task};
+use crate::reconcile::decide::{Decision, Refused, decide_guarded, decide_settled};
 use crate::reconcile::entry::Entry;
+use crate::reconcile::guard::{GONE_WITHIN, GuardError, Guarding, Reach, Timing, When, apply_guarded, until_clear};
 use crate::reconcile::observe::{Interest, Observed, ReadError, observe};
 use crate::reconcile::plan::{Op, Plan};
 use crate::reconcile::preflight::Session;
+use crate::reconcile::prove::{Demand, Handshake, prove};
 use crate::routeros::client::Client;
 use crate::routeros::menu::{self, Menu};
+use crate::routeros::target::{Access, ConnectError, connect};
 
 /// What a round came to.
 #[derive(Debug)]
@@ -24,6 +29,8 @@ pub(super) struct Round {
     pub(super) writes: u64,
     /// What had to be changed, in words.
     pub(super) done: Vec<String>,
+    /// The connection to go on with, if a change that could have cut us off was confirmed over a new one.
+    pub(super) client: Option<Client>,
 }
 
 /// Why a round did not bring the router to what is wanted.
@@ -38,13 +45,19 @@ pub enum RoundError {
     Refused(Refused),
     /// Writing did not end well.
     #[error("the router is not as it is wanted")]
-    Converge(#[from] ConvergeError),
+    Apply(#[from] GuardError),
     /// Another process of this machine is at work on it.
     #[error(transparent)]
     BusyHere(#[from] BusyHere),
 }
 
 impl RoundError {
+    /// Tells whether the router undid the change: the same change would cut us off again.
+    #[must_use]
+    pub fn is_undone(&self) -> bool {
+        matches!(self, Self::Apply(GuardError::PutBack { .. } | GuardError::OutOfSight { .. }))
+    }
+
     /// Tells whether the session is over, rather than the router unwilling.
     #[must_use]
     pub fn is_lost(&self) -> bool {
@@ -55,7 +68,7 @@ impl RoundError {
             }
             source = error.source();
         }
-        matches!(self, Self::Read(ReadError::Deadline))
+        matches!(self, Self::Read(ReadError::Deadline) | Self::Apply(GuardError::OutOfSight { .. }))
     }
 }
 
@@ -71,32 +84,33 @@ fn in_words(refused: &Refused) -> String {
     first.map_or_else(|| refused.to_string(), |first| format!("{refused}: {first}"))
 }
 
-/// Reads the router, and writes to it if it is not as wanted.
+/// Reads the router, and writes to it if it is not as wanted. What could cut us off is guarded: the router undoes it by itself
+/// unless a new connection confirms it.
 ///
 /// # Errors
 /// [`RoundError`]; what was written before stays, and the next round goes on from there.
 ///
 /// # Cancel safety
-/// As [`converge`].
+/// As [`apply_guarded`].
 pub(super) async fn round(
     client: &Client,
-    user: &str,
+    access: &Access,
     wanted: &Wanted,
     max_removals: usize,
     gates: &Gates,
 ) -> Result<Round, RoundError> {
     let site = &wanted.site;
     let interest = Interest::of(site);
-    let (observed, session) =
-        futures_util::join!(observe(client, &interest), Session::of(client, user, Some(site), super::now(), true));
-    let observed = observed?;
-    let deciding = |observed: &Observed| decide(site, observed, &session, max_removals);
+    let session = Session::of(client, &access.url.user, Some(site), super::now(), true);
+    let (observed, session) = futures_util::join!(observe(client, &interest), session);
+    let observed = until_clear(client, &interest, observed?, GONE_WITHIN).await?;
+    let deciding = |observed: &Observed| decide_guarded(site, observed, &session, max_removals);
     let Decision { plan, warnings } = deciding(&observed).map_err(RoundError::Refused)?;
     for warning in &warnings {
         tracing::debug!(code = warning.code, message = warning.message, "speaks against it, but not enough");
     }
     if plan.is_empty() {
-        return Ok(Round { observed, changes: 0, writes: 0, done: Vec::new() });
+        return Ok(Round { observed, changes: 0, writes: 0, done: Vec::new(), client: None });
     }
     // Held until everything is written and read again.
     let _place = gates.applying().await;
@@ -105,19 +119,42 @@ pub(super) async fn round(
     let task = Task { site: &site.id, interest, decide: deciding, settled, agreed: None };
     let (mut progress, mut done) = (Progress::default(), Vec::new());
     let written = |op: &Op| done.push(format!("{op}: {}", op.reason));
-    let observed = converge(client, task, local, &observed, &mut progress, written).await?;
-    Ok(Round { observed, changes: progress.changes, writes: progress.writes, done })
+    let reach = Outside { access, site: &wanted.site };
+    let guarding = Guarding { when: When::Session, session: &session, timing: Timing::default(), reach: &reach };
+    let guarded = apply_guarded(client, task, local, &observed, &mut progress, written, guarding).await?;
+    let (observed, client) = (guarded.observed, guarded.client);
+    Ok(Round { observed, changes: progress.changes, writes: progress.writes, done, client })
+}
+
+/// How a guarded change is looked at from outside.
+struct Outside<'a> {
+    access: &'a Access,
+    site: &'a Site,
+}
+
+impl Reach for Outside<'_> {
+    async fn connect(&self) -> Result<Client, ConnectError> {
+        connect(self.access).await
+    }
+
+    async fn carries(&self, client: &Client, observed: &Observed, progress: &Progress, within: Duration) -> bool {
+        let Some(peer) = own(observed, &self.site.id, &menu::PEERS, &Role::Peer) else { return false };
+        let is_new = progress.peer_added || progress.peer_keyed;
+        let handshake = if is_new { Handshake::Any } else { Handshake::Recent };
+        let demand = Demand { handshake, endpoint: progress.endpoint_written };
+        matches!(prove(client, self.site, peer.id(), demand, within).await, Ok(Ok(_)))
+    }
 }
 
 impl Round {
     /// The key of the router's end, if it tells.
     pub(super) fn public_key(&self, wanted: &Wanted) -> Option<PublicKey> {
-        self.own(wanted, &menu::WIREGUARD, &Role::Interface)?.parse("public-key")
+        own(&self.observed, &wanted.site.id, &menu::WIREGUARD, &Role::Interface)?.parse("public-key")
     }
+}
 
-    /// The row of the site that has a role.
-    fn own(&self, wanted: &Wanted, menu: &Menu, role: &Role) -> Option<&Entry> {
-        let is_it = |marker: Marker| marker.site == wanted.site.id && marker.role == *role;
-        self.observed.rows(menu).iter().find(|row| row.marker().is_some_and(is_it))
-    }
+/// The row of a site that has a role.
+fn own<'a>(observed: &'a Observed, site: &SiteId, menu: &Menu, role: &Role) -> Option<&'a Entry> {
+    let is_it = |marker: Marker| marker.site == *site && marker.role == *role;
+    observed.rows(menu).iter().find(|row| row.marker().is_some_and(is_it))
 }

@@ -31,6 +31,8 @@ pub struct Wanted {
     pub revision: i64,
     /// Whether the hub lets the peer in.
     pub enabled: bool,
+    /// Hands off until then, in seconds since 1970: somebody works on the router.
+    pub frozen_until: Option<i64>,
     /// The key that the hub has for this router.
     pub known_key: Option<PublicKey>,
 }
@@ -63,7 +65,7 @@ impl Source {
     pub(super) fn begin(self, standing: &Standing) -> (watch::Receiver<Wish>, Option<Follower>) {
         match self {
             Self::File(site) => {
-                let wanted = Wanted { site: *site, revision: 0, enabled: true, known_key: None };
+                let wanted = Wanted { site: *site, revision: 0, enabled: true, frozen_until: None, known_key: None };
                 let (sender, wish) = watch::channel(Some(Arc::new(wanted)));
                 // Nobody will say anything else; a receiver does not mind.
                 drop(sender);
@@ -154,12 +156,12 @@ impl Follower {
 
     fn pass_on(&mut self, desired: AgentDesired) {
         let router = self.standing.name().to_owned();
-        let AgentDesired { revision, enabled, public_key, .. } = desired;
+        let AgentDesired { revision, enabled, public_key, frozen_until, .. } = desired;
         let waiting_for = desired.waiting_for.clone();
         self.revision = Some(revision);
         match uplink::site(desired, &self.follow.peer) {
             Ok(Some(site)) => {
-                let wanted = Wanted { site, revision, enabled, known_key: public_key };
+                let wanted = Wanted { site, revision, enabled, frozen_until, known_key: public_key };
                 self.wish.send_replace(Some(Arc::new(wanted)));
             }
             Ok(None) => tracing::info!(router, waiting_for, "the hub has no whole site config yet"),

@@ -19,13 +19,16 @@ pub enum Phase {
     Working,
     /// The router is as it is wanted, and watched.
     Watching,
+    /// Somebody works on the router: it is looked at, and not written to.
+    Frozen,
     /// Something keeps it from being as wanted; a person should look.
     Refused,
 }
 
 impl Phase {
     /// Every phase, in the order of the metrics.
-    pub const ALL: [Self; 5] = [Self::Waiting, Self::Connecting, Self::Working, Self::Watching, Self::Refused];
+    pub const ALL: [Self; 6] =
+        [Self::Waiting, Self::Connecting, Self::Working, Self::Watching, Self::Frozen, Self::Refused];
 
     /// Returns the word for it.
     #[must_use]
@@ -35,6 +38,7 @@ impl Phase {
             Self::Connecting => "connecting",
             Self::Working => "working",
             Self::Watching => "watching",
+            Self::Frozen => "frozen",
             Self::Refused => "refused",
         }
     }

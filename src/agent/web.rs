@@ -164,7 +164,7 @@ mod tests {
         assert!(health.starts_with("HTTP/1.1 200 OK\r\n"), "{health}");
         assert!(
             health.ends_with(
-                "{\"routers\":1,\"away\":0,\"waiting\":1,\"connecting\":0,\"working\":0,\"watching\":0,\"refused\":0}\n"
+                "{\"routers\":1,\"away\":0,\"waiting\":1,\"connecting\":0,\"working\":0,\"watching\":0,\"frozen\":0,\"refused\":0}\n"
             ),
             "{health}"
         );
