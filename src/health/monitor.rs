@@ -141,6 +141,7 @@ impl Monitor {
             self.measured = Measured::default();
             self.history = History { rebooted: self.history.rebooted.take(), ..History::default() };
             self.changed = true;
+            self.mtu = None;
         }
     }
 
@@ -169,7 +170,8 @@ impl Monitor {
     /// Looks once, and says how the tunnel is.
     ///
     /// # Errors
-    /// Any [`CallError`] but a refusal; then nothing has changed, and [`Monitor::missed`] is the one to call.
+    /// Any [`CallError`] but a refusal. What was measured before it stays known, the state is as it was, and [`Monitor::missed`] is
+    /// the one to call.
     ///
     /// # Cancel safety
     /// Nothing is written: the future can be dropped at any time.
