@@ -178,7 +178,9 @@ mod tests {
 
     fn course(steps: &[(i64, TunnelState)]) -> Course {
         let mut course = Course::begin(Standing::default(), NOW + 100_000);
-        steps.iter().for_each(|(at, state)| course.step(&report(*at, *state), *at));
+        for (at, state) in steps {
+            course.step(&report(*at, *state), *at);
+        }
         course
     }
 
