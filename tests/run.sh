@@ -27,6 +27,8 @@ MAX_SMALL_BYTES=3145728
 MAX_SMALL_RSS_KIB=6144
 # Site peers of the hub whose figures are taken.
 MANY_PEERS=10000
+# Simulated routers of the proxy whose figures are taken.
+MANY_ROUTERS=1000
 
 while [ $# -gt 0 ]; do
     case "$1" in
@@ -261,7 +263,8 @@ stage_system() {
     return 0
 }
 
-# What the hub is held to with ten thousand site peers, on both stores: the program as it is released, asked by one that is not.
+# What the hub is held to with ten thousand site peers, on both stores, and the proxy with a thousand routers: the program as it is
+# released, asked by one that is not.
 stage_figures() {
     # A connection for each agent, in two processes.
     ulimit -n "$(ulimit -Hn)" 2>/dev/null
@@ -273,7 +276,9 @@ stage_figures() {
     cargo build --locked --release || return 1
     beside_postgres "the figures on PostgreSQL"
     SITEPEER=$PWD/target/release/sitepeer "${BESIDE[@]}" cargo bench --locked --profile dev --bench hub -- --peers "$peers" || return 1
-    grep -E '^  (list, first|add one|change →|[0-9]+ polls)' "$LOGS/figures.log" | sed 's/  */ /g; s/^ /figure: /'
+    SITEPEER=$PWD/target/release/sitepeer cargo bench --locked --profile dev --bench fleet -- --routers "$MANY_ROUTERS" || return 1
+    grep -E '^  (list, first|add one|change →|new reach|[0-9]+ polls|from a cold|looks, commands|memory)' "$LOGS/figures.log" |
+        sed 's/  */ /g; s/^ /figure: /'
 }
 
 # The data plane on a kernel that has WireGuard. The emulated machine is slow and has one core busy: it begins earlier (see below), and

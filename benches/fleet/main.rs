@@ -137,7 +137,7 @@ async fn watch(figures: &mut Figures, proxy: &mut Proxy, routers: &Routers, watc
             a_router_minute(|count| count.bytes)
         ),
     );
-    let share = (proxy.cpu() - cpu).as_secs_f64() / begun.elapsed().as_secs_f64() * 100.0;
+    let share = proxy.cpu().saturating_sub(cpu).as_secs_f64() / begun.elapsed().as_secs_f64() * 100.0;
     say("CPU of one core, the answers to this bench included", &format!("{share:.0} %"));
     let (now, most) = proxy.memory_kib();
     let each = now * 1024 / u64::try_from(routers.count()).unwrap();

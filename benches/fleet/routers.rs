@@ -20,7 +20,7 @@ const SLOW: &str = "latency=150";
 pub struct Routers {
     hub: HubEnd,
     /// `None` is a black hole.
-    routers: Vec<Option<SimRouter>>,
+    each: Vec<Option<SimRouter>>,
     hole: TcpListener,
     one_odd: usize,
     /// Routers whose key the hub has.
@@ -46,15 +46,15 @@ impl Routers {
             let options = SimOptions { api_ssl: None, faults, foreign: false, ..SimOptions::default() };
             routers.push(Some(SimRouter::start(options).await.unwrap()));
         }
-        Self { hub, routers, hole, one_odd, known: Mutex::default() }
+        Self { hub, each: routers, hole, one_odd, known: Mutex::default() }
     }
 
     pub fn count(&self) -> usize {
-        self.routers.len()
+        self.each.len()
     }
 
     pub fn living(&self) -> usize {
-        self.routers.iter().flatten().count()
+        self.each.iter().flatten().count()
     }
 
     pub fn slow(&self) -> usize {
@@ -67,16 +67,16 @@ impl Routers {
     }
 
     pub fn is_living(&self, number: usize) -> bool {
-        self.routers[number].is_some()
+        self.each[number].is_some()
     }
 
     pub fn address(&self, number: usize) -> SocketAddr {
-        self.routers[number].as_ref().map_or_else(|| self.hole.local_addr().unwrap(), SimRouter::api_addr)
+        self.each[number].as_ref().map_or_else(|| self.hole.local_addr().unwrap(), SimRouter::api_addr)
     }
 
     /// Writes to all routers.
     pub fn writes(&self) -> u64 {
-        self.routers.iter().flatten().map(SimRouter::writes).sum()
+        self.each.iter().flatten().map(SimRouter::writes).sum()
     }
 
     /// A site config as a person writes it.
@@ -93,7 +93,7 @@ impl Routers {
     /// Enters the keys that routers have made at the hub, as somebody has to; returns how many.
     pub async fn tell_hub(&self) -> usize {
         let mut told = 0;
-        for (number, router) in self.routers.iter().enumerate() {
+        for (number, router) in self.each.iter().enumerate() {
             let Some(router) = router else { continue };
             if self.known.lock().unwrap().contains(&number) {
                 continue;

@@ -190,7 +190,8 @@ impl Driver {
             let mut is_deaf = false;
             let period = match rounded {
                 Ok(mut round) => {
-                    self.feel(&wanted, round.changes > 0);
+                    // What changed may be somebody else's row in the way of the tunnel.
+                    self.feel(&wanted, round.changes > 0 || drift.is_some());
                     if let Some(new) = round.client.take() {
                         // What listened over the old one is gone with it.
                         (*client, watch) = (new, None);

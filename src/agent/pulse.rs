@@ -43,7 +43,11 @@ impl Pulse {
     /// Something else is wanted.
     pub(super) fn want(&mut self, wanted: &Wanted) {
         self.monitor.set_site(wanted.site.clone());
-        self.monitor.set_hub(HubView { enabled: Some(wanted.enabled), ..HubView::default() });
+        self.monitor.set_hub(HubView {
+            enabled: Some(wanted.enabled),
+            public_key: wanted.known_key,
+            gateway_online: None,
+        });
     }
 
     /// Rows of the router were changed: the tunnel is looked at now, and closely.

@@ -179,7 +179,7 @@ impl Crew {
             if let Some(before) = before {
                 before.cancelled().await;
             }
-            keep(member, &settings, standing, start, stop).await;
+            Box::pin(keep(member, &settings, standing, start, stop)).await;
         });
     }
 }

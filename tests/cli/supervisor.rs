@@ -1,4 +1,5 @@
 //! `agent` and `proxy` as processes: arguments, files, signals.
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails with the test")]
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
