@@ -231,7 +231,8 @@ stage_demo() {
 
 # The small build: its size, and its memory while it provisions a simulated router.
 stage_size() {
-    cargo build --locked --no-default-features --profile agent || return 1
+    cargo rustc --locked --no-default-features --profile agent --bin sitepeer -- \
+        -C link-arg=-Wl,-T,cross/agent.ld -C link-arg=-Wl,--no-eh-frame-hdr || return 1
     local small=target/agent/sitepeer bytes
     bytes=$(wc -c <"$small")
     echo "figure: small build $bytes bytes"

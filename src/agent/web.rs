@@ -50,7 +50,7 @@ impl Web {
     /// Answers until it is dropped.
     ///
     /// # Cancel safety
-    /// Requests under way are answered or cut at [`DEADLINE`].
+    /// Requests under way are answered or cut within seconds.
     pub async fn serve(self, roll: Roll) {
         let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {

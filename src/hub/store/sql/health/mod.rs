@@ -1,7 +1,7 @@
 //! Health of site peers: what agents report becomes a state, its changes, and hours.
 //!
 //! All times are the hub's. What an agent's clock says is only compared with itself: how long before the batch was sent a report was
-//! made. [`course`] decides what follows from a batch, [`take`] writes it in the transaction of the batch, [`tick`] marks the silent
+//! made. [`course`] decides what follows from a batch, [`mod@take`] writes it in the transaction of the batch, [`mod@tick`] marks the silent
 //! and forgets what is old, [`read`] joins both ends.
 
 mod course;
