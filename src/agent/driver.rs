@@ -171,6 +171,13 @@ impl Driver {
         loop {
             let Some(wanted) = self.wish.borrow_and_update().clone() else { return Ended::Stop };
             if let Some(left) = frozen_for(&wanted) {
+                if self.standing.figures().phase != Phase::Frozen {
+                    tracing::info!(
+                        router = self.standing.name(),
+                        secs = left.as_secs(),
+                        "hands are held off: the site is frozen"
+                    );
+                }
                 self.standing.phase(Phase::Frozen);
                 self.feel(&wanted, false);
                 match self.wait(client, None, Instant::now(), left.min(self.period)).await {
