@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::device;
 use super::gates::Gates;
+use super::hold::Hold;
 use super::pace::Pace;
 use super::pulse::Pulse;
 use super::round::{Round, RoundError, round};
@@ -29,17 +30,8 @@ const SETTLE: Duration = Duration::from_secs(2);
 const READ_LEAST: Duration = Duration::from_secs(10);
 /// A router that refuses what is wanted is looked at again after this, or at once if something else is wanted.
 const REFUSED_PAUSE: Duration = Duration::from_mins(5);
-/// A router that undid a change because it would have cut us off is not changed that way again for so long, unless something else is
-/// wanted.
-const UNDONE_PAUSE: Duration = Duration::from_hours(6);
 /// Where nothing can be listened to, the router is read at least this often.
 const DEAF_PERIOD: Duration = Duration::from_mins(5);
-
-/// How long hands are still to be held off; `None` if they are not.
-fn frozen_for(wanted: &Wanted) -> Option<Duration> {
-    let left = wanted.frozen_until?.checked_sub(super::now())?;
-    u64::try_from(left).ok().filter(|left| *left > 0).map(Duration::from_secs)
-}
 
 /// Keeps one router.
 pub(super) struct Driver {
@@ -55,6 +47,8 @@ pub(super) struct Driver {
     /// The router is read this often, whatever is heard of it.
     pub(super) period: Duration,
     pub(super) max_removals: usize,
+    /// What the router undid.
+    pub(super) hold: Hold,
     /// How the tunnel is, once it is known what is wanted.
     pub(super) pulse: Option<Pulse>,
     /// Set once the agent is to stop.
@@ -170,15 +164,12 @@ impl Driver {
         let mut drift = None;
         loop {
             let Some(wanted) = self.wish.borrow_and_update().clone() else { return Ended::Stop };
-            if let Some(left) = frozen_for(&wanted) {
-                if self.standing.figures().phase != Phase::Frozen {
-                    tracing::info!(
-                        router = self.standing.name(),
-                        secs = left.as_secs(),
-                        "hands are held off: the site is frozen"
-                    );
+            if let Some((phase, left)) = self.hold.on(&wanted, super::now()) {
+                if self.standing.figures().phase != phase {
+                    let (router, why, secs) = (self.standing.name(), phase.word(), left.as_secs());
+                    tracing::info!(router, why, secs, "hands are held off");
                 }
-                self.standing.phase(Phase::Frozen);
+                self.standing.phase(phase);
                 self.feel(&wanted, false);
                 match self.wait(client, None, Instant::now(), left.min(self.period)).await {
                     Woken::Stop => return Ended::Stop,
@@ -194,7 +185,9 @@ impl Driver {
                 figures.rounds += 1;
                 figures.round_trips += client.round_trips() - before;
             });
-            let mut is_deaf = false;
+            if rounded.as_ref().is_err_and(RoundError::is_undone) {
+                self.hold.undone(&wanted);
+            }
             let period = match rounded {
                 Ok(mut round) => {
                     // What changed may be somebody else's row in the way of the tunnel.
@@ -219,13 +212,14 @@ impl Driver {
                     // A tunnel that is not as wanted may carry traffic all the same.
                     self.feel(&wanted, false);
                     self.refused(&error);
-                    // Nobody bounces a site's own way every few minutes for something that was undone once; and that the rows
-                    // changed was the router's undoing of it.
-                    is_deaf = error.is_undone();
-                    if is_deaf { UNDONE_PAUSE } else { REFUSED_PAUSE }
+                    if error.is_undone() {
+                        // That the rows changed was the router's undoing of it.
+                        continue;
+                    }
+                    REFUSED_PAUSE
                 }
             };
-            drift = match self.wait(client, watch.as_mut().filter(|_| !is_deaf), begun, period).await {
+            drift = match self.wait(client, watch.as_mut(), begun, period).await {
                 Woken::Stop => return Ended::Stop,
                 Woken::Lost(why) => return Ended::Lost(why),
                 Woken::Noise(menu) => Some(menu),

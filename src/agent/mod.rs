@@ -9,6 +9,7 @@
 //! | `watch` | changes on the router that concern our rows, as they happen |
 //! | `pulse` | the health of the tunnel: when it is looked at, what is told of it |
 //! | `pace` | when a router that failed is tried again |
+//! | `hold` | why hands are held off a router, and for how long |
 //! | `gates` | how many routers are connected to, and written to, at once |
 //! | `spool`, `teller` | reports that wait for the hub, and who brings them |
 //! | [`standing`] | how each router stands, for people and metrics |
@@ -30,6 +31,7 @@ mod driver;
 #[cfg(feature = "proxy")]
 pub mod fleet;
 mod gates;
+mod hold;
 mod kept;
 mod pace;
 mod pulse;

@@ -13,6 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::driver::Driver;
 use super::gates::Gates;
+use super::hold::Hold;
 use super::source::Source;
 use super::spool::Spool;
 use super::standing::{Roll, Standing};
@@ -198,6 +199,7 @@ async fn keep(member: Member, settings: &Settings, standing: Standing, start: Du
         epoch: settings.epoch.clone(),
         spool,
         applied: told,
+        told: None,
         standing: standing.clone(),
     });
     let driver = Driver {
@@ -210,6 +212,7 @@ async fn keep(member: Member, settings: &Settings, standing: Standing, start: Du
         applied,
         period: settings.period,
         max_removals: settings.max_removals,
+        hold: Hold::default(),
         pulse: None,
         stop,
     };

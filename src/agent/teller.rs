@@ -27,6 +27,8 @@ pub(super) struct Teller {
     pub(super) spool: Arc<Spool>,
     /// What is on the router; the newest counts.
     pub(super) applied: watch::Receiver<Option<AgentApplied>>,
+    /// What the hub has heard of that: each is told once.
+    pub(super) told: Option<AgentApplied>,
     pub(super) standing: Standing,
 }
 
@@ -67,12 +69,9 @@ impl Teller {
     /// Tells all there is.
     async fn tell(&mut self) -> Result<(), UplinkError> {
         let applied = self.applied.borrow_and_update().clone();
-        if let Some(applied) = applied
-            && let Err(error) = self.hub.post::<_, ()>("/v1/agent/applied", &applied).await
-        {
-            // It is still to be told.
-            self.applied.mark_changed();
-            return Err(error);
+        if let Some(applied) = applied.filter(|applied| self.told.as_ref() != Some(applied)) {
+            self.hub.post::<_, ()>("/v1/agent/applied", &applied).await?;
+            self.told = Some(applied);
         }
         while let Some(batch) = self.spool.batch() {
             let reports = AgentReports {
