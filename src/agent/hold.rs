@@ -60,7 +60,7 @@ mod tests {
         assert_eq!(hold.on(&first, 0), None);
         hold.undone(&first);
         tokio::time::advance(Duration::from_mins(1)).await;
-        let left = UNDONE_PAUSE - Duration::from_mins(1);
+        let left = UNDONE_PAUSE.saturating_sub(Duration::from_mins(1));
         assert_eq!(hold.on(&first, 0), Some((Phase::Refused, left)));
         assert_eq!(hold.on(&wanted(2, 25, None), 0), Some((Phase::Refused, left)), "a new revision of the same");
         assert_eq!(hold.on(&wanted(2, 30, None), 0), None, "something else");
