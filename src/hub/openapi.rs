@@ -107,6 +107,7 @@ fn complete(path: &str, method: &str, operation: &mut Map<String, Value>) {
     let public = operation.get("security").is_some_and(|security| *security == json!([{}]));
     let (has_body, has_id) = (operation.contains_key("requestBody"), path.contains('{'));
     let has_parameters = operation.get("parameters").is_some();
+    operation.insert("operationId".to_owned(), json!(operation_id(path, method)));
     let versioned = ["/v1/accounts/{id}", "/v1/instances/{id}", "/v1/peers/{id}", "/v1/sites/{id}"].contains(&path);
     let switches = path == "/v1/peers/{id}/enable" || path == "/v1/peers/{id}/disable";
     let edits = versioned && method != "get" || switches;
@@ -134,6 +135,12 @@ fn complete(path: &str, method: &str, operation: &mut Map<String, Value>) {
     parameter(edits, if_match());
     parameter(creates, idempotency_key());
     headers(operation, creates, versioned && method != "delete");
+}
+
+/// Returns an operation's name, the only one of its kind in the document: names of handlers come again in every module.
+fn operation_id(path: &str, method: &str) -> String {
+    let words = path.split(['/', '{', '}', '.']).filter(|word| !word.is_empty() && *word != "v1");
+    [method].into_iter().chain(words).collect::<Vec<_>>().join("_")
 }
 
 fn if_match() -> Value {
@@ -181,6 +188,17 @@ mod tests {
             Value::Array(items) => items.iter().for_each(|value| dangling(document, value, found)),
             _ => {}
         }
+    }
+
+    #[test]
+    fn no_two_operations_have_the_same_id() {
+        let document = build();
+        let operations =
+            document["paths"].as_object().unwrap().values().flat_map(|item| item.as_object().unwrap().values());
+        let ids: Vec<&str> = operations.map(|operation| operation["operationId"].as_str().unwrap()).collect();
+        let different: std::collections::BTreeSet<&str> = ids.iter().copied().collect();
+        assert_eq!(different.len(), ids.len(), "{ids:?}");
+        assert!(different.contains("post_sites_id_freeze"), "{different:?}");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -378,15 +379,17 @@ impl Wireguard {
             let mut command = net.command("wireguard-go");
             command
                 .args(["-f", &made.interface])
-                .env("LOG_LEVEL", "silent")
+                .env("LOG_LEVEL", "error")
                 .stdout(Stdio::null())
-                .stderr(Stdio::null());
+                .stderr(Stdio::inherit());
             made.process = Some(command.spawn().unwrap());
             let name = made.interface.clone();
+            // Not by `wg show`: it removes a control socket that does not answer yet, and wireguard-go ends when its socket goes.
+            let control = format!("/var/run/wireguard/{name}.sock");
             until("wireguard-go is there", || {
                 let ended = made.process.as_mut().and_then(|process| process.try_wait().unwrap());
                 assert_eq!(ended, None, "wireguard-go {name} ended");
-                net.output("wg", &["show", &name]).status.success()
+                UnixStream::connect(&control).is_ok()
             });
         }
         made.set(&format!("[Interface]\nPrivateKey = {}", made.private_key));
