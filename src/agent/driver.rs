@@ -264,8 +264,12 @@ impl Driver {
             tracing::info!(router, change, is_drift, heard, "written");
         }
         if let Some(public_key) = round.public_key(wanted) {
-            let applied =
-                AgentApplied { revision: wanted.revision, public_key, device: device::facts(&round.observed) };
+            let applied = AgentApplied {
+                revision: wanted.revision,
+                public_key,
+                device: device::facts(&round.observed),
+                next: None,
+            };
             self.applied.send_if_modified(|told| {
                 let is_news = told
                     .as_ref()

@@ -127,6 +127,31 @@ pub struct SiteConfig {
     /// What it may reach.
     #[cfg_attr(feature = "hub", schema(value_type = Vec<String>))]
     pub reach: SubnetSet,
+    /// Which tunnel in a row this is: the first is 0. The key on the router, and often the hub's, differ from one to the next.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub generation: u32,
+    /// The tunnel that is to take over from this one: made beside it, told of in [`AgentApplied::next`], and used once it is proven.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<NextTunnel>,
+}
+
+/// Whether a generation is the first, which need not be said.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_first(generation: &u32) -> bool {
+    *generation == 0
+}
+
+/// A tunnel beside the one in use, with the same addresses, `advertise` and `reach`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "hub", derive(utoipa::ToSchema))]
+pub struct NextTunnel {
+    /// Larger than the generation in use.
+    pub generation: u32,
+    /// The other end. Its key and endpoints differ from the present ones: one WireGuard interface cannot hold the same prefixes twice.
+    pub hub: HubEnd,
+    /// UDP port of the router's end; missing lets the router choose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen_port: Option<u16>,
 }
 
 /// The router's end of the tunnel.
@@ -173,6 +198,22 @@ pub struct AgentApplied {
     /// What the router is.
     #[serde(default)]
     pub device: DeviceFacts,
+    /// The tunnel beside it, once the router has one: [`SiteConfig::next`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<AppliedNext>,
+}
+
+/// A tunnel that is about to take over, as it is on the router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "hub", derive(utoipa::ToSchema))]
+pub struct AppliedNext {
+    /// Which.
+    pub generation: u32,
+    /// The key of the router's end, made for this tunnel.
+    #[cfg_attr(feature = "hub", schema(value_type = String))]
+    pub public_key: PublicKey,
+    /// What goes to the hub goes through it already. What comes from there is taken from either.
+    pub in_use: bool,
 }
 
 /// Reports of an agent, oldest first. Sent again after a lost reply they are taken once.

@@ -22,8 +22,8 @@ mod token;
 
 pub use account::{Account, AccountEdit, DEFAULT_MAX_INSTANCES, NewAccount};
 pub use agent::{
-    AgentApplied, AgentDesired, AgentReport, AgentReports, DeviceFacts, EnrollReply, EnrollRequest, HubEnd,
-    ReportsTaken, SiteConfig, TunnelEnd, TunnelHealth,
+    AgentApplied, AgentDesired, AgentReport, AgentReports, AppliedNext, DeviceFacts, EnrollReply, EnrollRequest,
+    HubEnd, NextTunnel, ReportsTaken, SiteConfig, TunnelEnd, TunnelHealth,
 };
 pub use audit::AuditEntry;
 pub use enrollment::{Enrollment, EnrollmentKind, EnrollmentMade, EnrollmentState, NewEnrollment};

@@ -44,7 +44,7 @@ pub fn site(desired: AgentDesired, ours: &PeerId) -> Result<Option<Site>, UnfitS
 }
 
 fn unchecked(config: SiteConfig) -> Site {
-    let SiteConfig { id, instance, tunnel, hub, advertise, reach } = config;
+    let SiteConfig { id, instance, tunnel, hub, advertise, reach, .. } = config;
     Site {
         id,
         instance,

@@ -231,7 +231,8 @@ async fn an_agent_changes_its_key_a_few_times_an_hour_and_no_more() {
         let other = world.peer(&instance, site_peer(&site, "other", &[])).await.unwrap().id;
         let bring = async |peer: &PeerId, number: u64| {
             let revision = world.desired(peer).await.revision;
-            let applied = AgentApplied { revision, public_key: key(number), device: DeviceFacts::default() };
+            let applied =
+                AgentApplied { revision, public_key: key(number), device: DeviceFacts::default(), next: None };
             world.store.agent_applied(peer, applied).await
         };
         for number in 1..=12 {
@@ -260,7 +261,7 @@ async fn an_agent_whose_credential_was_taken_back_is_out_and_its_peer_can_be_enr
         assert_eq!(code_of(world.store.revoke_agent(&world.admin, &peer).await), code::NOT_FOUND, "there is none yet");
         let made = token(&world, &peer, 2).await;
         let credential = world.store.enroll(request(&made.token, "one", "S1")).await.unwrap().credential.unwrap();
-        let applied = AgentApplied { revision: 1, public_key: key(1), device: DeviceFacts::default() };
+        let applied = AgentApplied { revision: 1, public_key: key(1), device: DeviceFacts::default(), next: None };
         world.store.agent_applied(&peer, applied).await.unwrap();
 
         assert_eq!(code_of(world.store.revoke_agent(&world.member(&other), &peer).await), code::NOT_FOUND);

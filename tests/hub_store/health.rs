@@ -31,7 +31,7 @@ impl Place {
         let peer = world.peer(&instance, site_peer(&site, "p", &["10.1.0.0/24"])).await.unwrap().id;
         world.serve(&gateway).await;
         let revision = world.desired(&peer).await.revision;
-        let applied = AgentApplied { revision, public_key: key(7), device: DeviceFacts::default() };
+        let applied = AgentApplied { revision, public_key: key(7), device: DeviceFacts::default(), next: None };
         world.store.agent_applied(&peer, applied).await.unwrap();
         Self { world, account, gateway, site, instance, peer, key: 1 }
     }

@@ -121,7 +121,7 @@ async fn what_a_fleet_says_at_once_is_all_written_and_a_peer_that_is_gone_spoils
             let peer = world.peer(&instance, site_peer(&site, &format!("p{number}"), &[])).await.unwrap().id;
             let revision = world.desired(&peer).await.revision;
             let public_key = key(1000 + u64::try_from(number).unwrap());
-            let applied = AgentApplied { revision, public_key, device: DeviceFacts::default() };
+            let applied = AgentApplied { revision, public_key, device: DeviceFacts::default(), next: None };
             world.store.agent_applied(&peer, applied.clone()).await.unwrap();
             peers.push((peer, applied));
         }

@@ -62,7 +62,8 @@ async fn enrol_and_connect(world: &World, gateway: &GatewayId, a: &Peer) {
     assert_eq!(config.tunnel.addresses, nets(&["10.99.0.2/24"]));
     assert_eq!(config.tunnel.probe[0].to_string(), "10.99.0.1");
     let before = world.told(gateway, 0).await.revision;
-    let applied = AgentApplied { revision: desired.revision, public_key: key(1), device: DeviceFacts::default() };
+    let applied =
+        AgentApplied { revision: desired.revision, public_key: key(1), device: DeviceFacts::default(), next: None };
     world.store.agent_applied(&a.id, applied).await.unwrap();
     let told = world.told(gateway, before).await;
     assert_eq!((told.peers.len(), told.peers[0].public_key), (1, key(1)), "only the peer that changed");

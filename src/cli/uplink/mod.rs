@@ -275,7 +275,8 @@ impl Uplink {
     /// # Errors
     /// [`UplinkError`]; the rows are on the router then.
     pub async fn applied(&self, observed: &Observed, public_key: PublicKey, reporter: &Reporter) -> anyhow::Result<()> {
-        let applied = AgentApplied { revision: self.revision, public_key, device: agent::device::facts(observed) };
+        let applied =
+            AgentApplied { revision: self.revision, public_key, device: agent::device::facts(observed), next: None };
         let end = Instant::now() + TELL_PATIENCE;
         let told = patiently(end, reporter, async || self.hub.post::<_, ()>("/v1/agent/applied", &applied).await).await;
         told.map_err(|error| {

@@ -124,6 +124,8 @@ fn config(context: &Context, inst: &Inst, peer: &Pr, public_host: Option<&str>) 
         hub: HubEnd { public_key, endpoints: vec![endpoint], keepalive_secs: peer.keepalive },
         advertise: reach::carried(&peer.subnets),
         reach: told.reach,
+        generation: 0,
+        next: None,
     }))
 }
 
