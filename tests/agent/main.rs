@@ -16,6 +16,7 @@ mod hub;
 mod fleet;
 mod keeps;
 mod kept;
+mod killed;
 mod running;
 
-use harness::{run, site, world};
+use harness::{meddler, run, site, world};
