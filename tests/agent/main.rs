@@ -13,6 +13,7 @@ mod harness;
 #[expect(dead_code, reason = "more is used elsewhere")]
 mod hub;
 
+mod away;
 mod fleet;
 mod keeps;
 mod kept;

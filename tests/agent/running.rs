@@ -57,7 +57,7 @@ impl Running {
     }
 
     /// How its only router stands; nothing is known of one that is not kept yet.
-    fn figures(&self) -> Figures {
+    pub fn figures(&self) -> Figures {
         self.roll.all().first().map(Standing::figures).unwrap_or_default()
     }
 

@@ -66,8 +66,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
     }
 
     async fn more(&mut self) -> Option<()> {
-        let count = tokio::time::timeout(PATIENCE, self.stream.read_buf(&mut self.heard)).await.expect("in time");
-        (count.unwrap_or(0) > 0).then_some(())
+        // One who is silent for so long is as good as gone.
+        let read = tokio::time::timeout(PATIENCE, self.stream.read_buf(&mut self.heard)).await;
+        read.is_ok_and(|count| count.is_ok_and(|count| count > 0)).then_some(())
     }
 
     pub async fn say(&mut self, text: impl AsRef<[u8]>) {

@@ -1,10 +1,10 @@
 //! Pings: from the router itself as `/tool/ping` sends them, and from a host behind it.
 
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::router::{Answer, Pinger, SharedRouter};
 use crate::wireguard::packet::{DEFAULT_TTL, IpPacket, Problem};
@@ -211,7 +211,7 @@ impl Series {
     /// Waits for the answer with a number; earlier ones are late and count as lost.
     async fn answer(&mut self, seq: u16, deadline: Instant) -> Option<Answer> {
         loop {
-            let answer = timeout_at(deadline.into(), self.answers.recv()).await.ok()??;
+            let answer = timeout_at(deadline, self.answers.recv()).await.ok()??;
             if answer.seq == seq {
                 return Some(answer);
             }
@@ -235,7 +235,7 @@ pub(super) async fn from_router(router: SharedRouter, request: PingRequest, repl
             return;
         }
         tokio::select! {
-            () = sleep_until(next.into()) => {}
+            () = sleep_until(next) => {}
             () = replies.closed() => return,
         }
     }

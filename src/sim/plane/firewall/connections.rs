@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::wireguard::packet::{Flow, IpPacket, Transport};
 
