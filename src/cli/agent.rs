@@ -13,6 +13,8 @@ use super::uplink::credential::random_hex;
 use super::{process, service};
 use crate::agent::web::Web;
 use crate::agent::{self, Follow, Gates, Kept, KeptError, Member, Settings, Supervisor};
+use crate::config;
+use crate::routeros::target::Access;
 
 /// Bytes of an epoch.
 const EPOCH_BYTES: usize = 8;
@@ -22,16 +24,55 @@ const EPOCH_BYTES: usize = 8;
 /// # Errors
 /// Anything that has an exit code of its own, before it serves; everything else is an internal error.
 pub async fn run(command: Agent, reporter: &Reporter) -> anyhow::Result<Outcome> {
-    let Agent { access, source, state_dir, supervision } = command;
+    let Agent { access, source, site_file, state_dir, supervision } = command;
     let source = match source {
         Source::File(site) => agent::Source::File(site),
         Source::Hub(source) => agent::Source::Hub(Box::new(follow(*source, state_dir, reporter).await?)),
     };
-    let name = access.url.host.to_string();
-    let member = Member { name, access, passwords: None, source };
+    let (sender, fleets) = mpsc::channel(1);
+    // Heard from here on: before it says that it is ready.
+    let reloading = tokio::spawn(reload(process::hangups(), site_file, access.clone(), sender));
     // One router: nobody else is held up, nobody stampedes.
-    let (_nobody, fleets) = mpsc::channel(1);
-    keep(vec![member], supervision, Gates::new(1, 1), Duration::ZERO, fleets, reporter).await
+    let members = vec![member(access, source)];
+    let ended = keep(members, supervision, Gates::new(1, 1), Duration::ZERO, fleets, reporter).await;
+    reloading.abort();
+    ended
+}
+
+fn member(access: Access, source: agent::Source) -> Member {
+    Member { name: access.url.host.to_string(), access, passwords: None, source }
+}
+
+/// Reads the site config again at each SIGHUP. One that is wrong changes nothing, and neither does the signal where a hub is followed.
+async fn reload(
+    hangups: std::io::Result<process::Hangups>,
+    site_file: Option<PathBuf>,
+    access: Access,
+    members: mpsc::Sender<Vec<Member>>,
+) {
+    let mut hangups = match hangups {
+        Ok(hangups) => hangups,
+        Err(error) => return tracing::warn!(%error, "SIGHUP is not heard: the site config is not read again"),
+    };
+    while hangups.recv().await.is_some() {
+        let Some(path) = &site_file else {
+            tracing::info!("SIGHUP: nothing to read again, the hub is followed anyway");
+            continue;
+        };
+        match config::load(path) {
+            Ok(site) => {
+                tracing::info!(site = %path.display(), "the site config was read again");
+                let source = agent::Source::File(Box::new(site));
+                if members.send(vec![member(access.clone(), source)]).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                let Failure { code, message, hint, .. } = Failure::from(error);
+                tracing::error!(code, message, hint, "the site config is wrong: the router is kept as it was");
+            }
+        }
+    }
 }
 
 /// Makes a site at a hub one that is followed; enrols first if need be. A hub that is away is no reason to stop once enrolled.

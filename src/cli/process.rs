@@ -110,10 +110,31 @@ pub(super) fn stop_signal() -> impl Future<Output = Verdict> {
     }
 }
 
+/// Those that come.
+#[cfg(unix)]
+pub(super) type Hangups = tokio::signal::unix::Signal;
+
 /// Hears SIGHUP, which asks a server to read its files again.
-#[cfg(feature = "proxy")]
-pub(super) fn hangups() -> io::Result<tokio::signal::unix::Signal> {
+#[cfg(unix)]
+pub(super) fn hangups() -> io::Result<Hangups> {
     tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())
+}
+
+/// There is no such signal here.
+#[cfg(not(unix))]
+pub(super) struct Hangups;
+
+#[cfg(not(unix))]
+impl Hangups {
+    pub(super) async fn recv(&mut self) -> Option<()> {
+        std::future::pending().await
+    }
+}
+
+/// Hears nothing.
+#[cfg(not(unix))]
+pub(super) fn hangups() -> io::Result<Hangups> {
+    Ok(Hangups)
 }
 
 /// Logs how much memory the process held at most: a figure that the small build is measured by.

@@ -68,3 +68,32 @@ fn a_proxy_whose_only_router_is_away_serves_until_sigterm_and_ends_with_0() {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn an_agent_reads_its_file_again_at_sighup_and_a_wrong_one_changes_nothing() {
+    let folder = folder();
+    let arguments = ["agent", "--router", "api://admin@127.0.0.1:9", "--site", "oslo-1.toml", "--log", "info"];
+    let mut child = in_folder(&folder, &arguments)
+        .env("SITEPEER_ROUTER_PASSWORD", "pw")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let out = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut lines = std::io::BufRead::lines(out).map(Result::unwrap);
+    let signal =
+        |name: &str| assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+    let mut until = |words: &str| assert!(lines.any(|line| line.contains(words)), "it does not say {words:?}");
+    // Only then does it hear signals.
+    until("1 router is kept as wanted");
+    std::fs::write(folder.path().join("oslo-1.toml"), SITE.replacen("192.168.88.0/24", "192.168.88.0/99", 1)).unwrap();
+    signal("-HUP");
+    until("the site config is wrong");
+    std::fs::write(folder.path().join("oslo-1.toml"), SITE.replacen("10.99.0.2", "10.99.0.3", 1)).unwrap();
+    signal("-HUP");
+    until("the site config was read again");
+    until("is let go of");
+    signal("-TERM");
+    assert!(child.wait().unwrap().success());
+}

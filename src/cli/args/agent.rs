@@ -80,6 +80,8 @@ pub struct Agent {
     pub access: Access,
     /// What is to be on it.
     pub source: Source,
+    /// The file that says so, if it is one: it is read again when that is asked for.
+    pub site_file: Option<PathBuf>,
     /// Where the hub's last word is kept.
     pub state_dir: Option<PathBuf>,
     /// How it is kept.
@@ -90,6 +92,7 @@ impl AgentArgs {
     pub(super) fn settle(self) -> Result<Agent, Failure> {
         Ok(Agent {
             supervision: self.supervision.settle()?,
+            site_file: self.source.file(),
             source: self.source.settle(self.uplink)?,
             state_dir: self.state_dir,
             access: self.router.settle()?,

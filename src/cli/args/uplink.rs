@@ -122,6 +122,11 @@ pub struct SourceArgs {
 }
 
 impl SourceArgs {
+    /// The file, where one is named.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        self.site.clone()
+    }
+
     pub(super) fn settle(&self, uplink: UplinkArgs) -> Result<Source, Failure> {
         match (&self.site, uplink.settle()?) {
             (_, Some(hub)) => Ok(Source::Hub(Box::new(hub))),

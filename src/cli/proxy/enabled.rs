@@ -33,7 +33,8 @@ async fn serve_until_stopped(command: ProxyServe, reporter: &Reporter) -> anyhow
     let ProxyServe { fleet, state_dir, connecting, applying, start_within, supervision } = command;
     let members = members(&fleet, &state_dir)?;
     let (sender, fleets) = mpsc::channel(1);
-    let reloading = tokio::spawn(reload(fleet, state_dir, sender));
+    // Heard from here on: before it says that it is ready.
+    let reloading = tokio::spawn(reload(process::hangups(), fleet, state_dir, sender));
     let ended = keep(members, supervision, Gates::new(connecting, applying), start_within, fleets, reporter).await;
     reloading.abort();
     ended
@@ -44,8 +45,13 @@ fn members(fleet: &Path, state_dir: &Path) -> anyhow::Result<Vec<Member>> {
 }
 
 /// Reads the fleet again at each SIGHUP. One that is wrong changes nothing.
-async fn reload(fleet: PathBuf, state_dir: PathBuf, fleets: mpsc::Sender<Vec<Member>>) {
-    let mut hangups = match process::hangups() {
+async fn reload(
+    hangups: std::io::Result<process::Hangups>,
+    fleet: PathBuf,
+    state_dir: PathBuf,
+    fleets: mpsc::Sender<Vec<Member>>,
+) {
+    let mut hangups = match hangups {
         Ok(hangups) => hangups,
         Err(error) => return tracing::warn!(%error, "SIGHUP is not heard: the fleet is not read again"),
     };
