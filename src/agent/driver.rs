@@ -30,6 +30,9 @@ const SETTLE: Duration = Duration::from_secs(2);
 const READ_LEAST: Duration = Duration::from_secs(10);
 /// A router that refuses what is wanted is looked at again after this, or at once if something else is wanted.
 const REFUSED_PAUSE: Duration = Duration::from_mins(5);
+/// Longest time that one who connects is in the way of others: whoever is silent for so long costs this host nothing but a socket.
+/// Else the routers that are away, which stay silent for all of their deadlines, would have all places after a while.
+const GATE_PATIENCE: Duration = Duration::from_secs(2);
 /// Where nothing can be listened to, the router is read at least this often.
 const DEAF_PERIOD: Duration = Duration::from_mins(5);
 
@@ -129,11 +132,18 @@ impl Driver {
     }
 
     async fn open(&mut self) -> Result<Client, String> {
-        let _place = self.gates.connecting().await;
+        let place = self.gates.connecting().await;
         if let Some(passwords) = &self.passwords {
             self.access.password = passwords.password().await.map_err(|error| Chain(&*error).to_string())?;
         }
-        match Box::pin(connect(&self.access)).await {
+        let mut opening = Box::pin(connect(&self.access));
+        let opened = if let Ok(opened) = tokio::time::timeout(GATE_PATIENCE, &mut opening).await {
+            opened
+        } else {
+            drop(place);
+            opening.await
+        };
+        match opened {
             Ok(client) => {
                 self.standing.note(|figures| figures.connects += 1);
                 Ok(client)

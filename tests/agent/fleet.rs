@@ -97,6 +97,26 @@ async fn a_fleet_that_is_read_again_lets_go_of_one_begins_with_another_and_does_
     agent.stop().await;
 }
 
+#[tokio::test]
+async fn routers_that_stay_silent_for_longer_than_anybody_waits_leave_their_places_to_others() {
+    let hub = world::hub().await;
+    let holes = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = |number: usize| {
+        let mut access = access("admin", "", holes.local_addr().unwrap());
+        // Beyond the patience of this test.
+        access.deadlines.login = Duration::from_mins(10);
+        member(&format!("dead {number}"), access, &SiteText::a(&hub))
+    };
+    let router = SimRouter::start(SimOptions { api_ssl: None, plane: false, ..SimOptions::default() }).await.unwrap();
+    // They come first, and there is one place.
+    let mut members: Vec<Member> = (0..2).map(silent).collect();
+    members.push(member("living", access("admin", "", router.api_addr()), &SiteText::a(&hub)));
+    let agent = Running::of_members(members);
+    let watched = || of(&agent.roll, "living", |one| one.phase == Phase::Watching);
+    wait("the living one is kept", || watched() == 1).await;
+    agent.stop().await;
+}
+
 fn member(name: &str, access: sitepeer::routeros::target::Access, site: &SiteText) -> Member {
     Member { name: name.to_owned(), access, passwords: None, source: Source::File(Box::new(site.load())) }
 }
