@@ -187,16 +187,25 @@ impl Crew {
 
 /// Keeps one router: its driver, and those who talk to its hub, until it is told to stop.
 async fn keep(member: Member, settings: &Settings, standing: Standing, start: Duration, stop: CancellationToken) {
-    let hub = match &member.source {
-        Source::Hub(follow) => Some(follow.hub.clone()),
-        Source::File(_) => None,
+    let (hub, lease) = match &member.source {
+        Source::Hub(follow) => {
+            let paths = ["applied", "reports"].map(|what| follow.path(what));
+            (Some((follow.hub.clone(), paths)), follow.lease.clone())
+        }
+        Source::File(_) => (None, None),
     };
     let (wish, follower) = member.source.begin(&standing);
     let (applied, told) = watch::channel(None);
     let spool = hub.as_ref().map(|_| Arc::new(Spool::default()));
-    let teller = hub.zip(spool.clone()).map(|(hub, spool)| Teller {
+    // An epoch that was left is not gone back to: a proxy that has a lease again begins another.
+    let epoch = match &lease {
+        Some(lease) => format!("{}-{}", settings.epoch, lease.number()),
+        None => settings.epoch.clone(),
+    };
+    let teller = hub.zip(spool.clone()).map(|((hub, paths), spool)| Teller {
         hub,
-        epoch: settings.epoch.clone(),
+        paths,
+        epoch,
         spool,
         applied: told,
         told: None,
@@ -212,6 +221,7 @@ async fn keep(member: Member, settings: &Settings, standing: Standing, start: Du
         applied,
         period: settings.period,
         max_removals: settings.max_removals,
+        lease,
         hold: Hold::default(),
         pulse: None,
         stop,
@@ -249,14 +259,17 @@ struct Recipe {
 #[derive(Debug, PartialEq)]
 enum Origin {
     File(Box<Site>),
-    Hub(String, PeerId),
+    Hub(String, PeerId, Option<i64>),
 }
 
 impl Member {
     fn recipe(&self) -> Recipe {
         let source = match &self.source {
             Source::File(site) => Origin::File(site.clone()),
-            Source::Hub(follow) => Origin::Hub(follow.hub.place(), follow.peer.clone()),
+            Source::Hub(follow) => {
+                let number = follow.lease.as_ref().map(|lease| lease.number());
+                Origin::Hub(follow.hub.place(), follow.peer.clone(), number)
+            }
         };
         Recipe { access: format!("{:?}", self.access), passwords: format!("{:?}", self.passwords), source }
     }

@@ -39,7 +39,12 @@ async fn follow(source: HubSource, state_dir: Option<PathBuf>, reporter: &Report
     let folder = state_dir.unwrap_or_else(|| source.file.path.parent().unwrap_or(Path::new("")).to_owned());
     let enrolled = uplink::enrolled(&source, reporter).await?;
     let kept = Kept::open(&folder, &source.file.hub, &enrolled.peer).map_err(|error| unusable(&error))?;
-    Ok(Follow { hub: source.hub.with_credential(enrolled.credential), peer: enrolled.peer, kept: Some(kept) })
+    Ok(Follow {
+        hub: source.hub.with_credential(enrolled.credential),
+        peer: enrolled.peer,
+        kept: Some(kept),
+        lease: None,
+    })
 }
 
 pub(super) fn unusable(error: &KeptError) -> Failure {

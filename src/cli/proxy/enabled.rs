@@ -93,7 +93,7 @@ fn source(site: FleetSite, state_dir: &Path) -> anyhow::Result<Source> {
     let trust = ca_file.map_or(Trust::Public, Trust::CaFile);
     let hub = Hub::new(url, &trust, Some(enrolled.credential))?;
     let kept = Kept::open(state_dir, &file.hub, &enrolled.peer).map_err(|error| unusable(&error))?;
-    Ok(Source::Hub(Box::new(Follow { hub, peer: enrolled.peer, kept: Some(kept) })))
+    Ok(Source::Hub(Box::new(Follow { hub, peer: enrolled.peer, kept: Some(kept), lease: None })))
 }
 
 /// Looks at all that the file names; every router that has a fault is told, not only the first.
