@@ -34,7 +34,7 @@ pub use gateway::{Gateway, GatewayServe};
 pub use hub::Hub;
 pub use plan::Plan;
 pub use provision::Provision;
-pub use proxy::{Proxy, ProxyServe};
+pub use proxy::{Proxy, ProxyFleet, ProxyServe};
 pub use remove::Remove;
 pub use render::Render;
 pub use side::{Completions, Demo, DemoEnd, Shell, Sim, SimDevice};
