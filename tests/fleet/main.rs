@@ -1,6 +1,7 @@
 //! Fleets: `sitepeer fleet` as a process against simulated routers.
 #![cfg(all(feature = "sim", feature = "proxy"))]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a helper of a test fails with the test")]
+#![expect(clippy::print_stdout, reason = "figures")]
 #![expect(clippy::format_push_string, reason = "writing into a String cannot fail")]
 
 #[path = "../provision/harness/mod.rs"]
@@ -10,6 +11,8 @@ mod harness;
 mod schema;
 
 mod commands;
+#[cfg(all(feature = "hub", feature = "gateway"))]
+mod leases;
 mod stage;
 
 use harness::{run, site, world};
