@@ -14,5 +14,6 @@ mod commands;
 #[cfg(all(feature = "hub", feature = "gateway"))]
 mod leases;
 mod stage;
+mod warrant;
 
 use harness::{run, site, world};

@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_renewal_may_fail_three_times_and_still_come_in_time() {
-        let lasts = Duration::from_millis(LEASE_MS) - MARGIN;
+        let lasts = Duration::from_millis(LEASE_MS).saturating_sub(MARGIN);
         assert!(RENEW_EVERY + 2 * TRY_AGAIN + ANSWER_WITHIN < lasts);
         assert!(MARGIN >= ANSWER_WITHIN, "a batch of writes is answered within the margin");
     }

@@ -92,7 +92,7 @@ pub(super) enum SiteCommand {
         /// The group of proxies: a word of your own, which the tokens of proxies may name
         #[arg(long)]
         group: String,
-        /// The router as its proxies reach it, by its address: apis://10.1.1.1, or api:// in a private network; never a password
+        /// The router as its proxies reach it, by its address, such as `apis://10.1.1.1`; never with a password
         #[arg(long, value_name = "URL")]
         router: String,
         /// The fingerprint of its certificate: sha256: and 64 hex digits
