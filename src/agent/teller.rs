@@ -24,8 +24,6 @@ pub(super) struct Teller {
     pub(super) hub: Hub,
     /// Where it hears what is on the router, and how it is.
     pub(super) paths: [Path; 2],
-    /// Chosen at every start: numbers of reports count from there.
-    pub(super) epoch: String,
     pub(super) spool: Arc<Spool>,
     /// What is on the router; the newest counts.
     pub(super) applied: watch::Receiver<Option<AgentApplied>>,
@@ -77,7 +75,7 @@ impl Teller {
         }
         while let Some(batch) = self.spool.batch() {
             let reports = AgentReports {
-                epoch: self.epoch.clone(),
+                epoch: batch.epoch.to_string(),
                 reports: batch.reports.clone(),
                 dropped: batch.dropped,
                 sent_at: Some(super::now()),

@@ -1,6 +1,7 @@
 //! `sitepeer agent`: keeps one router as it is wanted, until it is told to stop.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -12,7 +13,7 @@ use super::uplink;
 use super::uplink::credential::random_hex;
 use super::{process, service};
 use crate::agent::web::Web;
-use crate::agent::{self, Follow, Gates, Kept, KeptError, Member, Settings, Supervisor};
+use crate::agent::{self, Follow, Gates, Kept, KeptError, Member, Settings, Shelf, Supervisor};
 
 /// Bytes of an epoch.
 const EPOCH_BYTES: usize = 8;
@@ -31,7 +32,7 @@ pub async fn run(command: Agent, reporter: &Reporter) -> anyhow::Result<Outcome>
     let member = Member { name, access, passwords: None, source };
     // One router: nobody else is held up, nobody stampedes.
     let (_nobody, fleets) = mpsc::channel(1);
-    keep(vec![member], supervision, Gates::new(1, 1), Duration::ZERO, fleets, reporter).await
+    keep(vec![member], supervision, Gates::new(1, 1), Duration::ZERO, fleets, (reporter, None)).await
 }
 
 /// Makes a site at a hub one that is followed; enrols first if need be. A hub that is away is no reason to stop once enrolled.
@@ -61,7 +62,7 @@ pub(super) async fn keep(
     gates: Gates,
     start_within: Duration,
     fleets: mpsc::Receiver<Vec<Member>>,
-    reporter: &Reporter,
+    (reporter, shelf): (&Reporter, Option<Arc<dyn Shelf>>),
 ) -> anyhow::Result<Outcome> {
     let signal = process::stop_signal();
     let count = members.len();
@@ -73,6 +74,10 @@ pub(super) async fn keep(
         epoch: random_hex::<EPOCH_BYTES>()?,
     };
     let supervisor = Supervisor::new(members, settings);
+    let supervisor = match shelf {
+        Some(shelf) => supervisor.with_shelf(shelf),
+        None => supervisor,
+    };
     let roll = supervisor.roll();
     if let Some(address) = supervision.metrics {
         let taken = |error| Failure::usage("metrics-address", format!("--metrics {address}: {error}"));

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use tokio::sync::{mpsc, watch};
 
 use crate::agent::fleet::{self, Credentials, Fleet, FleetRouter, FleetSite, Leases, Password};
-use crate::agent::{Follow, Gates, Kept, Member, Source};
+use crate::agent::{Follow, Gates, Journals, Kept, Member, Shelf, Source};
 use crate::cli::agent::{keep, unusable};
 use crate::cli::args::{Proxy, ProxyFleet, ProxyServe, Supervision};
 use crate::cli::failure::Failure;
@@ -41,13 +41,15 @@ async fn serve_until_stopped(command: ProxyServe, reporter: &Reporter) -> anyhow
     let fleet = match fleet {
         ProxyFleet::File(fleet) => fleet,
         ProxyFleet::Hub { hub, credentials, room } => {
-            return leased(hub, credentials, room, (supervision, gates), reporter).await;
+            let shelf = Arc::new(Journals::in_folder(state_dir));
+            return leased(hub, (credentials, room), (supervision, gates), shelf, reporter).await;
         }
     };
+    let shelf: Arc<dyn Shelf> = Arc::new(Journals::in_folder(state_dir.clone()));
     let members = members(&fleet, &state_dir)?;
     let (sender, fleets) = mpsc::channel(1);
     let reloading = tokio::spawn(reload(fleet, state_dir, sender));
-    let ended = keep(members, supervision, gates, start_within, fleets, reporter).await;
+    let ended = keep(members, supervision, gates, start_within, fleets, (reporter, Some(shelf))).await;
     reloading.abort();
     ended
 }
@@ -55,9 +57,9 @@ async fn serve_until_stopped(command: ProxyServe, reporter: &Reporter) -> anyhow
 /// Keeps the sites of a hub that this process has leases of.
 async fn leased(
     hub: Hub,
-    file: PathBuf,
-    room: u32,
+    (file, room): (PathBuf, u32),
     (supervision, gates): (Supervision, Gates),
+    shelf: Arc<dyn Shelf>,
     reporter: &Reporter,
 ) -> anyhow::Result<Outcome> {
     let rules = Credentials::load(&file)?;
@@ -68,7 +70,7 @@ async fn leased(
     let (sender, fleets) = mpsc::channel(1);
     let leases = tokio::spawn(Leases::new(hub.clone(), process.clone(), room, rules, sender).run());
     let reloading = tokio::spawn(reload_rules(file, news));
-    let ended = keep(Vec::new(), supervision, gates, Duration::ZERO, fleets, reporter).await;
+    let ended = keep(Vec::new(), supervision, gates, Duration::ZERO, fleets, (reporter, Some(shelf))).await;
     reloading.abort();
     leases.abort();
     // Only now: every driver has ended, so that others may begin at once.
