@@ -19,6 +19,7 @@ use super::standing::{Phase, Standing};
 use super::supervisor::Passwords;
 use super::watch::{Noise, Watch};
 use crate::api::AgentApplied;
+use crate::reconcile::apply::Warranted;
 use crate::routeros::client::Client;
 use crate::routeros::error::CallError;
 use crate::routeros::target::{Access, connect};
@@ -50,6 +51,8 @@ pub(super) struct Driver {
     /// The router is read this often, whatever is heard of it.
     pub(super) period: Duration,
     pub(super) max_removals: usize,
+    /// What it may write with, if others could drive the router too.
+    pub(super) lease: Warranted,
     /// What the router undid.
     pub(super) hold: Hold,
     /// How the tunnel is, once it is known what is wanted.
@@ -190,7 +193,8 @@ impl Driver {
             self.standing.phase(Phase::Working);
             let (begun, before) = (Instant::now(), client.round_trips());
             // Boxed, as everything large here: of a thousand routers, most only wait.
-            let rounded = Box::pin(round(client, &self.access, &wanted, self.max_removals, &self.gates)).await;
+            let rounded =
+                Box::pin(round(client, &self.access, &wanted, (self.max_removals, &self.lease), &self.gates)).await;
             self.standing.note(|figures| {
                 figures.rounds += 1;
                 figures.round_trips += client.round_trips() - before;

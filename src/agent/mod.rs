@@ -12,6 +12,7 @@
 //! | `hold` | why hands are held off a router, and for how long |
 //! | `gates` | how many routers are connected to, and written to, at once |
 //! | `spool`, `teller` | reports that wait for the hub, and who brings them |
+//! | `journal` (feature `proxy`) | the spools on disk: what waited survives the process |
 //! | [`standing`] | how each router stands, for people and metrics |
 //! | `fleet` (feature `proxy`) | many routers, named in a file |
 //! | [`web`] | `/healthz` and `/metrics` |
@@ -32,6 +33,8 @@ mod driver;
 pub mod fleet;
 mod gates;
 mod hold;
+#[cfg(feature = "proxy")]
+mod journal;
 mod kept;
 mod pace;
 mod pulse;
@@ -45,9 +48,12 @@ mod watch;
 pub mod web;
 
 pub use gates::Gates;
+#[cfg(feature = "proxy")]
+pub use journal::Journals;
 pub use kept::{Kept, KeptError};
 pub use round::RoundError;
 pub use source::{Follow, Source, Wanted};
+pub use spool::{Happened, Held, MAX_WAITING, Record, Shelf, Waiting};
 pub use supervisor::{DRAIN_DEADLINE, Member, Passwords, Settings, Supervisor};
 
 use std::time::{SystemTime, UNIX_EPOCH};

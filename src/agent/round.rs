@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::gates::Gates;
 use super::source::Wanted;
 use crate::domain::{Marker, PublicKey, Role, Site, SiteId};
-use crate::reconcile::apply::{BusyHere, LocalLock};
+use crate::reconcile::apply::{BusyHere, LocalLock, Warranted};
 use crate::reconcile::converge::{Progress, Task};
 use crate::reconcile::decide::{Decision, Refused, decide_guarded, decide_settled};
 use crate::reconcile::entry::Entry;
@@ -96,7 +96,7 @@ pub(super) async fn round(
     client: &Client,
     access: &Access,
     wanted: &Wanted,
-    max_removals: usize,
+    (max_removals, lease): (usize, &Warranted),
     gates: &Gates,
 ) -> Result<Round, RoundError> {
     let site = &wanted.site;
@@ -114,7 +114,7 @@ pub(super) async fn round(
     }
     // Held until everything is written and read again.
     let _place = gates.applying().await;
-    let local = LocalLock::claim(&client.peer_addr().to_string())?;
+    let local = LocalLock::claim(&client.peer_addr().to_string())?.under(lease.clone());
     let settled = |observed: &Observed| -> Result<Plan, Refused> { decide_settled(site, observed, &session) };
     let task = Task { site: &site.id, interest, decide: deciding, settled, agreed: None };
     let (mut progress, mut done) = (Progress::default(), Vec::new());

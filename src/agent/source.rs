@@ -11,10 +11,9 @@ use super::pace::Pace;
 use super::standing::Standing;
 use crate::api::{AgentDesired, DEFAULT_WAIT_SECS, PeerId};
 use crate::domain::{PublicKey, Site};
+use crate::reconcile::apply::Warranted;
 use crate::uplink::{self, Hub, UplinkError};
 
-/// Where a hub says what is to be on a router.
-const DESIRED: &str = "/v1/agent/desired";
 /// Shortest time between two questions: a hub gone wrong, or a proxy without patience, answers at once what was to wait.
 const ASK_LEAST: Duration = Duration::from_secs(1);
 /// Before a hub that failed is asked again; it doubles.
@@ -55,6 +54,35 @@ pub struct Follow {
     pub peer: PeerId,
     /// What the hub wanted last, if that is kept.
     pub kept: Option<Kept>,
+    /// The lease of a proxy that speaks for the site; `None` for the site's own agent.
+    pub lease: Warranted,
+}
+
+impl Follow {
+    /// Where the hub hears of, or tells, something of this peer.
+    pub(super) fn path(&self, what: &str) -> Path {
+        let (start, number) = match &self.lease {
+            None => ("/v1/agent".to_owned(), None),
+            Some(lease) => (format!("/v1/proxy/peers/{}", self.peer), Some(lease.number())),
+        };
+        Path { text: format!("{start}/{what}"), number }
+    }
+}
+
+/// A path at the hub, with the number of a lease if there is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Path {
+    text: String,
+    number: Option<i64>,
+}
+
+impl Path {
+    /// The path with a query of these pairs.
+    pub(super) fn with(&self, pairs: &[(&str, String)]) -> String {
+        let number = self.number.map(|number| ("number", number.to_string()));
+        let pairs: Vec<String> = number.iter().chain(pairs).map(|(name, value)| format!("{name}={value}")).collect();
+        if pairs.is_empty() { self.text.clone() } else { format!("{}?{}", self.text, pairs.join("&")) }
+    }
 }
 
 /// The newest wish, `None` until there is one.
@@ -122,9 +150,12 @@ impl Follower {
     }
 
     fn path(&self) -> String {
+        let desired = self.follow.path("desired");
         match self.revision {
-            Some(revision) => format!("{DESIRED}?revision={revision}&wait={DEFAULT_WAIT_SECS}"),
-            None => DESIRED.to_owned(),
+            Some(revision) => {
+                desired.with(&[("revision", revision.to_string()), ("wait", DEFAULT_WAIT_SECS.to_string())])
+            }
+            None => desired.with(&[]),
         }
     }
 

@@ -4,11 +4,12 @@
 //! nothing else is left; how many went is told with the next batch.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::api::{AgentReport, MAX_REPORTS};
+use crate::api::{AgentReport, MAX_REPORTS, PeerId};
 
 /// Most reports that wait: a day and a half of one a minute, a megabyte at most.
 pub const MAX_WAITING: usize = 2_000;
@@ -17,6 +18,8 @@ pub const MAX_WAITING: usize = 2_000;
 #[derive(Debug)]
 pub struct Spool {
     room: usize,
+    /// What numbers count from.
+    epoch: Arc<str>,
     inner: Mutex<Inner>,
     /// Somebody put something in.
     news: Notify,
@@ -24,58 +27,130 @@ pub struct Spool {
 
 #[derive(Debug, Default)]
 struct Inner {
-    waiting: VecDeque<Waiting>,
+    held: Held,
     last: i64,
-    /// Dropped since the hub was last told.
-    dropped: u64,
     /// Dropped in all.
     ever_dropped: u64,
+    /// Where it is kept beside memory.
+    record: Option<Box<dyn Record>>,
 }
 
-#[derive(Clone, Debug)]
-struct Waiting {
-    report: AgentReport,
-    is_change: bool,
+/// What waits, and how many were dropped since the hub was last told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Oldest first; an epoch's reports stand together.
+    pub waiting: VecDeque<Waiting>,
+    /// Dropped.
+    pub dropped: u64,
+}
+
+/// A report that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// What its number counts from.
+    pub epoch: Arc<str>,
+    /// It.
+    pub report: AgentReport,
+    /// Whether it tells of a change of state.
+    pub is_change: bool,
+}
+
+/// What happened to a spool.
+#[derive(Clone, Copy, Debug)]
+pub enum Happened<'a> {
+    /// This was put in.
+    Put(&'a Waiting),
+    /// The hub has an epoch's reports up to a number, and knows that so many were dropped.
+    Arrived {
+        /// The epoch.
+        epoch: &'a str,
+        /// The last number.
+        number: i64,
+        /// Dropped before, and told.
+        dropped: u64,
+    },
+}
+
+/// Where a spool is kept beside memory.
+pub trait Record: fmt::Debug + Send {
+    /// Notes what happened, and what is held since.
+    fn note(&mut self, happened: Happened<'_>, held: &Held);
+}
+
+/// Where the spools of a machine are kept.
+pub trait Shelf: fmt::Debug + Send + Sync {
+    /// Opens the record of a peer of a hub, with what it held; `None` if there can be none, which was told.
+    fn open(&self, hub: &str, peer: &PeerId, room: usize) -> Option<(Box<dyn Record>, Held)>;
 }
 
 /// What goes to the hub at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
+    /// What their numbers count from.
+    pub epoch: Arc<str>,
     /// Oldest first.
     pub reports: Vec<AgentReport>,
     /// How many were dropped since the last batch that arrived.
     pub dropped: u64,
 }
 
-impl Default for Spool {
-    fn default() -> Self {
-        Self::with_room(MAX_WAITING)
+impl Held {
+    /// Puts a report in; returns how many were dropped for it, itself included.
+    pub fn put(&mut self, waiting: Waiting, room: usize) -> u64 {
+        let is_full = self.waiting.len() >= room;
+        if is_full {
+            self.dropped += 1;
+            match self.waiting.iter().position(|waiting| !waiting.is_change) {
+                Some(oldest) => drop(self.waiting.remove(oldest)),
+                None if waiting.is_change => drop(self.waiting.pop_front()),
+                // Nothing but changes wait: this one is worth less than any of them.
+                None => return 1,
+            }
+        }
+        self.waiting.push_back(waiting);
+        u64::from(is_full)
+    }
+
+    /// The hub has reports of an epoch up to a number.
+    pub fn arrived(&mut self, epoch: &str, number: i64, dropped: u64) {
+        self.waiting.retain(|waiting| *waiting.epoch != *epoch || waiting.report.number > number);
+        self.dropped = self.dropped.saturating_sub(dropped);
     }
 }
 
 impl Spool {
-    /// For at most so many reports.
+    /// For at most so many reports, whose numbers count from an epoch that never was before.
     #[must_use]
-    pub fn with_room(room: usize) -> Self {
-        Self { room, inner: Mutex::default(), news: Notify::new() }
+    pub fn with_room(room: usize, epoch: &str) -> Self {
+        Self { room, epoch: epoch.into(), inner: Mutex::default(), news: Notify::new() }
+    }
+
+    /// The same, kept on a shelf too; what was kept there goes to the hub first, as what it was.
+    #[must_use]
+    pub fn on(self, shelf: &dyn Shelf, hub: &str, peer: &PeerId) -> Self {
+        if let Some((record, held)) = shelf.open(hub, peer, self.room) {
+            let has_any = !held.waiting.is_empty();
+            let mut inner = self.lock();
+            (inner.held, inner.record) = (held, Some(record));
+            drop(inner);
+            if has_any {
+                self.news.notify_one();
+            }
+        }
+        self
     }
 
     /// Puts a report in and gives it its number; `is_change` says that it tells of a change of state.
     pub fn put(&self, mut report: AgentReport, is_change: bool) {
         let mut inner = self.lock();
-        if inner.waiting.len() >= self.room {
-            inner.dropped += 1;
-            inner.ever_dropped += 1;
-            match inner.waiting.iter().position(|waiting| !waiting.is_change) {
-                Some(oldest) => drop(inner.waiting.remove(oldest)),
-                None if is_change => drop(inner.waiting.pop_front()),
-                // Nothing but changes wait: this one is worth less than any of them.
-                None => return,
-            }
-        }
         inner.last += 1;
         report.number = inner.last;
-        inner.waiting.push_back(Waiting { report, is_change });
+        let waiting = Waiting { epoch: Arc::clone(&self.epoch), report, is_change };
+        inner.ever_dropped += inner.held.put(waiting.clone(), self.room);
+        let Inner { held, record, .. } = &mut *inner;
+        if let Some(record) = record {
+            record.note(Happened::Put(&waiting), held);
+        }
         drop(inner);
         self.news.notify_one();
     }
@@ -84,16 +159,20 @@ impl Spool {
     #[must_use]
     pub fn batch(&self) -> Option<Batch> {
         let inner = self.lock();
-        let reports: Vec<_> = inner.waiting.iter().take(MAX_REPORTS).map(|waiting| waiting.report.clone()).collect();
-        (!reports.is_empty()).then_some(Batch { reports, dropped: inner.dropped })
+        let epoch = Arc::clone(&inner.held.waiting.front()?.epoch);
+        let same = inner.held.waiting.iter().take_while(|waiting| waiting.epoch == epoch).take(MAX_REPORTS);
+        let reports = same.map(|waiting| waiting.report.clone()).collect();
+        Some(Batch { reports, epoch, dropped: inner.held.dropped })
     }
 
     /// The hub has a batch: everything in it goes.
     pub fn arrived(&self, batch: &Batch) {
-        let Some(last) = batch.reports.last().map(|report| report.number) else { return };
-        let mut inner = self.lock();
-        inner.waiting.retain(|waiting| waiting.report.number > last);
-        inner.dropped = inner.dropped.saturating_sub(batch.dropped);
+        let Some(number) = batch.reports.last().map(|report| report.number) else { return };
+        let Inner { held, record, .. } = &mut *self.lock();
+        held.arrived(&batch.epoch, number, batch.dropped);
+        if let Some(record) = record {
+            record.note(Happened::Arrived { epoch: &batch.epoch, number, dropped: batch.dropped }, held);
+        }
     }
 
     /// Waits until something was put in.
@@ -132,7 +211,7 @@ mod tests {
 
     #[test]
     fn what_arrived_goes_and_what_came_meanwhile_stays() {
-        let spool = Spool::default();
+        let spool = Spool::with_room(MAX_WAITING, "e");
         assert_eq!(spool.batch(), None);
         for at in 0..3 {
             put(&spool, at, false);
@@ -151,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_full_spool_drops_the_oldest_ordinary_report_first_and_says_how_many() {
-        let spool = Spool::with_room(50);
+        let spool = Spool::with_room(50, "e");
         put(&spool, 0, true);
         for at in 1..=50 {
             put(&spool, at, false);
@@ -169,7 +248,7 @@ mod tests {
         fn numbers_grow_order_stays_and_no_change_is_lost_while_ordinary_ones_are_left(
             changes in proptest::collection::vec(any::<bool>(), 0..3 * ROOM)
         ) {
-            let spool = Spool::with_room(ROOM);
+            let spool = Spool::with_room(ROOM, "e");
             for (at, is_change) in changes.iter().enumerate() {
                 put(&spool, i64::try_from(at).unwrap(), *is_change);
             }

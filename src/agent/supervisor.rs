@@ -15,7 +15,7 @@ use super::driver::Driver;
 use super::gates::Gates;
 use super::hold::Hold;
 use super::source::Source;
-use super::spool::Spool;
+use super::spool::{MAX_WAITING, Shelf, Spool};
 use super::standing::{Roll, Standing};
 use super::teller::Teller;
 use crate::api::PeerId;
@@ -70,6 +70,7 @@ pub struct Settings {
 pub struct Supervisor {
     members: Vec<Member>,
     settings: Settings,
+    shelf: Option<Arc<dyn Shelf>>,
     roll: Roll,
 }
 
@@ -77,7 +78,13 @@ impl Supervisor {
     /// Of these routers; nothing is begun yet.
     #[must_use]
     pub fn new(members: Vec<Member>, settings: Settings) -> Self {
-        Self { members, settings, roll: Roll::default() }
+        Self { members, settings, shelf: None, roll: Roll::default() }
+    }
+
+    /// The same; reports that wait for a hub are kept on a shelf too, so that they survive the process.
+    #[must_use]
+    pub fn with_shelf(self, shelf: Arc<dyn Shelf>) -> Self {
+        Self { shelf: Some(shelf), ..self }
     }
 
     /// Returns where the routers stand, while it runs and after it.
@@ -97,6 +104,7 @@ impl Supervisor {
         let ending = CancellationToken::new();
         let mut crew = Crew {
             settings: self.settings,
+            shelf: self.shelf,
             roll: self.roll,
             ending: ending.clone(),
             units: BTreeMap::new(),
@@ -132,6 +140,7 @@ fn note(ended: Result<(), JoinError>) {
 /// The routers that are kept, or are being let go of.
 struct Crew {
     settings: Settings,
+    shelf: Option<Arc<dyn Shelf>>,
     roll: Roll,
     ending: CancellationToken,
     units: BTreeMap<String, Unit>,
@@ -174,29 +183,53 @@ impl Crew {
         let before = self.units.insert(member.name.clone(), unit).map(|unit| unit.ended);
         let standing = Standing::new(&member.name);
         self.roll.enter(standing.clone());
-        let settings = self.settings.clone();
+        let (settings, shelf) = (self.settings.clone(), self.shelf.clone());
         self.tasks.spawn(async move {
             let _ended: DropGuard = ended.drop_guard();
             if let Some(before) = before {
                 before.cancelled().await;
             }
-            Box::pin(keep(member, &settings, standing, start, stop)).await;
+            Box::pin(keep(member, (&settings, shelf), standing, start, stop)).await;
         });
     }
 }
 
 /// Keeps one router: its driver, and those who talk to its hub, until it is told to stop.
-async fn keep(member: Member, settings: &Settings, standing: Standing, start: Duration, stop: CancellationToken) {
-    let hub = match &member.source {
-        Source::Hub(follow) => Some(follow.hub.clone()),
+async fn keep(
+    member: Member,
+    (settings, shelf): (&Settings, Option<Arc<dyn Shelf>>),
+    standing: Standing,
+    start: Duration,
+    stop: CancellationToken,
+) {
+    let peer = match &member.source {
+        Source::Hub(follow) => Some(follow.peer.clone()),
         Source::File(_) => None,
+    };
+    let (hub, lease) = match &member.source {
+        Source::Hub(follow) => {
+            let paths = ["applied", "reports"].map(|what| follow.path(what));
+            (Some((follow.hub.clone(), paths)), follow.lease.clone())
+        }
+        Source::File(_) => (None, None),
     };
     let (wish, follower) = member.source.begin(&standing);
     let (applied, told) = watch::channel(None);
-    let spool = hub.as_ref().map(|_| Arc::new(Spool::default()));
-    let teller = hub.zip(spool.clone()).map(|(hub, spool)| Teller {
+    // An epoch that was left is not gone back to: a proxy that has a lease again begins another.
+    let epoch = match &lease {
+        Some(lease) => format!("{}-{}", settings.epoch, lease.number()),
+        None => settings.epoch.clone(),
+    };
+    let spool = peer.as_ref().zip(hub.as_ref()).map(|(peer, (hub, _))| {
+        let spool = Spool::with_room(MAX_WAITING, &epoch);
+        Arc::new(match &shelf {
+            Some(shelf) => spool.on(&**shelf, &hub.place(), peer),
+            None => spool,
+        })
+    });
+    let teller = hub.zip(spool.clone()).map(|((hub, paths), spool)| Teller {
         hub,
-        epoch: settings.epoch.clone(),
+        paths,
         spool,
         applied: told,
         told: None,
@@ -212,6 +245,7 @@ async fn keep(member: Member, settings: &Settings, standing: Standing, start: Du
         applied,
         period: settings.period,
         max_removals: settings.max_removals,
+        lease,
         hold: Hold::default(),
         pulse: None,
         stop,
@@ -249,14 +283,17 @@ struct Recipe {
 #[derive(Debug, PartialEq)]
 enum Origin {
     File(Box<Site>),
-    Hub(String, PeerId),
+    Hub(String, PeerId, Option<i64>),
 }
 
 impl Member {
     fn recipe(&self) -> Recipe {
         let source = match &self.source {
             Source::File(site) => Origin::File(site.clone()),
-            Source::Hub(follow) => Origin::Hub(follow.hub.place(), follow.peer.clone()),
+            Source::Hub(follow) => {
+                let number = follow.lease.as_ref().map(|lease| lease.number());
+                Origin::Hub(follow.hub.place(), follow.peer.clone(), number)
+            }
         };
         Recipe { access: format!("{:?}", self.access), passwords: format!("{:?}", self.passwords), source }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::pace::Pace;
-use super::source::Chain;
+use super::source::{Chain, Path};
 use super::spool::Spool;
 use super::standing::Standing;
 use crate::api::{AgentApplied, AgentReports, ReportsTaken, code};
@@ -22,8 +22,8 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 /// Brings one peer's words to its hub.
 pub(super) struct Teller {
     pub(super) hub: Hub,
-    /// Chosen at every start: numbers of reports count from there.
-    pub(super) epoch: String,
+    /// Where it hears what is on the router, and how it is.
+    pub(super) paths: [Path; 2],
     pub(super) spool: Arc<Spool>,
     /// What is on the router; the newest counts.
     pub(super) applied: watch::Receiver<Option<AgentApplied>>,
@@ -70,17 +70,17 @@ impl Teller {
     async fn tell(&mut self) -> Result<(), UplinkError> {
         let applied = self.applied.borrow_and_update().clone();
         if let Some(applied) = applied.filter(|applied| self.told.as_ref() != Some(applied)) {
-            self.hub.post::<_, ()>("/v1/agent/applied", &applied).await?;
+            self.hub.post::<_, ()>(&self.paths[0].with(&[]), &applied).await?;
             self.told = Some(applied);
         }
         while let Some(batch) = self.spool.batch() {
             let reports = AgentReports {
-                epoch: self.epoch.clone(),
+                epoch: batch.epoch.to_string(),
                 reports: batch.reports.clone(),
                 dropped: batch.dropped,
                 sent_at: Some(super::now()),
             };
-            match self.hub.post::<_, ReportsTaken>("/v1/agent/reports", &reports).await {
+            match self.hub.post::<_, ReportsTaken>(&self.paths[1].with(&[]), &reports).await {
                 Ok(_) => {}
                 // They will never be taken: those behind them may be.
                 Err(error) if error.retry() == Retry::Never && !is_a_stranger(&error) => {
@@ -96,9 +96,11 @@ impl Teller {
     }
 }
 
-/// Whether the hub does not know who speaks: a person may mend that, and the reports are still good then.
+/// Whether the hub does not know who speaks, or for whom: that may be mended, and the reports are still good then.
 fn is_a_stranger(error: &UplinkError) -> bool {
-    [code::UNAUTHENTICATED, code::TOKEN_REVOKED, code::REMOVED].iter().any(|code| error.is_refused_with(code))
+    [code::UNAUTHENTICATED, code::TOKEN_REVOKED, code::REMOVED, code::LEASE_ENDED]
+        .iter()
+        .any(|code| error.is_refused_with(code))
 }
 
 /// Ends when nobody can say any more what is on the router.

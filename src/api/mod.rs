@@ -16,6 +16,7 @@ mod page;
 mod peer;
 mod problem;
 mod profile;
+mod proxy;
 mod site;
 mod site_health;
 mod token;
@@ -42,6 +43,9 @@ pub use page::{DEFAULT_PAGE, MAX_PAGE, Page};
 pub use peer::{Link, NewPeer, Peer, PeerEdit, PeerKind, PeerStatus, Protocol};
 pub use problem::{PROBLEM_TYPE, Problem, code};
 pub use profile::{PRIVATE_KEY_PLACEHOLDER, ProfileFormat};
+pub use proxy::{
+    LEASE_MS, LeaseReply, LeaseRequest, LeasedSite, MAX_LEASES, MAX_ROUTER_URL, MAX_TAKEN, ProxyAssignment,
+};
 pub use site::{NewSite, Site, SiteEdit, SiteSubnet, SiteSubnets};
 pub use site_health::{
     AgentEnd, Availability, Freeze, GatewayEnd, HealthHour, HealthPoint, MAX_FREEZE_REASON, MAX_FREEZE_SECS, NewFreeze,

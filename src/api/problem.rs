@@ -84,6 +84,8 @@ pub mod code {
     pub const TOKEN_REVOKED: &str = "token-revoked";
     /// Too many tries.
     pub const RATE_LIMITED: &str = "rate-limited";
+    /// The site's lease has ended, or is another proxy's: what is said with it counts no more.
+    pub const LEASE_ENDED: &str = "lease-ended";
     /// The body is too large.
     pub const TOO_LARGE: &str = "too-large";
     /// The request took too long to arrive.

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, DeviceFacts, Freeze, SiteId};
+use super::{AccountId, DeviceFacts, Freeze, ProxyAssignment, SiteId};
 
 /// A place with a router.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub struct Site {
     /// Whether agents hold hands off, and until when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frozen: Option<Freeze>,
+    /// Which proxies drive its router, if any do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<ProxyAssignment>,
     /// When it was made.
     pub created_at: i64,
     /// Grows with every edit; the ETag.

@@ -18,6 +18,8 @@ pub enum Role {
     Admin,
     /// Is a gateway; of no account.
     Gateway,
+    /// Is a proxy: drives the routers of its account's sites.
+    Proxy,
 }
 
 /// A token, without its secret: that is shown once.
@@ -33,7 +35,7 @@ pub struct Token {
     /// Whose it is; none for admin and gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<AccountId>,
-    /// The region of a gateway's token.
+    /// The region of a gateway's token, the group of a proxy's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
     /// When it was made.
@@ -58,7 +60,8 @@ pub struct NewToken {
     /// Whose it is; needed for operator and viewer, not allowed for the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<AccountId>,
-    /// The only region that a gateway with this token serves; needed for the role gateway, not allowed for the others.
+    /// The only region that a gateway with this token serves, or the only group whose sites a proxy with it drives; needed for the
+    /// role gateway, allowed for the role proxy, and for no other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
     /// Time to live in seconds; without it, it does not end.

@@ -1,6 +1,7 @@
 //! `sitepeer agent`: keeps one router as it is wanted, until it is told to stop.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -12,7 +13,7 @@ use super::uplink;
 use super::uplink::credential::random_hex;
 use super::{process, service};
 use crate::agent::web::Web;
-use crate::agent::{self, Follow, Gates, Kept, KeptError, Member, Settings, Supervisor};
+use crate::agent::{self, Follow, Gates, Kept, KeptError, Member, Settings, Shelf, Supervisor};
 use crate::config;
 use crate::routeros::target::Access;
 
@@ -34,7 +35,7 @@ pub async fn run(command: Agent, reporter: &Reporter) -> anyhow::Result<Outcome>
     let reloading = tokio::spawn(reload(process::hangups(), site_file, access.clone(), sender));
     // One router: nobody else is held up, nobody stampedes.
     let members = vec![member(access, source)];
-    let ended = keep(members, supervision, Gates::new(1, 1), Duration::ZERO, fleets, reporter).await;
+    let ended = keep(members, supervision, Gates::new(1, 1), Duration::ZERO, fleets, (reporter, None)).await;
     reloading.abort();
     ended
 }
@@ -80,7 +81,12 @@ async fn follow(source: HubSource, state_dir: Option<PathBuf>, reporter: &Report
     let folder = state_dir.unwrap_or_else(|| source.file.path.parent().unwrap_or(Path::new("")).to_owned());
     let enrolled = uplink::enrolled(&source, reporter).await?;
     let kept = Kept::open(&folder, &source.file.hub, &enrolled.peer).map_err(|error| unusable(&error))?;
-    Ok(Follow { hub: source.hub.with_credential(enrolled.credential), peer: enrolled.peer, kept: Some(kept) })
+    Ok(Follow {
+        hub: source.hub.with_credential(enrolled.credential),
+        peer: enrolled.peer,
+        kept: Some(kept),
+        lease: None,
+    })
 }
 
 pub(super) fn unusable(error: &KeptError) -> Failure {
@@ -97,7 +103,7 @@ pub(super) async fn keep(
     gates: Gates,
     start_within: Duration,
     fleets: mpsc::Receiver<Vec<Member>>,
-    reporter: &Reporter,
+    (reporter, shelf): (&Reporter, Option<Arc<dyn Shelf>>),
 ) -> anyhow::Result<Outcome> {
     let signal = process::stop_signal();
     let count = members.len();
@@ -109,6 +115,10 @@ pub(super) async fn keep(
         epoch: random_hex::<EPOCH_BYTES>()?,
     };
     let supervisor = Supervisor::new(members, settings);
+    let supervisor = match shelf {
+        Some(shelf) => supervisor.with_shelf(shelf),
+        None => supervisor,
+    };
     let roll = supervisor.roll();
     if let Some(address) = supervision.metrics {
         let taken = |error| Failure::usage("metrics-address", format!("--metrics {address}: {error}"));

@@ -10,6 +10,7 @@ pub mod demo;
 pub mod doctor;
 pub mod exit;
 pub mod failure;
+pub mod fleet;
 pub mod gateway;
 pub mod guarded;
 pub mod hub;
@@ -83,7 +84,7 @@ fn run(args: Args, reporter: &Reporter) -> Result<Outcome, Failure> {
     let command = args.settle()?;
     let runtime = process::runtime(command.serves())?;
     // To be stopped is how these end: they put everything in order first.
-    let ends_itself = matches!(command, Command::Demo(_) | Command::Gateway(_) | Command::Agent(_))
+    let ends_itself = matches!(command, Command::Demo(_) | Command::Gateway(_) | Command::Agent(_) | Command::Fleet(_))
         || matches!(&command, Command::Proxy(proxy) if proxy.serves())
         || command.serves();
     let words = if matches!(command, Command::Hub(_)) { AT_THE_HUB } else { ON_THE_ROUTER };
@@ -100,6 +101,7 @@ fn run(args: Args, reporter: &Reporter) -> Result<Outcome, Failure> {
 async fn carry_out(command: Command, reporter: &Reporter) -> Result<Outcome, Failure> {
     let ended = match command {
         Command::Proxy(command) => Box::pin(proxy::run(command, reporter)).await,
+        Command::Fleet(command) => Box::pin(fleet::run(command, reporter)).await,
         Command::Agent(command) => Box::pin(agent::run(command, reporter)).await,
         Command::Provision(command) => provision::run(command, reporter).await,
         Command::Plan(command) => plan::run(command, reporter).await,

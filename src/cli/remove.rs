@@ -28,6 +28,8 @@ pub async fn run(command: Remove, reporter: &Reporter) -> anyhow::Result<Outcome
     }
     let site = match subject {
         Subject::Site(site) => site.id,
+        #[cfg(feature = "proxy")]
+        Subject::Id(site) => site,
         Subject::Instance(name) => session::site_on(&observed, Some(&name))?,
         Subject::Only if observed.sites().is_empty() => match found(&observed) {
             Some(left) => left.site,

@@ -130,8 +130,10 @@ pub fn unconverged(error: ConvergeError, reporter: &Reporter) -> anyhow::Error {
     let again = "what was written stays; running the same command again completes it";
     let failure = match error {
         ConvergeError::Refused(why) => refused(why, reporter),
-        ConvergeError::Lock(busy @ (LockError::Busy(_) | LockError::Lost))
-        | ConvergeError::Apply(ApplyError::Lock(busy @ (LockError::Busy(_) | LockError::Lost))) => {
+        ConvergeError::Lock(busy @ (LockError::Busy(_) | LockError::Lost | LockError::Unwarranted))
+        | ConvergeError::Apply(ApplyError::Lock(
+            busy @ (LockError::Busy(_) | LockError::Lost | LockError::Unwarranted),
+        )) => {
             let hint = match busy {
                 // No reading showed a lock with an end: it was taken just now, or it is none that a run made.
                 LockError::Busy(None) => STUCK_LOCK,

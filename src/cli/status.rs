@@ -37,6 +37,8 @@ pub async fn run(command: Status, reporter: &Reporter) -> anyhow::Result<Outcome
     let site = match (&subject, &at_hub) {
         (_, Some(at_hub)) => at_hub.site()?,
         (Subject::Site(site), None) => site.id.clone(),
+        #[cfg(feature = "proxy")]
+        (Subject::Id(site), None) => site.clone(),
         (Subject::Instance(name), None) => session::site_on(&observed, Some(name))?,
         (Subject::Only, None) => session::site_on(&observed, None)?,
     };

@@ -5,7 +5,9 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
-use super::routes::{account, agent, audit, enrollment, gateway, instance, peer, service, site, site_health, token};
+use super::routes::{
+    account, agent, audit, enrollment, gateway, instance, peer, proxy, service, site, site_health, token,
+};
 use crate::api::{
     IDEMPOTENCY_KEY, MAX_FREEZE_REASON, MAX_FREEZE_SECS, MAX_IDEMPOTENCY_KEY, MAX_NAME, PROBLEM_TYPE, Problem,
 };
@@ -28,6 +30,7 @@ use crate::api::{
         site_health::health, site_health::transitions, site_health::hours, site_health::freeze, site_health::thaw,
         enrollment::list, enrollment::create, enrollment::revoke, enrollment::enroll,
         agent::desired, agent::applied, agent::reports,
+        proxy::assign, proxy::unassign, proxy::leases, proxy::desired, proxy::applied, proxy::reports,
         gateway::list, gateway::delete, gateway::hello, gateway::desired, gateway::applied, gateway::report,
         service::health, service::ready, service::metrics, service::openapi,
     ),
@@ -112,7 +115,8 @@ fn complete(path: &str, method: &str, operation: &mut Map<String, Value>) {
     let switches = path == "/v1/peers/{id}/enable" || path == "/v1/peers/{id}/disable";
     let edits = versioned && method != "get" || switches;
     let creates = operation["responses"].get("201").is_some();
-    let people = path.starts_with("/v1/") && !path.starts_with("/v1/agent") && !path.starts_with("/v1/gateway/");
+    let machines = ["/v1/agent", "/v1/gateway/", "/v1/proxy/"];
+    let people = path.starts_with("/v1/") && !machines.iter().any(|machine| path.starts_with(machine));
 
     let mut statuses = vec!["500", "503"];
     let mut when = |condition: bool, more: &[&'static str]| statuses.extend(more.iter().filter(|_| condition));
@@ -206,7 +210,7 @@ mod tests {
         let document = build();
         let paths = document["paths"].as_object().unwrap();
         let count: usize = paths.values().map(|item| item.as_object().unwrap().len()).sum();
-        assert_eq!(count, 58, "{:?}", paths.keys().collect::<Vec<_>>());
+        assert_eq!(count, 64, "{:?}", paths.keys().collect::<Vec<_>>());
         assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
         for (path, item) in paths {
             for (method, operation) in item.as_object().unwrap() {

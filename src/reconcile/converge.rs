@@ -202,6 +202,7 @@ where
             return Err(LockError::Lost.into());
         }
     }
+    lock.check()?;
     if let Some(armed) = found(&observed).filter(|found| found.armed) {
         return Err(ConvergeError::Guarded(armed));
     }
@@ -225,6 +226,7 @@ where
     S: Fn(&Observed) -> Result<Plan, Refused>,
 {
     for pass in 1.. {
+        lock.check()?;
         let begun = client.round_trips();
         let mut writes = progress.writes;
         let armed = standby.before(client, plan, &observed, &mut writes).await;

@@ -26,4 +26,4 @@ pub use device::{DeviceState, StateOptions, Trap};
 pub use faults::{FAULT_NAMES, Fault, InvalidFault};
 pub use options::{LoginMethod, SessionPath, SimOptions, SimUser, Through};
 pub use schema::SchemaError;
-pub use server::{OperatorRow, SimError, SimRouter, TlsError};
+pub use server::{OperatorRow, SimError, SimRouter, TlsError, Written};

@@ -53,7 +53,7 @@ impl Running {
         let peer = PEER.parse().unwrap();
         let kept = Some(Kept::open(scene.folder.path(), &scene.url().to_string(), &peer).unwrap());
         let hub = scene.hub().with_credential(Secret::new(CREDENTIAL.to_owned()));
-        Self::start(scene.world.access(), Source::Hub(Box::new(Follow { hub, peer, kept })))
+        Self::start(scene.world.access(), Source::Hub(Box::new(Follow { hub, peer, kept, lease: None })))
     }
 
     /// How its only router stands; nothing is known of one that is not kept yet.

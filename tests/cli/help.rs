@@ -19,6 +19,13 @@ fn the_reference_is_as_reviewed() {
     }
 }
 
+#[cfg(feature = "proxy")]
+#[test]
+fn the_reference_of_fleet_is_as_reviewed() {
+    insta::assert_snapshot!("fleet", help(&["fleet", "--help"]));
+    insta::assert_snapshot!("fleet-provision", help(&["fleet", "provision", "--help"]));
+}
+
 #[test]
 fn help_names_every_exit_code_and_variable() {
     let text = help(&["--help"]);

@@ -146,6 +146,9 @@ fake! {
     fn site_hours(this, by: &Actor, id: &SiteId, paging: &Paging) -> Page<HealthHour> { page() }
     fn freeze_site(this, by: &Actor, id: &SiteId, freeze: NewFreeze) -> Site { nothing("site") }
     fn thaw_site(this, by: &Actor, id: &SiteId) -> () { nothing("site") }
+    fn assign_site(this, by: &Actor, id: &SiteId, assignment: Option<ProxyAssignment>) -> Site { nothing("site") }
+    fn proxy_leases(this, by: &ProxyActor, request: &LeaseRequest) -> LeaseReply { Ok(LeaseReply::default()) }
+    fn proxy_holds(this, by: &ProxyActor, peer: &PeerId, number: i64) -> InstanceId { nothing("peer") }
     fn create_enrollment(this, by: &Actor, once: Option<&Once>, new: NewEnrollment) -> EnrollmentMade { nothing("peer") }
     fn enrollments(this, by: &Actor, paging: &Paging) -> Page<Enrollment> { page() }
     fn revoke_enrollment(this, by: &Actor, id: &EnrollmentId) -> () { nothing("enrolment token") }

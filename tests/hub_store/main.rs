@@ -13,6 +13,7 @@ mod files;
 mod gateways;
 mod health;
 mod laws;
+mod leases;
 mod many;
 mod replicas;
 mod scopes;

@@ -195,34 +195,7 @@ impl<'a> Reader<'_, 'a> {
 
     /// The router's own way to a password, or the one for all.
     fn password(&self) -> Result<Password, ConfigError> {
-        for section in [Some(self.section), self.defaults].into_iter().flatten() {
-            let file = section.string("password_file")?;
-            let variable = section.string("password_env")?;
-            let words = section.strings("credential_command", MAX_WORDS)?;
-            match (file, variable, words) {
-                (None, None, None) => {}
-                (Some(file), None, None) => return Ok(Password::File(self.path(&file))),
-                (None, Some(variable), None) => return Ok(Password::Environment(variable.value.to_owned())),
-                (None, None, Some(words)) if !words.is_empty() => {
-                    return Ok(Password::Command(words.iter().map(|word| word.value.to_owned()).collect()));
-                }
-                (None, None, Some(_)) => {
-                    return Err(section.missing(
-                        "credential_command",
-                        "the program and its arguments, such as [\"pass\", \"show\", \"x\"]",
-                    ));
-                }
-                (file, variable, _) => {
-                    let wrong = "say it one way: password_file, password_env or credential_command";
-                    let field = file.or(variable);
-                    return Err(
-                        field.map_or_else(|| section.missing("password_file", wrong), |field| field.wrong(wrong, None))
-                    );
-                }
-            }
-        }
-        let hint = "password_file, password_env or credential_command, here or in [defaults]; a password itself does not stand here";
-        Err(self.section.missing("password_file", hint))
+        password(self.section, self.defaults, self.folder)
     }
 
     fn site(&self) -> Result<FleetSite, ConfigError> {
@@ -249,8 +222,44 @@ impl<'a> Reader<'_, 'a> {
     }
 }
 
+/// A table's own way to a password, or the one for all.
+pub(super) fn password(
+    section: &Section<'_>,
+    defaults: Option<&Section<'_>>,
+    folder: &Path,
+) -> Result<Password, ConfigError> {
+    for section in [Some(section), defaults].into_iter().flatten() {
+        let file = section.string("password_file")?;
+        let variable = section.string("password_env")?;
+        let words = section.strings("credential_command", MAX_WORDS)?;
+        match (file, variable, words) {
+            (None, None, None) => {}
+            (Some(file), None, None) => return Ok(Password::File(folder.join(file.value))),
+            (None, Some(variable), None) => return Ok(Password::Environment(variable.value.to_owned())),
+            (None, None, Some(words)) if !words.is_empty() => {
+                return Ok(Password::Command(words.iter().map(|word| word.value.to_owned()).collect()));
+            }
+            (None, None, Some(_)) => {
+                return Err(section.missing(
+                    "credential_command",
+                    "the program and its arguments, such as [\"pass\", \"show\", \"x\"]",
+                ));
+            }
+            (file, variable, _) => {
+                let wrong = "say it one way: password_file, password_env or credential_command";
+                let field = file.or(variable);
+                return Err(
+                    field.map_or_else(|| section.missing("password_file", wrong), |field| field.wrong(wrong, None))
+                );
+            }
+        }
+    }
+    let hint = "password_file, password_env or credential_command, here or in [defaults]; a password itself does not stand here";
+    Err(section.missing("password_file", hint))
+}
+
 /// A name or tag: short, visible, and no list.
-fn word(field: &Field<'_, &str>) -> Result<String, ConfigError> {
+pub(super) fn word(field: &Field<'_, &str>) -> Result<String, ConfigError> {
     let text = field.value;
     let fits = (1..=MAX_NAME).contains(&text.chars().count());
     let shows = crate::domain::clean(text) == text && text.trim() == text && !text.contains(',');

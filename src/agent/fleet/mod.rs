@@ -19,12 +19,16 @@
 //! site = "bergen-1.toml"
 //! ```
 
+mod credentials;
 mod file;
+mod lease;
 mod password;
 
 use std::path::PathBuf;
 
+pub use credentials::{Credentials, MAX_RULES, NoRule};
 pub use file::{MAX_FLEET_BYTES, MAX_ROUTERS, load, parse};
+pub use lease::{Lease, Leases, boot_time};
 pub use password::{Password, PasswordError};
 
 use crate::domain::Site;

@@ -49,6 +49,9 @@ pub struct SubjectArgs {
 pub enum Subject {
     /// The site of a config.
     Site(Box<Site>),
+    /// The site with this id.
+    #[cfg(feature = "proxy")]
+    Id(crate::domain::SiteId),
     /// The only one on the router that serves this instance.
     Instance(InstanceName),
     /// The only one on the router.

@@ -10,6 +10,7 @@ mod client_key;
 mod common;
 mod doctor;
 mod env;
+pub mod fleet;
 mod gateway;
 pub mod hub;
 mod plan;
@@ -28,11 +29,12 @@ pub use agent::{Agent, Supervision};
 pub use client_key::ClientKey;
 pub use common::{Subject, Write};
 pub use doctor::Doctor;
+pub use fleet::Fleet;
 pub use gateway::{Gateway, GatewayServe};
 pub use hub::Hub;
 pub use plan::Plan;
 pub use provision::Provision;
-pub use proxy::{Proxy, ProxyServe};
+pub use proxy::{Proxy, ProxyFleet, ProxyServe};
 pub use remove::Remove;
 pub use render::Render;
 pub use side::{Completions, Demo, DemoEnd, Shell, Sim, SimDevice};
@@ -121,6 +123,8 @@ enum CommandArgs {
     Agent(agent::AgentArgs),
     /// Keep a fleet of routers, as agent does one; check its file
     Proxy(Box<proxy::ProxyArgs>),
+    /// Plan, provision, look at or remove the routers of a fleet, wave by wave
+    Fleet(Box<fleet::FleetArgs>),
     /// Write the plan for a clean router as a RouterOS script (.rsc)
     Render(render::RenderArgs),
     /// Serve the hub: control plane of the VPN, its gateway beside it if asked; and the daily work at a hub
@@ -156,6 +160,8 @@ pub enum Command {
     Agent(Agent),
     /// `proxy`
     Proxy(Proxy),
+    /// `fleet`
+    Fleet(Fleet),
     /// `render`
     Render(Render),
     /// `hub`
@@ -210,6 +216,7 @@ impl Args {
             CommandArgs::Remove(args) => args.output.json,
             CommandArgs::Agent(args) => args.output.json,
             CommandArgs::Proxy(args) => args.json(),
+            CommandArgs::Fleet(args) => args.json(),
             CommandArgs::Render(args) => args.output.json,
             CommandArgs::Hub(args) => args.json(),
             CommandArgs::ClientKey(args) => args.output.json,
@@ -234,6 +241,7 @@ impl Args {
             CommandArgs::Remove(args) => Command::Remove(args.settle()?),
             CommandArgs::Agent(args) => Command::Agent(args.settle()?),
             CommandArgs::Proxy(args) => Command::Proxy(args.settle()?),
+            CommandArgs::Fleet(args) => Command::Fleet(args.settle()?),
             CommandArgs::Render(args) => Command::Render(args.settle()?),
             CommandArgs::Hub(args) => Command::Hub(args.settle()?),
             CommandArgs::ClientKey(args) => Command::ClientKey(args.settle()?),

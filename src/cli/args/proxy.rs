@@ -7,7 +7,11 @@ use clap::{Args, Subcommand};
 
 use super::agent::{Supervision, SupervisionArgs};
 use super::common::OutputArgs;
+use super::uplink::{HubTrustArgs, hub_url};
+use crate::api::MAX_LEASES;
 use crate::cli::failure::Failure;
+use crate::config;
+use crate::uplink::Hub;
 
 /// Most routers that may be connected to, or written to, at once.
 const MAX_AT_ONCE: u64 = 1_000;
@@ -49,8 +53,25 @@ struct ProxyServeArgs {
     ///
     /// Each `[[router]]` has `name`, `url`, `pin` or `ca_file`; `password_file`, `password_env` or `credential_command`; and `site`,
     /// or `hub_credential` if it is enrolled at a hub. What is said in `[defaults]` holds for all.
-    #[arg(long, value_name = "FILE", required = true)]
+    #[arg(long, value_name = "FILE", required_unless_present = "hub")]
     fleet: Option<PathBuf>,
+    /// The hub that has the fleet: the sites assigned to this proxy's group, shared with its other proxies
+    #[arg(long, value_name = "URL", conflicts_with = "fleet", requires_all = ["token_file", "credentials"], help_heading = "Hub")]
+    hub: Option<String>,
+    #[command(flatten)]
+    trust: HubTrustArgs,
+    /// A file that holds this proxy's token (role proxy) of the hub; not readable by others
+    #[arg(long, value_name = "FILE", requires = "hub", help_heading = "Hub")]
+    token_file: Option<PathBuf>,
+    /// How to log in to the hub's routers: a TOML file with a table [[credentials]] for each rule
+    ///
+    /// Each has `networks`, to which its password may be sent; `password_file`, `password_env` or `credential_command`; and if need
+    /// be `select = ["group=…"]`, `user`, `ca_file`, `allow_plaintext`. The first that fits a router counts.
+    #[arg(long, value_name = "FILE", requires = "hub", help_heading = "Hub")]
+    credentials: Option<PathBuf>,
+    /// Drive at most so many sites of the hub
+    #[arg(long, value_name = "N", default_value_t = MAX_LEASES, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_LEASES)), help_heading = "Hub")]
+    room: u32,
     /// Where the last site configs of the hub are kept for when the hub is away
     #[arg(long, value_name = "DIR", required = true)]
     state_dir: Option<PathBuf>,
@@ -81,11 +102,27 @@ pub enum Proxy {
     },
 }
 
+/// Where a fleet comes from.
+#[derive(Debug)]
+pub enum ProxyFleet {
+    /// A file.
+    File(PathBuf),
+    /// A hub.
+    Hub {
+        /// With the proxy's token.
+        hub: Hub,
+        /// The rules for logging in.
+        credentials: PathBuf,
+        /// Most sites.
+        room: u32,
+    },
+}
+
 /// A fleet that is to be kept.
 #[derive(Debug)]
 pub struct ProxyServe {
-    /// The fleet file.
-    pub fleet: PathBuf,
+    /// Which routers.
+    pub fleet: ProxyFleet,
     /// Where the hub's last words are kept.
     pub state_dir: PathBuf,
     /// Routers connected to at once.
@@ -123,9 +160,20 @@ impl ProxyArgs {
             return Ok(Proxy::Check { fleet: check.fleet, asks: check.credentials });
         }
         let serve = self.serve;
-        let (Some(fleet), Some(state_dir)) = (serve.fleet, serve.state_dir) else {
-            // clap does not let this through.
-            return Err(Failure::usage("usage", "--fleet and --state-dir are needed"));
+        // clap lets none of these through.
+        let missing = || Failure::usage("usage", "--state-dir is needed, and --fleet, or --hub with its files");
+        let state_dir = serve.state_dir.ok_or_else(missing)?;
+        let fleet = match (serve.fleet, serve.hub, serve.token_file, serve.credentials) {
+            (Some(file), None, ..) => ProxyFleet::File(file),
+            (None, Some(url), Some(token), Some(credentials)) => {
+                let hub = serve.trust.settle(hub_url(&url)?)?;
+                ProxyFleet::Hub {
+                    hub: hub.with_credential(config::read_secret(&token)?),
+                    credentials,
+                    room: serve.room,
+                }
+            }
+            _ => return Err(missing()),
         };
         let places = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         Ok(Proxy::Serve(Box::new(ProxyServe {

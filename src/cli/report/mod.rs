@@ -110,6 +110,14 @@ impl Reporter {
         self.state().tally
     }
 
+    /// Says for machines what is no event of this command itself; people are told in other words.
+    #[cfg(feature = "proxy")]
+    pub fn object(&self, value: &impl Serialize) {
+        if self.mode == Mode::Json {
+            self.json_line(value);
+        }
+    }
+
     /// Says how the command ended: its last words.
     pub fn finish(&self, outcome: &Outcome) {
         match self.mode {

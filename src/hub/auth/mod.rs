@@ -14,7 +14,7 @@ use axum::http::request::Parts;
 
 use super::problem::Refusal;
 use super::state::{Context, State};
-use super::store::{Actor, Principal, Scope, StoreError};
+use super::store::{Actor, Principal, ProxyActor, Scope, StoreError};
 use crate::api::{GatewayId, InstanceId, PeerId, Role, TokenId};
 use crate::domain::Secret;
 
@@ -74,6 +74,14 @@ pub(super) struct AgentCaller {
     pub(super) peer: PeerId,
     /// The peer's instance.
     pub(super) instance: InstanceId,
+    /// What it came with.
+    pub(super) pass: Pass,
+}
+
+/// A proxy.
+pub(super) struct ProxyCaller {
+    /// For the store.
+    pub(super) actor: ProxyActor,
     /// What it came with.
     pub(super) pass: Pass,
 }
@@ -201,7 +209,7 @@ fn viewer(principal: Principal) -> Result<Viewer, Refusal> {
         (Role::Admin, _) => Scope::All,
         (Role::Viewer | Role::Operator, Some(account)) => Scope::Account(account),
         // Such a token is not made; if there were one, it would be nobody's.
-        (Role::Viewer | Role::Operator, None) | (Role::Gateway, _) => {
+        (Role::Viewer | Role::Operator, None) | (Role::Gateway | Role::Proxy, _) => {
             return Err(Refusal::forbidden("this token belongs to no account"));
         }
     };
@@ -280,6 +288,18 @@ impl FromRequestParts<Context> for AgentCaller {
         match identify(parts, context).await? {
             (Principal::Agent { peer, instance, account: _ }, pass) => Ok(Self { peer, instance, pass }),
             _ => Err(Refusal::forbidden("this is for the agents of site peers")),
+        }
+    }
+}
+
+impl FromRequestParts<Context> for ProxyCaller {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, Refusal> {
+        match identify(parts, context).await? {
+            (Principal::Proxy(actor), pass) => Ok(Self { actor, pass }),
+            _ => Err(Refusal::forbidden("this is for proxies")
+                .hint("an administrator makes such a token: sitepeer hub token create --role proxy")),
         }
     }
 }

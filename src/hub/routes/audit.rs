@@ -21,6 +21,10 @@ pub(in crate::hub) async fn whoami(Anyone(principal): Anyone) -> Answer {
             let name = gateway.map_or_else(|| format!("gateway token {token}"), |id| format!("gateway {id}"));
             WhoAmI { name, role: Some(Role::Gateway), account: None }
         }
+        Principal::Proxy(proxy) => {
+            let name = format!("proxy token {}", proxy.token);
+            WhoAmI { name, role: Some(Role::Proxy), account: Some(proxy.account) }
+        }
         Principal::Agent { peer, account, .. } => {
             WhoAmI { name: format!("agent {peer}"), role: None, account: Some(account) }
         }

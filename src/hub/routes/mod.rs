@@ -21,6 +21,7 @@ pub(super) mod instance;
 mod limits;
 pub(super) mod peer;
 mod poll;
+pub(super) mod proxy;
 mod reply;
 pub(super) mod service;
 pub(super) mod site;
@@ -86,6 +87,7 @@ fn people() -> Router<Context> {
         .route("/v1/sites/{id}/transitions", get(site_health::transitions))
         .route("/v1/sites/{id}/hours", get(site_health::hours))
         .route("/v1/sites/{id}/freeze", post(site_health::freeze).delete(site_health::thaw))
+        .route("/v1/sites/{id}/proxy", post(proxy::assign).delete(proxy::unassign))
         .route("/v1/enrollments", get(enrollment::list).post(enrollment::create))
         .route("/v1/enrollments/{id}", delete(enrollment::revoke))
 }
@@ -97,6 +99,10 @@ fn machines() -> Router<Context> {
         .route("/v1/agent/desired", get(agent::desired))
         .route("/v1/agent/applied", post(agent::applied))
         .route("/v1/agent/reports", post(agent::reports))
+        .route("/v1/proxy/leases", post(proxy::leases))
+        .route("/v1/proxy/peers/{id}/desired", get(proxy::desired))
+        .route("/v1/proxy/peers/{id}/applied", post(proxy::applied))
+        .route("/v1/proxy/peers/{id}/reports", post(proxy::reports))
         .route("/v1/gateway/hello", post(gateway::hello))
         .route("/v1/gateway/desired", get(gateway::desired))
         .route("/v1/gateway/applied", post(gateway::applied))

@@ -13,10 +13,10 @@ use super::wake::Wakes;
 use crate::api::{
     Account, AccountEdit, AccountId, AgentApplied, AgentDesired, AgentReports, AuditEntry, EnrollReply, EnrollRequest,
     Enrollment, EnrollmentId, EnrollmentMade, Gateway, GatewayApplied, GatewayDesired, GatewayHello, GatewayId,
-    GatewayReport, GatewayWelcome, HealthHour, Instance, InstanceEdit, InstanceId, InstanceStatus, NewAccount,
-    NewEnrollment, NewFreeze, NewInstance, NewPeer, NewSite, NewToken, Page, Peer, PeerEdit, PeerId, PeerKind,
-    PeerStatus, ReportsTaken, Role, Site, SiteEdit, SiteHealth, SiteId, SiteSubnets, Token, TokenId, TokenMade,
-    Transition, Usage,
+    GatewayReport, GatewayWelcome, HealthHour, Instance, InstanceEdit, InstanceId, InstanceStatus, LeaseReply,
+    LeaseRequest, NewAccount, NewEnrollment, NewFreeze, NewInstance, NewPeer, NewSite, NewToken, Page, Peer, PeerEdit,
+    PeerId, PeerKind, PeerStatus, ProxyAssignment, ReportsTaken, Role, Site, SiteEdit, SiteHealth, SiteId, SiteSubnets,
+    Token, TokenId, TokenMade, Transition, Usage,
 };
 use crate::domain::Secret;
 
@@ -76,6 +76,8 @@ pub enum Principal {
         /// The gateway.
         gateway: Option<GatewayId>,
     },
+    /// A proxy.
+    Proxy(ProxyActor),
     /// An enrolled agent.
     Agent {
         /// The site peer it looks after.
@@ -85,6 +87,17 @@ pub enum Principal {
         /// Whose it is.
         account: AccountId,
     },
+}
+
+/// A proxy's token: what it may drive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxyActor {
+    /// The token.
+    pub token: TokenId,
+    /// Only sites of this account.
+    pub account: AccountId,
+    /// Only sites of this group; `None` for all groups.
+    pub group: Option<String>,
 }
 
 /// Makes a POST safe to repeat: the same key and digest give the same object again, another digest is refused.
@@ -283,6 +296,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn site_hours(&self, by: &Actor, id: &SiteId, paging: &Paging) -> Stored<Page<HealthHour>>;
     /// Makes the site's agents hold hands off for a while; it ends by itself.
     async fn freeze_site(&self, by: &Actor, id: &SiteId, freeze: NewFreeze) -> Stored<Site>;
+    /// Assigns a site's router to a group of proxies, or to none.
+    async fn assign_site(&self, by: &Actor, id: &SiteId, assignment: Option<ProxyAssignment>) -> Stored<Site>;
+    /// Renews a proxy's leases, and takes more up to its fair share. By the database's clock, where replicas share one.
+    async fn proxy_leases(&self, by: &ProxyActor, request: &LeaseRequest) -> Stored<LeaseReply>;
+    /// Tells a peer's instance to the proxy that has the lease of its site with this number; [`StoreError::Conflict`] to any other.
+    async fn proxy_holds(&self, by: &ProxyActor, peer: &PeerId, number: i64) -> Stored<InstanceId>;
     /// Ends a freeze. [`StoreError::NotFound`] if there is none.
     async fn thaw_site(&self, by: &Actor, id: &SiteId) -> Stored<()>;
 

@@ -9,6 +9,7 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::super::hex;
+use super::warrant::Warranted;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 /// Bytes of a token: two runs never have the same by chance.
@@ -21,6 +22,7 @@ const OPEN_TRIES: usize = 3;
 pub struct LocalLock {
     file: Option<(File, PathBuf)>,
     token: String,
+    warrant: Warranted,
 }
 
 /// Another process of this host is at work on the same site and router.
@@ -34,7 +36,7 @@ impl LocalLock {
     /// # Errors
     /// [`BusyHere`] if another process has the claim. That no file can be made is no error: then nothing is proven.
     pub fn claim(router: &str) -> Result<Self, BusyHere> {
-        let fresh = || Self { file: None, token: new_token() };
+        let fresh = || Self { file: None, token: new_token(), warrant: None };
         let path = path(router);
         for _ in 0..OPEN_TRIES {
             let Some(mut file) = open(&path) else { return Ok(fresh()) };
@@ -51,9 +53,21 @@ impl LocalLock {
                     Err(_) => return Ok(fresh()),
                 },
             };
-            return Ok(Self { file: Some((file, path)), token });
+            return Ok(Self { file: Some((file, path)), token, warrant: None });
         }
         Ok(fresh())
+    }
+
+    /// The same claim, of a run that writes only as long as it has a right to.
+    #[must_use]
+    pub fn under(self, warrant: Warranted) -> Self {
+        Self { warrant, ..self }
+    }
+
+    /// Returns what gives the run the right to write.
+    #[must_use]
+    pub fn warrant(&self) -> &Warranted {
+        &self.warrant
     }
 
     /// Forgets the token once its lock is off the router: the file goes, and the next run makes its own.

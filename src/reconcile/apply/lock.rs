@@ -3,10 +3,15 @@
 //! The lock is an address-list entry with a timeout: the router refuses a second one, keeps it in memory only, and takes
 //! it out by itself if we cannot. It matches no rule. A run that was cut off leaves it behind; the next run on the same
 //! host proves by [`LocalLock`] that its owner is dead and takes over at once, any other host waits for the timeout.
+//!
+//! A run with a [`super::Warrant`] writes its number into the lock. Whoever has a larger one takes the lock over at once, for the
+//! smaller one has ended; whoever has a smaller one stops. The right is looked at before each batch. What remains: a process that is
+//! stopped after that look and before its batch is sent, writes that one batch when it goes on.
 
 use std::time::{Duration, Instant};
 
 use super::local::LocalLock;
+use super::warrant::may_write;
 use crate::domain::{Marker, Role, SiteId};
 use crate::reconcile::observe::Observed;
 use crate::routeros::client::Client;
@@ -44,6 +49,9 @@ pub enum LockError {
     /// It ran out before the work was done, and whatever happened since is not known.
     #[error("the lock on the router ran out before the work was done")]
     Lost,
+    /// The right to write to this router has ended: it is somebody else's.
+    #[error("this process has no right any more to write to this router")]
+    Unwarranted,
     /// The router did not answer, or refused for another reason.
     #[error("taking the lock on the router")]
     Call(#[from] CallError),
@@ -60,6 +68,8 @@ fn holding(holder: Option<&Holder>) -> String {
 pub struct Holder {
     id: Vec<u8>,
     token: String,
+    /// Of its warrant.
+    number: Option<i64>,
     site: SiteId,
     /// When the router lets go of it, as it prints it.
     expires: Option<String>,
@@ -71,9 +81,12 @@ pub fn holder(observed: &Observed) -> Option<Holder> {
     // A lock is a dynamic row, the one kind of those that can be ours: a static one would never end.
     observed.rows(&menu::ADDRESS_LIST).iter().filter(|row| row.is_true("dynamic")).find_map(|row| {
         let marker = Marker::of_comment(row.get("comment")?)?;
+        let key = marker.key.unwrap_or_default();
+        let (token, number) = key.split_once(':').unwrap_or((&key, ""));
         (marker.role == Role::Lock).then(|| Holder {
             id: row.id().to_vec(),
-            token: marker.key.unwrap_or_default(),
+            token: token.to_owned(),
+            number: number.parse().ok(),
             site: marker.site,
             expires: row.text("timeout").map(std::borrow::Cow::into_owned),
         })
@@ -96,14 +109,24 @@ impl RouterLock {
         written: &mut u64,
     ) -> Result<Self, LockError> {
         let mut lock = Self { site: site.clone(), id: None, taken: Instant::now(), local };
+        lock.check()?;
+        let number = lock.local.warrant().as_ref().map(|warrant| warrant.number());
         let left = match seen {
             Some(holder) if lock.local.proves_dead(&holder.token) => Some(holder),
+            // No number is smaller than any: such a run has nothing that could have ended.
+            Some(holder) if holder.number.is_some() && number > holder.number => Some(holder),
+            Some(holder) if number.is_some() && holder.number > number => return Err(LockError::Unwarranted),
             Some(holder) => return Err(LockError::Busy(Some(holder))),
             None => None,
         };
         match left {
-            // Its token is ours too: it protects us as long as it lasts.
-            Some(holder) if remove(client, &holder.id, written).await? == Removed::Stays => lock.id = Some(holder.id),
+            Some(holder) if remove(client, &holder.id, written).await? == Removed::Stays => {
+                // If its token is ours too, it protects us as long as it lasts.
+                if !lock.local.proves_dead(&holder.token) {
+                    return Err(LockError::Busy(Some(holder)));
+                }
+                lock.id = Some(holder.id);
+            }
             _ => lock.add(client, written).await?,
         }
         Ok(lock)
@@ -123,8 +146,20 @@ impl RouterLock {
         is_ours
     }
 
+    /// Looks whether the run may still write.
+    ///
+    /// # Errors
+    /// [`LockError::Unwarranted`].
+    pub fn check(&self) -> Result<(), LockError> {
+        if may_write(self.local.warrant()) { Ok(()) } else { Err(LockError::Unwarranted) }
+    }
+
     async fn add(&mut self, client: &Client, written: &mut u64) -> Result<(), LockError> {
-        let marker = Marker::keyed(&self.site, Role::Lock, self.local.token());
+        let token = self.local.token();
+        let marker = match self.local.warrant() {
+            Some(warrant) => Marker::keyed(&self.site, Role::Lock, format_args!("{token}:{}", warrant.number())),
+            None => Marker::keyed(&self.site, Role::Lock, token),
+        };
         let add = Command::new("/ip/firewall/address-list/add")
             .attr("list", LOCK_LIST)
             .attr("address", LOCK_ADDRESS)
@@ -143,8 +178,9 @@ impl RouterLock {
     /// Renews the lock if it is getting old.
     ///
     /// # Errors
-    /// [`LockError::Lost`] if it ended meanwhile, [`LockError::Busy`] if somebody took it.
+    /// [`LockError::Lost`] if it ended meanwhile, [`LockError::Busy`] if somebody took it, [`LockError::Unwarranted`].
     pub(super) async fn keep(&mut self, client: &Client, written: &mut u64) -> Result<(), LockError> {
+        self.check()?;
         if self.taken.elapsed() < RENEW_AFTER {
             return Ok(());
         }
@@ -164,7 +200,8 @@ impl RouterLock {
     /// # Errors
     /// Any [`CallError`] but a refusal.
     pub async fn release(&mut self, client: &Client, written: &mut u64) -> Result<(), CallError> {
-        match self.id.take() {
+        // Whoever may not write any more leaves even the lock: it ends by itself, or is taken over.
+        match self.id.take().filter(|_| may_write(self.local.warrant())) {
             Some(id) if remove(client, &id, written).await? != Removed::Stays => self.local.forget(),
             _ => {}
         }

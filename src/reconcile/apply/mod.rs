@@ -6,10 +6,12 @@
 mod fuse;
 mod local;
 mod lock;
+mod warrant;
 
 pub use fuse::{ArmError, Fuse, Lit, Standing, sweep};
 pub use local::{BusyHere, LocalLock};
 pub use lock::{Holder, LockError, RouterLock, holder};
+pub use warrant::{Warrant, Warranted, may_write};
 
 use futures_util::future::join_all;
 

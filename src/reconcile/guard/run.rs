@@ -10,7 +10,9 @@ use tokio::time::{sleep, timeout};
 use super::inverse::{Undo, inverse};
 use super::{Found, Timing, Touches, When, classify, found, split};
 use crate::domain::{Role, SiteId};
-use crate::reconcile::apply::{ArmError, BusyHere, Fuse, Lit, LocalLock, Standing, WRITES_IN_FLIGHT};
+use crate::reconcile::apply::{
+    ArmError, BusyHere, Fuse, Lit, LocalLock, LockError, Standing, WRITES_IN_FLIGHT, Warranted, may_write,
+};
 use crate::reconcile::converge::{ConvergeError, Progress, Standby, Task, converge, converge_with};
 use crate::reconcile::decide::{Decision, Refused};
 use crate::reconcile::observe::{Interest, Observed, ReadError, observe};
@@ -163,6 +165,7 @@ where
     S: Fn(&Observed) -> Result<Plan, Refused>,
     R: Reach,
 {
+    let warrant = local.warrant().clone();
     let mut watchman = Watchman::new(task.site, &guarding);
     let deadline = watchman.deadline(guarding.timing.apply_within);
     let carried = {
@@ -179,14 +182,15 @@ where
         return Ok(Guarded { observed, client: None, touches });
     };
     let settle = if watchman.settles { guarding.timing.settle } else { Duration::ZERO };
-    let confirming = Confirming { lit, later: watchman.later, settle, task: &task, guarding: &guarding };
+    let later = watchman.later;
+    let confirming = Confirming { lit, later, settle, task: &task, guarding: &guarding, warrant: warrant.clone() };
     let client = match carried {
         Some(Ok(_)) => confirming.confirm(progress).await?,
         Some(Err(error)) => return Err(confirming.put_back(Some(client), Unconfirmed::Incomplete(error)).await),
         None => return Err(confirming.put_back(None, Unconfirmed::Stalled).await),
     };
     let Confirming { later, .. } = confirming;
-    let observed = finish(&client, &task, &later, progress, &mut done).await?;
+    let observed = finish(&client, &task, &later, warrant, progress, &mut done).await?;
     Ok(Guarded { observed, client: Some(client), touches })
 }
 
@@ -195,6 +199,7 @@ async fn finish<D, S>(
     client: &Client,
     task: &Task<'_, D, S>,
     later: &Plan,
+    warrant: Warranted,
     progress: &mut Progress,
     done: &mut impl FnMut(&Op),
 ) -> Result<Observed, GuardError>
@@ -206,7 +211,7 @@ where
     if later.is_empty() {
         return Ok(observed);
     }
-    let local = LocalLock::claim(&client.peer_addr().to_string())?;
+    let local = LocalLock::claim(&client.peer_addr().to_string())?.under(warrant);
     let rest = Task {
         site: task.site,
         interest: task.interest.clone(),
@@ -318,6 +323,8 @@ struct Confirming<'a, 't, D, S, R> {
     settle: Duration,
     task: &'a Task<'t, D, S>,
     guarding: &'a Guarding<'a, R>,
+    /// Without it nothing more is written: the router puts itself back.
+    warrant: Warranted,
 }
 
 impl<D, S, R> Confirming<'_, '_, D, S, R>
@@ -364,6 +371,9 @@ where
                 }
                 Err(_) => break,
             }
+            if !may_write(&self.warrant) {
+                return Err(ConvergeError::from(LockError::Unwarranted).into());
+            }
             let confirmed = timeout(self.left(), self.lit.confirm(&client, &mut progress.writes)).await;
             return match confirmed {
                 Ok(Ok(true)) => Ok(client),
@@ -406,6 +416,7 @@ where
                     }
                     // Not confirmed any more when its time is near; the script alone undoes nothing by itself.
                     Ok(Standing::Armed) if self.left().is_zero() => {}
+                    Ok(_) if !may_write(&self.warrant) => {}
                     Ok(Standing::Armed | Standing::Spent) => {
                         if let Err(error) = self.lit.confirm(&client, &mut progress.writes).await {
                             tracing::debug!(%error, "the guard was not taken out");
@@ -426,7 +437,7 @@ where
 
     /// Lets the router put itself back at once if it can be told, and waits for it to do so by itself if not.
     async fn put_back(&self, client: Option<&Client>, why: Unconfirmed) -> GuardError {
-        if let Some(client) = client
+        if let Some(client) = client.filter(|_| may_write(&self.warrant))
             && let Err(error) = self.lit.put_back(client).await
         {
             tracing::debug!(%error, "the router could not be told to put itself back; its timer runs");
@@ -443,6 +454,7 @@ where
             if let Ok(client) = self.connect(CONNECT_WITHIN).await {
                 match self.lit.standing(&client).await {
                     Ok(Standing::Gone) => return Some(client),
+                    Ok(_) if !may_write(&self.warrant) => {}
                     // Reached, and not as it should be: there is nothing to wait for.
                     Ok(_) => drop(self.lit.put_back(&client).await.map_err(|error| {
                         tracing::debug!(%error, "the router could not be told to put itself back; its timer runs");

@@ -15,6 +15,7 @@ mod session;
 mod tls;
 mod uplink;
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,6 +42,8 @@ const REBOOT_TIME: Duration = Duration::from_millis(300);
 /// How long a listener tries to get its port back after a reboot.
 const REBIND_DEADLINE: Duration = Duration::from_secs(5);
 const REBIND_PAUSE: Duration = Duration::from_millis(50);
+/// Most writes that are remembered: a test of minutes with a write a second on a router.
+const MAX_WRITTEN: usize = 10_000;
 /// A TLS handshake that takes longer is given up.
 const TLS_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -78,12 +81,38 @@ pub(crate) struct Shared {
     gate: watch::Sender<Gate>,
     /// Wakes the keeper: what is scheduled may have changed.
     rows_changed: Notify,
+    /// What sessions wrote, the newest last.
+    written: Mutex<VecDeque<Written>>,
+}
+
+/// A write that a session made and the device carried out.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// When.
+    pub at: Instant,
+    /// Who was logged in.
+    pub user: String,
+    /// Menu and command, such as `/ip/route/add`.
+    pub path: String,
+    /// The row's comment, if the command sets one.
+    pub comment: Option<String>,
 }
 
 impl Shared {
     /// The lock is never held across an await, and a panic of another holder leaves rows as they are.
     pub(crate) fn device(&self) -> MutexGuard<'_, Device> {
         self.device.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a write.
+    fn note(&self, user: &str, request: &Request) {
+        let comment = request.get("comment").map(|comment| String::from_utf8_lossy(comment).into_owned());
+        let written = Written { at: Instant::now(), user: user.to_owned(), path: request.path.clone(), comment };
+        let mut all = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= MAX_WRITTEN {
+            all.pop_front();
+        }
+        all.push_back(written);
     }
 
     fn faults(&self) -> MutexGuard<'_, Armory> {
@@ -152,7 +181,15 @@ impl SimRouter {
         let (gate, _) = watch::channel(device.gate());
         let followed = device.options.faults.clone();
         let (device, faults) = (Mutex::new(device), Mutex::new(armory));
-        let shared = Arc::new(Shared { device, faults, uplink, boots, gate, rows_changed: Notify::new() });
+        let shared = Arc::new(Shared {
+            device,
+            faults,
+            uplink,
+            boots,
+            gate,
+            rows_changed: Notify::new(),
+            written: Mutex::default(),
+        });
         shared.uplink.follow(&followed);
         shared.uplink.apply(&shared).await;
 
@@ -321,6 +358,18 @@ impl SimRouter {
         let device = self.shared.device();
         let from = device.seen_from(self.api).ip();
         device.gate().new && device.serves("api", from)
+    }
+
+    /// What sessions wrote, oldest first; of many writes only the newest are remembered.
+    #[must_use]
+    pub fn written(&self) -> Vec<Written> {
+        self.shared.written.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// Who is logged in now, once for each session.
+    #[must_use]
+    pub fn users(&self) -> Vec<String> {
+        self.shared.device().sessions.iter().map(|session| session.user.clone()).collect()
     }
 
     /// What scripts and the scheduler had to say since the device started.

@@ -238,6 +238,9 @@ impl Session {
             self.shared.uplink.refresh(&self.shared, &request.path).await;
         }
         let answer = self.shared.device().run(viewer, request);
+        if writes && answer.is_ok() {
+            self.shared.note(&viewer.user, request);
+        }
         if writes {
             self.shared.uplink.apply(&self.shared).await;
             if !self.shared.gate.borrow().established {

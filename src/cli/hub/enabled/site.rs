@@ -4,7 +4,7 @@ use super::api::{Api, Asked};
 use super::instance::{json_of, listed};
 use super::site_health;
 use super::text::{Column, Sheet, Table, age, join, now, since, when};
-use crate::api::{NewSite, Site, SiteEdit, SiteSubnets};
+use crate::api::{NewSite, ProxyAssignment, Site, SiteEdit, SiteSubnets};
 use crate::cli::args::hub::SiteAction;
 use crate::cli::report::{Outcome, Reporter, Verdict};
 use crate::uplink::encode;
@@ -28,6 +28,7 @@ pub(super) async fn run(api: &Api, action: SiteAction, reporter: &Reporter) -> A
         SiteAction::Health(site, month) => site_health::health(api, &site, month, reporter).await,
         SiteAction::Transitions(site, limit) => site_health::transitions(api, &site, limit, reporter).await,
         SiteAction::Freeze(site, freeze) => site_health::freeze(api, &site, freeze).await,
+        SiteAction::Assign(site, assignment) => assign(api, &site, assignment).await,
         SiteAction::Remove(site, confirm) => {
             let found = api.site(&site).await?;
             confirm.obtain(reporter, &format!("Delete site {} ({})?", found.name, found.id)).await?;
@@ -36,6 +37,19 @@ pub(super) async fn run(api: &Api, action: SiteAction, reporter: &Reporter) -> A
             Ok(Outcome::new(Verdict::Done).say(said).detail("deleted", found.id.as_str()))
         }
     }
+}
+
+async fn assign(api: &Api, site: &str, assignment: Option<ProxyAssignment>) -> Asked<Outcome> {
+    let found = api.site(site).await?;
+    let path = format!("{}/proxy", path(&found));
+    let Some(assignment) = assignment else {
+        api.delete(&path).await?;
+        let said = format!("no proxy drives site {} ({}) any more", found.name, found.id);
+        return Ok(Outcome::new(Verdict::Done).say(said).detail("deleted", found.id.as_str()));
+    };
+    let assigned: Site = api.act_with(&path, &assignment).await?;
+    let said = format!("site {} ({}) is driven by the proxies of group {}", found.name, found.id, assignment.group);
+    Ok(changed(&assigned).say(said))
 }
 
 pub(super) fn path(site: &Site) -> String {
@@ -88,6 +102,8 @@ fn sheet(site: &Site) -> Sheet {
         .line("account", site.account.to_string())
         .line("made", when(site.created_at, now))
         .line_if("frozen", site.frozen.as_ref().map(|freeze| site_health::frozen(freeze, now)));
+    let sheet = sheet
+        .line_if("proxy", site.proxy.as_ref().map(|proxy| format!("group {}, router at {}", proxy.group, proxy.url)));
     let Some(device) = &site.device else {
         return sheet.line("router", "not heard of yet");
     };

@@ -68,6 +68,11 @@ impl Clock {
         self.0.fetch_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::Relaxed);
     }
 
+    /// Returns by how many milliseconds it was put forward.
+    pub(super) fn ahead_ms(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// Returns milliseconds since 1970.
     pub(super) fn now_ms(&self) -> i64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

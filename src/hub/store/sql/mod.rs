@@ -14,6 +14,7 @@ mod freeze;
 mod gateway;
 mod health;
 mod instance;
+mod lease;
 mod list;
 mod listen;
 mod migrate;

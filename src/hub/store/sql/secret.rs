@@ -26,6 +26,8 @@ pub enum Kind {
     Token,
     /// A gateway.
     Gateway,
+    /// A proxy.
+    Proxy,
     /// An enrolled agent.
     Agent,
     /// Enrolling.
@@ -37,6 +39,7 @@ impl Kind {
         match self {
             Self::Token => "tok",
             Self::Gateway => "gw",
+            Self::Proxy => "prx",
             Self::Agent => "agt",
             Self::Enrollment => "enr",
         }
@@ -81,7 +84,7 @@ impl Presented {
     pub fn read(credential: &Secret) -> Option<Self> {
         let mut parts = credential.expose().trim().splitn(4, '_');
         let (mark, kind, id, random) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        let kinds = [Kind::Token, Kind::Gateway, Kind::Agent, Kind::Enrollment];
+        let kinds = [Kind::Token, Kind::Gateway, Kind::Proxy, Kind::Agent, Kind::Enrollment];
         let kind = kinds.into_iter().find(|known| known.word() == kind)?;
         let fits = mark == "sp" && random.len() == SECRET_TEXT && (4..=12).contains(&id.len());
         fits.then(|| Self { kind, id: id.to_owned(), hash: hash(random.as_bytes()) })

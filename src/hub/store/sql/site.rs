@@ -7,6 +7,7 @@ use sqlx::any::AnyRow;
 use super::cap;
 use super::check::{conflict, name, not_found, owner, version};
 use super::db::{Db, RowExt as _, Run as _, Tx, is_foreign, is_unique, q, to_json};
+use super::lease;
 use super::list::{Page as _, Sql};
 use super::once::{Change, audit, fields, first_time};
 use super::secret::new_id;
@@ -15,7 +16,7 @@ use crate::domain::{SubnetSet, overlap};
 use crate::hub::store::{Actor, Once, Paging, Scope, StoreError, Stored};
 
 const SELECT: &str = "SELECT id, account, name, device, device_at, serial, created_at, version, frozen_until, frozen_at, \
-    frozen_reason, frozen_by FROM site WHERE 1 = 1";
+    frozen_reason, frozen_by, proxy, router_url, router_pin FROM site WHERE 1 = 1";
 
 fn from_row(row: &AnyRow) -> Stored<Site> {
     Ok(Site {
@@ -26,6 +27,7 @@ fn from_row(row: &AnyRow) -> Stored<Site> {
         device_at: row.opt_int("device_at")?,
         same_serial: Vec::new(),
         frozen: frozen(row)?,
+        proxy: lease::assignment(row)?,
         created_at: row.int("created_at")?,
         version: row.int("version")?,
     })
@@ -182,6 +184,7 @@ pub(super) async fn delete(db: &Db, by: &Actor, id: &SiteId, if_match: Option<i6
         }
         error.into()
     })?;
+    lease::forget(&mut tx, id).await?;
     log(&mut tx, &by.who, "site.delete", Some(&before), None).await?;
     tx.commit().await
 }

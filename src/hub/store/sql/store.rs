@@ -6,16 +6,21 @@ use async_trait::async_trait;
 
 use super::check::invalid;
 use super::db::{Run as _, is_clash, q};
-use super::{SqlStore, account, agent, enrollment, freeze, gateway, health, instance, once, peer, site, tick, token};
+use super::{
+    SqlStore, account, agent, enrollment, freeze, gateway, health, instance, lease, once, peer, site, tick, token,
+};
 use crate::api::{
     Account, AccountEdit, AccountId, AgentApplied, AgentDesired, AgentReports, AuditEntry, EnrollReply, EnrollRequest,
     Enrollment, EnrollmentId, EnrollmentMade, Gateway, GatewayApplied, GatewayDesired, GatewayHello, GatewayId,
-    GatewayReport, GatewayWelcome, HealthHour, Instance, InstanceEdit, InstanceId, NewAccount, NewEnrollment,
-    NewFreeze, NewInstance, NewPeer, NewSite, NewToken, Page, Peer, PeerEdit, PeerId, ReportsTaken, Role, Site,
-    SiteEdit, SiteHealth, SiteId, SiteSubnets, Token, TokenId, TokenMade, Transition, Usage, code,
+    GatewayReport, GatewayWelcome, HealthHour, Instance, InstanceEdit, InstanceId, LeaseReply, LeaseRequest,
+    NewAccount, NewEnrollment, NewFreeze, NewInstance, NewPeer, NewSite, NewToken, Page, Peer, PeerEdit, PeerId,
+    ProxyAssignment, ReportsTaken, Role, Site, SiteEdit, SiteHealth, SiteId, SiteSubnets, Token, TokenId, TokenMade,
+    Transition, Usage, code,
 };
 use crate::domain::Secret;
-use crate::hub::store::{Actor, Census, InstanceFilter, Keep, Once, Paging, PeerFilter, Principal, Store, Stored};
+use crate::hub::store::{
+    Actor, Census, InstanceFilter, Keep, Once, Paging, PeerFilter, Principal, ProxyActor, Store, Stored,
+};
 use crate::hub::wake::Wakes;
 
 /// How often a change is tried that meets another one in PostgreSQL.
@@ -269,6 +274,19 @@ impl Store for SqlStore {
 
     async fn agent_reports(&self, peer: &PeerId, reports: AgentReports) -> Stored<ReportsTaken> {
         again!(agent::reports(&self.telemetry, peer, reports.clone()))
+    }
+
+    async fn assign_site(&self, by: &Actor, id: &SiteId, assignment: Option<ProxyAssignment>) -> Stored<Site> {
+        may(by, Role::Operator)?;
+        again!(lease::assign(&self.db, by, id, assignment.as_ref()))
+    }
+
+    async fn proxy_leases(&self, by: &ProxyActor, request: &LeaseRequest) -> Stored<LeaseReply> {
+        again!(lease::leases(&self.db, by, request))
+    }
+
+    async fn proxy_holds(&self, by: &ProxyActor, peer: &PeerId, number: i64) -> Stored<InstanceId> {
+        lease::holds(&self.db, by, peer, number).await
     }
 
     async fn gateway_hello(&self, token: &TokenId, hello: GatewayHello) -> Stored<GatewayWelcome> {

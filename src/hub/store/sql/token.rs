@@ -11,7 +11,7 @@ use super::once::{Change, audit, fields, first_time};
 use super::secret::{Kind, Presented, new_id, new_secret};
 use crate::api::{NewToken, Page, Role, Token, TokenId, TokenMade, code};
 use crate::domain::Secret;
-use crate::hub::store::{Actor, Once, Paging, Principal, Scope, StoreError, Stored};
+use crate::hub::store::{Actor, Once, Paging, Principal, ProxyActor, Scope, StoreError, Stored};
 
 const SELECT: &str =
     "SELECT id, name, role, account, region, created_at, expires_at, used_at FROM token WHERE revoked_at IS NULL";
@@ -39,7 +39,11 @@ async fn read(connection: &mut AnyConnection, scope: &Scope, id: &TokenId) -> St
 }
 
 fn kind(role: Role) -> Kind {
-    if role == Role::Gateway { Kind::Gateway } else { Kind::Token }
+    match role {
+        Role::Gateway => Kind::Gateway,
+        Role::Proxy => Kind::Proxy,
+        Role::Viewer | Role::Operator | Role::Admin => Kind::Token,
+    }
 }
 
 pub(super) async fn create(db: &Db, by: &Actor, once: Option<&Once>, new: NewToken) -> Stored<TokenMade> {
@@ -57,7 +61,8 @@ pub(super) async fn create_in(tx: &mut Tx, by: &Actor, once: Option<&Once>, new:
             return Err(invalid("region", "a gateway's token is for one region", code::INVALID)
                 .hint("name the region in `region`"));
         }
-        (_, Some(_)) => return Err(invalid("region", "only a gateway's token has a region", code::INVALID)),
+        (Role::Proxy, Some(group)) => name("region", group)?,
+        (_, Some(_)) => return Err(invalid("region", "only a token of a gateway or proxy has one", code::INVALID)),
         (_, None) => {}
     }
     let account = match (new.role, &new.account, &by.scope) {
@@ -68,7 +73,9 @@ pub(super) async fn create_in(tx: &mut Tx, by: &Actor, once: Option<&Once>, new:
         (Role::Admin | Role::Gateway, Some(_), Scope::All) => {
             return Err(invalid("account", "an admin or gateway token belongs to no account", code::INVALID));
         }
-        (Role::Operator | Role::Viewer, asked, _) => Some(super::check::owner(tx, by, asked.as_ref()).await?.0),
+        (Role::Operator | Role::Viewer | Role::Proxy, asked, _) => {
+            Some(super::check::owner(tx, by, asked.as_ref()).await?.0)
+        }
     };
     let mut id: TokenId = new_id()?;
     let before = first_time(tx, by, once, id.as_str()).await?;
@@ -129,7 +136,7 @@ pub(super) async fn delete(db: &Db, by: &Actor, id: &TokenId) -> Stored<()> {
 pub(super) async fn authenticate(db: &Db, credential: &Secret) -> Stored<Option<Principal>> {
     let Some(presented) = Presented::read(credential) else { return Ok(None) };
     match presented.kind {
-        Kind::Token | Kind::Gateway => authenticate_token(db, &presented).await,
+        Kind::Token | Kind::Gateway | Kind::Proxy => authenticate_token(db, &presented).await,
         Kind::Agent => authenticate_agent(db, &presented).await,
         Kind::Enrollment => Ok(None),
     }
@@ -137,7 +144,7 @@ pub(super) async fn authenticate(db: &Db, credential: &Secret) -> Stored<Option<
 
 async fn authenticate_token(db: &Db, presented: &Presented) -> Stored<Option<Principal>> {
     let row = q!(
-        "SELECT t.id, t.name, t.role, t.account, t.hash, t.expires_at, t.used_at, t.revoked_at, g.id AS gateway \
+        "SELECT t.id, t.name, t.role, t.account, t.region, t.hash, t.expires_at, t.used_at, t.revoked_at, g.id AS gateway \
          FROM token t LEFT JOIN gateway g ON g.token = t.id WHERE t.id = $1",
         presented.id.as_str()
     );
@@ -161,6 +168,11 @@ async fn authenticate_token(db: &Db, presented: &Presented) -> Stored<Option<Pri
     }
     Ok(Some(match role {
         Role::Gateway => Principal::Gateway { token: id, gateway: row.opt_word("gateway")? },
+        Role::Proxy => {
+            // Such a token is made for an account only.
+            let Some(account) = row.opt_word("account")? else { return Ok(None) };
+            Principal::Proxy(ProxyActor { token: id, account, group: row.opt_text("region")? })
+        }
         role => Principal::Token { id, name: row.text("name")?, role, account: row.opt_word("account")? },
     }))
 }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::connection::ConnectionArgs;
 use super::list::{YesArgs, span};
-use crate::api::{MAX_FREEZE_SECS, NewFreeze};
+use crate::api::{MAX_FREEZE_SECS, NewFreeze, ProxyAssignment};
 use crate::cli::failure::Failure;
 use crate::cli::report::Confirm;
 
@@ -85,6 +85,25 @@ pub(super) enum SiteCommand {
         #[arg(long, conflicts_with_all = ["length", "reason"])]
         off: bool,
     },
+    /// Have a site's router driven by the proxies of a group; they know how to log in
+    Assign {
+        /// Its name or id
+        site: String,
+        /// The group of proxies: a word of your own, which the tokens of proxies may name
+        #[arg(long)]
+        group: String,
+        /// The router as its proxies reach it, by its address, such as `apis://10.1.1.1`; never with a password
+        #[arg(long, value_name = "URL")]
+        router: String,
+        /// The fingerprint of its certificate: sha256: and 64 hex digits
+        #[arg(long, value_name = "PIN")]
+        pin: Option<String>,
+    },
+    /// Have no proxy drive a site's router any more; what is on it stays
+    Unassign {
+        /// Its name or id
+        site: String,
+    },
     /// Delete a site that has no peers
     Rm {
         /// Its name or id
@@ -123,6 +142,8 @@ pub enum SiteAction {
     Transitions(String, usize),
     /// Freeze it, or end its freeze.
     Freeze(String, Option<NewFreeze>),
+    /// Assign it to a group of proxies, or to none.
+    Assign(String, Option<ProxyAssignment>),
     /// Delete.
     Remove(String, Confirm),
 }
@@ -141,6 +162,10 @@ impl SiteCommand {
                 let freeze = length.map(|length| NewFreeze { for_secs: length.as_secs(), reason });
                 SiteAction::Freeze(site, freeze)
             }
+            Self::Assign { site, group, router, pin } => {
+                SiteAction::Assign(site, Some(ProxyAssignment { group, url: router, pin }))
+            }
+            Self::Unassign { site } => SiteAction::Assign(site, None),
             Self::Rm { site, yes } => SiteAction::Remove(site, yes.settle()?),
         })
     }

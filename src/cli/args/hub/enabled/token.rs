@@ -38,15 +38,18 @@ pub(super) enum TokenCommand {
 pub(super) struct CreateArgs {
     /// A name for people: who or what uses it
     name: String,
-    /// What it may do: viewer reads, operator changes, admin does everything, gateway is one
-    #[arg(long, value_parser = word::<Role>(&["viewer", "operator", "admin", "gateway"]))]
+    /// What it may do: viewer reads, operator changes, admin does everything, gateway and proxy are one
+    #[arg(long, value_parser = word::<Role>(&["viewer", "operator", "admin", "gateway", "proxy"]))]
     role: Role,
-    /// Whose it is, name or id: for viewer and operator
+    /// Whose it is, name or id: for viewer, operator and proxy
     #[arg(long)]
     account: Option<String>,
     /// The only region that a gateway serves with it
     #[arg(long)]
     region: Option<String>,
+    /// The only group whose sites a proxy drives with it; all groups of its account if left out
+    #[arg(long, conflicts_with = "region")]
+    group: Option<String>,
     /// How long it can be used, such as 12h or 90d; without end if left out
     #[arg(long, value_name = "TIME", value_parser = span)]
     ttl: Option<Duration>,
@@ -84,11 +87,11 @@ impl TokenCommand {
 
 impl CreateArgs {
     fn settle(self) -> Result<TokenAction, Failure> {
-        let of_account = matches!(self.role, Role::Viewer | Role::Operator);
+        let of_account = matches!(self.role, Role::Viewer | Role::Operator | Role::Proxy);
         let wrong = |text| Err(Failure::usage("usage", text));
         match (&self.account, of_account) {
             (None, true) => {
-                return wrong("a viewer or operator belongs to an account: --account is missing")
+                return wrong("a viewer, operator or proxy belongs to an account: --account is missing")
                     .map_err(|failure: Failure| failure.hint("sitepeer hub account list shows the accounts"));
             }
             (Some(_), false) => return wrong("an admin or gateway belongs to no account: leave --account out"),
@@ -96,14 +99,20 @@ impl CreateArgs {
         }
         match (&self.region, self.role) {
             (None, Role::Gateway) => return wrong("a gateway serves one region: --region is missing"),
-            (Some(_), Role::Viewer | Role::Operator | Role::Admin) => return wrong("only a gateway has a --region"),
+            (Some(_), Role::Viewer | Role::Operator | Role::Admin | Role::Proxy) => {
+                return wrong("only a gateway has a --region");
+            }
             _ => {}
+        }
+        if self.group.is_some() && self.role != Role::Proxy {
+            return wrong("only a proxy has a --group");
         }
         let new = NewToken {
             name: self.name,
             role: self.role,
             account: None,
-            region: self.region,
+            // A proxy's group has that place.
+            region: self.region.or(self.group),
             ttl_secs: self.ttl.map(seconds),
         };
         Ok(TokenAction::Create { new, account: self.account, to: self.secret.settle()? })

@@ -1,0 +1,291 @@
+//! Two proxies as processes share the sites of one hub: one is stopped and goes on, one is killed, and no router ever has two
+//! writers. Takes two minutes; figures are printed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sitepeer::domain::Secret;
+use sitepeer::sim::{SimOptions, SimRouter, SimUser, Written};
+use sitepeer::uplink::{Hub, Method, SendOptions, Trust};
+use tokio::process::{Child, Command};
+use tokio::time::Instant;
+
+/// Routers: three for each proxy.
+const ROUTERS: usize = 6;
+/// What is shown of a proxy that died or was stopped.
+const TAKEOVER: Duration = Duration::from_secs(30);
+/// Whatever else is waited for.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// Between two changes by hand on a router: its driver is nearly always at work.
+const DRIFT_EVERY: Duration = Duration::from_secs(3);
+
+struct Scene {
+    folder: tempfile::TempDir,
+    hub: Hub,
+    url: String,
+    routers: Vec<SimRouter>,
+    _hub: Child,
+}
+
+fn program(folder: &std::path::Path, log: &str) -> Command {
+    let log = std::fs::File::create(folder.join(log)).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sitepeer"));
+    command.current_dir(folder).env_clear().env("SITEPEER_LOG", "sitepeer=info").env("ROUTERS", "secret");
+    command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).kill_on_drop(true);
+    command
+}
+
+impl Scene {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let mut hub = program(folder.path(), "hub.log");
+        hub.args(["hub", "--listen", &address, "--data-dir", "hub", "--report-secs", "1"]);
+        hub.args(["--gateway", "--public-host", "127.0.0.1", "--backend", "rootless"]);
+        let child = hub.spawn().unwrap();
+        let token = folder.path().join("hub/admin.token");
+        until("the hub made its first token", PATIENCE, || {
+            std::fs::read_to_string(&token).is_ok_and(|text| !text.is_empty())
+        })
+        .await;
+        let token = Secret::new(std::fs::read_to_string(&token).unwrap().trim().to_owned());
+        let url = format!("http://{address}");
+        let hub = Hub::new(url.parse().unwrap(), &Trust::Public, Some(token)).unwrap();
+        while hub.get::<Value>("/v1/whoami").await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let mut scene = Self { folder, hub, url, routers: Vec::new(), _hub: child };
+        scene.fill().await;
+        scene
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Value {
+        let sent = self.hub.send(Method::POST, path, Some(&body), &SendOptions::default()).await;
+        sent.unwrap_or_else(|error| panic!("{path}: {error}")).json().unwrap()
+    }
+
+    /// An instance with a site for each router, assigned to the proxies of group `g`.
+    async fn fill(&mut self) {
+        let account = self.post("/v1/accounts", json!({ "name": "a", "max_instances": 0 })).await["id"].clone();
+        let new = json!({ "name": "main", "region": "default", "account": account });
+        let instance = self.post("/v1/instances", new).await["id"].as_str().unwrap().to_owned();
+        for number in 0..ROUTERS {
+            let user = |name: &str| SimUser {
+                name: name.into(),
+                password: Secret::new("secret".into()),
+                group: "full".into(),
+            };
+            let lan = format!("192.168.{}.1/24", 100 + number).parse().unwrap();
+            let users = vec![user("a"), user("b")];
+            let router =
+                SimRouter::start(SimOptions { api_ssl: None, plane: false, lan, users, ..SimOptions::default() });
+            let router = router.await.unwrap();
+            let site = self.post("/v1/sites", json!({ "name": format!("site-{number}"), "account": account })).await;
+            let site = site["id"].as_str().unwrap();
+            let subnets = [format!("192.168.{}.0/24", 100 + number)];
+            self.post(
+                &format!("/v1/instances/{instance}/peers"),
+                json!({ "kind": "site", "site": site, "subnets": subnets }),
+            )
+            .await;
+            let assignment = json!({ "group": "g", "url": format!("api://{}", router.api_addr()) });
+            self.post(&format!("/v1/sites/{site}/proxy"), assignment).await;
+            self.routers.push(router);
+        }
+        for name in ["a", "b"] {
+            let new = json!({ "name": name, "role": "proxy", "account": account, "region": "g" });
+            let token = self.post("/v1/tokens", new).await["secret"].as_str().unwrap().to_owned();
+            self.secret(&format!("{name}.token"), &token);
+            let rule = format!(
+                "version = 1\n[[credentials]]\nnetworks = [\"127.0.0.0/8\"]\nuser = \"{name}\"\npassword_env = \"ROUTERS\"\n"
+            );
+            self.secret(&format!("{name}.toml"), &rule);
+            // As on a host of its own: no lock file is shared.
+            std::fs::create_dir(self.path(name)).unwrap();
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn secret(&self, name: &str, text: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::write(self.path(name), text).unwrap();
+        std::fs::set_permissions(self.path(name), std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    fn proxy(&self, name: &str) -> Child {
+        let mut command = program(self.folder.path(), &format!("{name}.log"));
+        command.env("XDG_RUNTIME_DIR", self.path(name));
+        command.args(["proxy", "--hub", &self.url, "--token-file", &format!("{name}.token"), "--state-dir", name]);
+        command.args(["--credentials", &format!("{name}.toml")]);
+        command.spawn().unwrap()
+    }
+
+    /// Routers that this user is logged in to.
+    fn of(&self, user: &str) -> Vec<usize> {
+        (0..ROUTERS).filter(|number| self.routers[*number].users().iter().any(|one| one == user)).collect()
+    }
+
+    /// Each router's tunnel address is taken out by hand: whoever drives it puts it back.
+    async fn drift(&self) {
+        for router in &self.routers {
+            let rows = router.operator("/ip/address/print", &[]).await.unwrap();
+            let rows: Vec<BTreeMap<String, Vec<u8>>> = rows.into_iter().map(|row| row.into_iter().collect()).collect();
+            let is_ours = |row: &&BTreeMap<String, Vec<u8>>| {
+                row.get("comment").is_some_and(|comment| comment.starts_with(b"sitepeer:"))
+            };
+            if let Some(row) = rows.iter().find(is_ours) {
+                router.operator("/ip/address/remove", &[(".id", &row[".id"])]).await.unwrap();
+            }
+        }
+    }
+
+    /// Drifts for so long, or until something is so; returns when that was.
+    async fn drifting(&self, within: Duration, is_so: impl Fn() -> bool) -> Option<Duration> {
+        let begun = Instant::now();
+        let mut next = begun;
+        while begun.elapsed() < within {
+            if Instant::now() >= next {
+                self.drift().await;
+                next += DRIFT_EVERY;
+            }
+            if is_so() {
+                return Some(begun.elapsed());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        None
+    }
+
+    fn said(&self) -> String {
+        let tail = |name: &str| {
+            let text = std::fs::read_to_string(self.path(name)).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            format!("--- {name} ---\n{}\n", lines[lines.len().saturating_sub(30)..].join("\n"))
+        };
+        ["hub.log", "a.log", "b.log"].map(tail).concat()
+    }
+
+    /// The last write of a user on a router after a moment, if there is one.
+    fn wrote(&self, number: usize, user: &str, since: Instant) -> bool {
+        self.routers[number].written().iter().any(|written| written.user == user && written.at >= since)
+    }
+
+    /// Every write was made under the lock of its user, and numbers of locks only grow when the user changes; returns changes of users.
+    fn assert_one_writer(&self) -> usize {
+        let mut changes = 0;
+        for (number, router) in self.routers.iter().enumerate() {
+            let mut holder: Option<(String, i64)> = None;
+            for written in router.written() {
+                if let Some(lease) = lease(&written) {
+                    if let Some((user, before)) = &holder {
+                        assert!(lease >= *before, "router {number}: lease {lease} after {before}\n{}", self.said());
+                        assert!(*user == written.user || lease > *before, "router {number}: two users with one lease");
+                        changes += usize::from(*user != written.user);
+                    }
+                    holder = Some((written.user.clone(), lease));
+                }
+                let user = holder.as_ref().map(|(user, _)| user.as_str());
+                let is_overtaking = written.path == "/ip/firewall/address-list/remove";
+                assert!(
+                    user == Some(&written.user) || is_overtaking,
+                    "router {number}: {written:?} while {holder:?}\n{}",
+                    self.said()
+                );
+            }
+        }
+        changes
+    }
+}
+
+/// The number of the lease in the lock that a write makes.
+fn lease(written: &Written) -> Option<i64> {
+    let comment = written.comment.as_ref().filter(|_| written.path == "/ip/firewall/address-list/add")?;
+    let mut parts = comment.split(':');
+    if parts.nth(2) != Some("lock") {
+        return None;
+    }
+    Some(parts.nth(1).expect("a proxy's lock has a number").parse().unwrap())
+}
+
+async fn until(what: &str, within: Duration, is_so: impl Fn() -> bool) -> Duration {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < within, "not within {within:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    begun.elapsed()
+}
+
+fn signal(child: &Child, name: &str) {
+    let id = child.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args([name, &id]).status().unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_proxy_is_stopped_and_goes_on_one_is_killed_and_no_router_ever_has_two_writers() {
+    let scene = Scene::start().await;
+    let a = scene.proxy("a");
+    let all = until("the first proxy drives all", PATIENCE, || scene.of("a").len() == ROUTERS).await;
+    println!("the first proxy drives {ROUTERS} routers {:.1} s after its start", all.as_secs_f64());
+    let mut b = scene.proxy("b");
+    let halves = || scene.of("a").len() == ROUTERS / 2 && scene.of("b").len() == ROUTERS / 2;
+    let shared = scene.drifting(PATIENCE, halves).await;
+    let shared = shared.unwrap_or_else(|| panic!("they do not share\n{}", scene.said()));
+    println!("two share them evenly {:.1} s after the second's start", shared.as_secs_f64());
+
+    // Stopped in the midst of its work: the other takes over, and it writes nothing when it goes on.
+    let of_a = scene.of("a");
+    scene.drifting(Duration::from_secs(5), || false).await;
+    let stopped = Instant::now();
+    signal(&a, "-STOP");
+    let mut took: BTreeMap<usize, Duration> = BTreeMap::new();
+    for number in &of_a {
+        let left = TAKEOVER.saturating_sub(stopped.elapsed());
+        assert!(
+            scene.drifting(left, || scene.wrote(*number, "b", stopped)).await.is_some(),
+            "not taken over\n{}",
+            scene.said()
+        );
+        took.insert(*number, stopped.elapsed());
+    }
+    println!(
+        "SIGSTOP: each of {} routers written to by the other within {:.1} s",
+        of_a.len(),
+        took.values().max().unwrap().as_secs_f64()
+    );
+    let went_on = Instant::now();
+    signal(&a, "-CONT");
+    let shared = scene.drifting(PATIENCE, halves).await;
+    let shared = shared.unwrap_or_else(|| panic!("they do not share again\n{}", scene.said()));
+    println!("SIGCONT: shared evenly again after {:.1} s", shared.as_secs_f64());
+    scene.drifting(Duration::from_secs(8), || false).await;
+    assert!(scene.of("a").iter().all(|number| scene.wrote(*number, "a", went_on)), "{}", scene.said());
+
+    // Killed: the other has all of them.
+    let of_b = scene.of("b");
+    let killed = Instant::now();
+    b.kill().await.unwrap();
+    for number in &of_b {
+        let left = TAKEOVER.saturating_sub(killed.elapsed());
+        assert!(
+            scene.drifting(left, || scene.wrote(*number, "a", killed)).await.is_some(),
+            "not taken over\n{}",
+            scene.said()
+        );
+    }
+    println!(
+        "kill -9: each of {} routers written to by the other within {:.1} s",
+        of_b.len(),
+        killed.elapsed().as_secs_f64()
+    );
+    let changes = scene.assert_one_writer();
+    let writes: usize = scene.routers.iter().map(|router| router.written().len()).sum();
+    println!("{writes} writes on {ROUTERS} routers, {changes} changes of the writer, never two at once");
+    assert!(changes >= ROUTERS, "every router changed hands at least once: {changes}");
+}
