@@ -17,5 +17,6 @@ mod fleet;
 mod keeps;
 mod kept;
 mod running;
+mod spooled;
 
 use harness::{run, site, world};
