@@ -2,6 +2,7 @@
 //!
 //!     SITEPEER=target/release/sitepeer cargo bench --profile dev --bench fleet              # 1,000 routers
 //!     cargo bench --bench fleet -- --routers 200 --secs 30
+//!     cargo bench --bench fleet -- --routers 10000 --period 60 --minutes 10         # not in CI: simulators of so many take gigabytes
 //!
 //! The routers are simulated here, with real tunnels to one hub end; the proxy is the real program as a process of its own, started
 //! twice: once on clean routers, and once on routers that are as wanted already. Memory is judged: it does not depend on the machine.
@@ -26,6 +27,8 @@ use routers::Routers;
 /// What is measured unless arguments say otherwise.
 const ROUTERS: usize = 1_000;
 const SECS: usize = 60;
+/// How often a router is read whole, as the proxy does unless told otherwise.
+const PERIOD_SECS: usize = 900;
 /// One of so many is a black hole, and another one is slow.
 const ONE_ODD: usize = 20;
 /// What the proxy may take for a thousand routers, in KiB.
@@ -47,21 +50,23 @@ fn main() -> ExitCode {
         let value = arguments.iter().position(|argument| argument == name).and_then(|at| arguments.get(at + 1));
         value.map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name} takes a number, not {value:?}")))
     };
-    let (count, secs) = (number("--routers", ROUTERS), number("--secs", SECS));
+    let (count, secs) = (number("--routers", ROUTERS), number("--minutes", 0) * 60);
+    let secs = if secs > 0 { secs } else { number("--secs", SECS) };
+    let period = u64::try_from(number("--period", PERIOD_SECS)).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let mut figures = Figures::default();
-    runtime.block_on(measure(&mut figures, count, Duration::from_secs(u64::try_from(secs).unwrap())));
+    runtime.block_on(measure(&mut figures, count, Duration::from_secs(u64::try_from(secs).unwrap()), period));
     figures.end()
 }
 
-async fn measure(figures: &mut Figures, count: usize, watched: Duration) {
+async fn measure(figures: &mut Figures, count: usize, watched: Duration, period: u64) {
     heading(&format!("{count} routers in one proxy"));
     let routers = Routers::start(count, ONE_ODD).await;
     let living = routers.living();
     say("black holes, and slow ones", &format!("{} and {}", count - living, routers.slow()));
 
     let begun = Instant::now();
-    let mut proxy = Proxy::start(&routers);
+    let mut proxy = Proxy::start(&routers, period);
     let mut known = 0;
     let reached = |count: &Count| count.watching;
     while proxy.count(&routers).await.healthy(reached) < living {
@@ -80,7 +85,7 @@ async fn measure(figures: &mut Figures, count: usize, watched: Duration) {
 
     let writes = routers.writes();
     let begun = Instant::now();
-    let mut proxy = Proxy::start(&routers);
+    let mut proxy = Proxy::start(&routers, period);
     while proxy.count(&routers).await.healthy(|count| count.looks > 0) < living {
         assert!(begun.elapsed() < PATIENCE, "routers are not looked at");
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -138,16 +143,16 @@ async fn watch(figures: &mut Figures, proxy: &mut Proxy, routers: &Routers, watc
         ),
     );
     let share = proxy.cpu().saturating_sub(cpu).as_secs_f64() / begun.elapsed().as_secs_f64() * 100.0;
-    say("CPU of one core, the answers to this bench included", &format!("{share:.0} %"));
+    let thousands = f64::from(u32::try_from(routers.count()).unwrap()) / 1000.0;
+    let figure = format!("{share:.0} %, {:.1} % for each 1,000 routers", share / thousands);
+    say("CPU of one core, the answers to this bench included", &figure);
     let (now, most) = proxy.memory_kib();
     let each = now * 1024 / u64::try_from(routers.count()).unwrap();
-    let figure = format!(
-        "{} MiB of {} MiB (at most {} MiB), {each} bytes a router",
-        now / 1024,
-        MEMORY_BUDGET_KIB / 1024,
-        most / 1024
-    );
-    figures.holds("memory", &figure, now <= MEMORY_BUDGET_KIB);
+    // For fewer than a thousand it is what the program itself takes that counts.
+    let budget = MEMORY_BUDGET_KIB * u64::try_from(routers.count()).unwrap().max(1000) / 1000;
+    let figure =
+        format!("{} MiB of {} MiB (at most {} MiB), {each} bytes a router", now / 1024, budget / 1024, most / 1024);
+    figures.holds("memory", &figure, now <= budget);
     say("healthy routers whose tunnel is up", &after.healthy(|count| count.up).to_string());
     say("black holes that count as away", &after.odd(|count| count.away).to_string());
 }

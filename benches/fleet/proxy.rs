@@ -62,7 +62,7 @@ impl Counts {
 }
 
 impl Proxy {
-    pub fn start(routers: &Routers) -> Self {
+    pub fn start(routers: &Routers, period: u64) -> Self {
         let folder = TempDir::new().unwrap();
         let path = |name: &str| folder.path().join(name);
         let mut fleet = format!("version = 1\n[defaults]\npassword_env = \"{PASSWORD}\"\n");
@@ -82,7 +82,9 @@ impl Proxy {
         let program = std::env::var_os("SITEPEER").unwrap_or_else(|| env!("CARGO_BIN_EXE_sitepeer").into());
         let mut command = Command::new(program);
         command.arg("proxy").arg("--fleet").arg(path("fleet.toml")).arg("--state-dir").arg(folder.path());
-        command.args(["--metrics", &metrics.to_string(), "--start-within", "0"]).env(PASSWORD, "");
+        command
+            .args(["--metrics", &metrics.to_string(), "--start-within", "0", "--period", &period.to_string()])
+            .env(PASSWORD, "");
         let child = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
         Self { folder, child, metrics }
     }

@@ -47,8 +47,8 @@ impl Journals {
 impl Shelf for Journals {
     fn open(&self, hub: &str, peer: &PeerId, room: usize) -> Option<(Box<dyn Record>, Held)> {
         let path = self.folder.join(format!("{peer}.reports"));
-        let head = Line::Head(Head { version: VERSION, hub: hub.to_owned(), peer: peer.clone() });
-        match Journal::open(path.clone(), head, room) {
+        let first = Line::Head(Head { version: VERSION, hub: hub.to_owned(), peer: peer.clone() });
+        match Journal::open(path.clone(), first, room) {
             Ok((journal, held)) => Some((Box::new(journal), held)),
             Err(error) => {
                 tracing::error!(file = %path.display(), %error, "reports are kept in memory only");
@@ -62,7 +62,7 @@ impl Shelf for Journals {
 #[derive(Debug)]
 struct Journal {
     path: PathBuf,
-    head: Line<'static>,
+    first: Line<'static>,
     file: File,
     lines: usize,
     is_broken: bool,
@@ -90,7 +90,7 @@ enum Line<'a> {
 struct Put<'a> {
     epoch: std::borrow::Cow<'a, str>,
     change: bool,
-    report: AgentReport,
+    report: Box<AgentReport>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -102,12 +102,12 @@ struct Arrived<'a> {
 
 impl Journal {
     /// Opens the file and reads what is held; sets a damaged one aside.
-    fn open(path: PathBuf, head: Line<'static>, room: usize) -> io::Result<(Self, Held)> {
+    fn open(path: PathBuf, first: Line<'static>, room: usize) -> io::Result<(Self, Held)> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
         let held = match config::read_text(&path, MAX_BYTES) {
-            Ok((text, _)) => match read(&text, &head, room) {
+            Ok((text, _)) => match read(&text, &first, room) {
                 Ok(held) => held,
                 Err(line) => set_aside(&path, &format!("line {line} is none of a spool of this peer"))?,
             },
@@ -117,9 +117,9 @@ impl Journal {
             },
         };
         // Whole again, whatever was cut off.
-        let file = rewritten(&path, &head, &held)?;
+        let file = rewritten(&path, &first, &held)?;
         let lines = held.waiting.len();
-        Ok((Self { path, head, file, lines, is_broken: false }, held))
+        Ok((Self { path, first, file, lines, is_broken: false }, held))
     }
 
     fn append(&mut self, line: &Line<'_>) -> io::Result<()> {
@@ -140,7 +140,7 @@ impl Record for Journal {
         let mut noted = self.append(&line);
         // Also where a line was not written whole: nothing is appended to it.
         if noted.is_err() || self.is_broken || self.lines > held.waiting.len() + MAX_LINES {
-            noted = rewritten(&self.path, &self.head, held).map(|file| {
+            noted = rewritten(&self.path, &self.first, held).map(|file| {
                 (self.file, self.lines) = (file, held.waiting.len());
             });
         }
@@ -152,7 +152,7 @@ impl Record for Journal {
 }
 
 fn put_of(waiting: &Waiting) -> Put<'_> {
-    Put { epoch: (&*waiting.epoch).into(), change: waiting.is_change, report: waiting.report.clone() }
+    Put { epoch: (&*waiting.epoch).into(), change: waiting.is_change, report: Box::new(waiting.report.clone()) }
 }
 
 fn encoded(line: &Line<'_>) -> io::Result<Vec<u8>> {
@@ -162,22 +162,22 @@ fn encoded(line: &Line<'_>) -> io::Result<Vec<u8>> {
 }
 
 /// Reads all lines in their order; the number of the first that is wrong.
-fn read(text: &str, head: &Line<'_>, room: usize) -> Result<Held, usize> {
+fn read(text: &str, first: &Line<'_>, room: usize) -> Result<Held, usize> {
     let mut held = Held::default();
     let (whole, _cut_off) = text.rsplit_once('\n').unwrap_or(("", text));
     let mut epoch: Arc<str> = "".into();
     for (index, text) in whole.lines().enumerate() {
         let wrong = index + 1;
         match (serde_json::from_str(text).map_err(|_| wrong)?, index) {
-            (Line::Head(found), 0) => match head {
-                Line::Head(head) if *head == found => {}
+            (Line::Head(found), 0) => match first {
+                Line::Head(first) if *first == found => {}
                 _ => return Err(wrong),
             },
             (Line::Put { put }, 1..) => {
                 if *epoch != *put.epoch {
                     epoch = (&*put.epoch).into();
                 }
-                held.put(Waiting { epoch: Arc::clone(&epoch), report: put.report, is_change: put.change }, room);
+                held.put(Waiting { epoch: Arc::clone(&epoch), report: *put.report, is_change: put.change }, room);
             }
             (Line::Arrived { arrived }, 1..) => held.arrived(&arrived.epoch, arrived.number, arrived.dropped),
             (Line::Dropped { dropped }, 1..) => held.dropped += dropped,
@@ -196,8 +196,8 @@ fn set_aside(path: &Path, why: &str) -> io::Result<Held> {
 }
 
 /// Writes what is held as a whole, and opens it for more.
-fn rewritten(path: &Path, head: &Line<'_>, held: &Held) -> io::Result<File> {
-    let mut text = encoded(head)?;
+fn rewritten(path: &Path, first: &Line<'_>, held: &Held) -> io::Result<File> {
+    let mut text = encoded(first)?;
     if held.dropped > 0 {
         text.extend(encoded(&Line::Dropped { dropped: held.dropped })?);
     }
@@ -337,8 +337,8 @@ mod tests {
                 }
             }
             std::mem::forget(spool);
-            let head = Line::Head(Head { version: VERSION, hub: "https://hub.example.net".to_owned(), peer: peer() });
-            let (_, held) = Journal::open(file(folder.path()), head, ROOM).unwrap();
+            let first = Line::Head(Head { version: VERSION, hub: "https://hub.example.net".to_owned(), peer: peer() });
+            let (_, held) = Journal::open(file(folder.path()), first, ROOM).unwrap();
             prop_assert_eq!(held, model);
         }
     }

@@ -127,8 +127,8 @@ impl Spool {
 
     /// The same, kept on a shelf too; what was kept there goes to the hub first, as what it was.
     #[must_use]
-    pub fn on(self, shelf: &dyn Shelf, hub: &str, peer: &PeerId) -> Self {
-        if let Some((record, held)) = shelf.open(hub, peer, self.room) {
+    pub fn on(self, place: &dyn Shelf, hub: &str, peer: &PeerId) -> Self {
+        if let Some((record, held)) = place.open(hub, peer, self.room) {
             let has_any = !held.waiting.is_empty();
             let mut inner = self.lock();
             (inner.held, inner.record) = (held, Some(record));

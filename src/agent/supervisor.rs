@@ -83,8 +83,8 @@ impl Supervisor {
 
     /// The same; reports that wait for a hub are kept on a shelf too, so that they survive the process.
     #[must_use]
-    pub fn with_shelf(self, shelf: Arc<dyn Shelf>) -> Self {
-        Self { shelf: Some(shelf), ..self }
+    pub fn with_shelf(self, place: Arc<dyn Shelf>) -> Self {
+        Self { shelf: Some(place), ..self }
     }
 
     /// Returns where the routers stand, while it runs and after it.
@@ -183,13 +183,13 @@ impl Crew {
         let before = self.units.insert(member.name.clone(), unit).map(|unit| unit.ended);
         let standing = Standing::new(&member.name);
         self.roll.enter(standing.clone());
-        let (settings, shelf) = (self.settings.clone(), self.shelf.clone());
+        let (settings, place) = (self.settings.clone(), self.shelf.clone());
         self.tasks.spawn(async move {
             let _ended: DropGuard = ended.drop_guard();
             if let Some(before) = before {
                 before.cancelled().await;
             }
-            Box::pin(keep(member, (&settings, shelf), standing, start, stop)).await;
+            Box::pin(keep(member, (&settings, place), standing, start, stop)).await;
         });
     }
 }

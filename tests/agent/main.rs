@@ -19,5 +19,6 @@ mod keeps;
 mod kept;
 mod killed;
 mod running;
+mod spooled;
 
 use harness::{meddler, run, site, world};

@@ -95,14 +95,14 @@ async fn waves_stop_when_too_many_failed_and_what_is_done_is_skipped_until_it_ch
 #[tokio::test]
 async fn a_damaged_state_file_stops_and_names_itself_and_again_writes_it_anew() {
     let stage = Stage::of(&[WELL]).await;
-    let state = stage.folder.path().join("fleet.provision.state");
+    let file = stage.folder.path().join("fleet.provision.state");
     for text in [
         "",
         "{",
         "{\"version\":2,\"operation\":\"provision\",\"done\":{}}",
         "{\"version\":1,\"operation\":\"remove\",\"done\":{}}",
     ] {
-        std::fs::write(&state, text).unwrap();
+        std::fs::write(&file, text).unwrap();
         let refused = stage.run("provision", &["--yes"]).await;
         assert_eq!((refused.code, &refused.result["code"]), (Some(2), &"state-file".into()), "{text}");
         assert!(
@@ -113,7 +113,7 @@ async fn a_damaged_state_file_stops_and_names_itself_and_again_writes_it_anew() 
     }
     let anew = stage.run("provision", &["--yes", "--again", "--timeout", "20"]).await;
     assert_eq!(anew.code, Some(0), "{}", anew.stderr);
-    assert!(!state.exists(), "nothing is left of a run that came to its end");
+    assert!(!file.exists(), "nothing is left of a run that came to its end");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sitepeer::api::code;
 use sitepeer::domain::Secret;
 use sitepeer::sim::{SimOptions, SimRouter, SimUser, Written};
 use sitepeer::uplink::{Hub, Method, SendOptions, Trust};
@@ -126,6 +127,22 @@ impl Scene {
         command.spawn().unwrap()
     }
 
+    /// Leases are for proxies, and nobody speaks for a site whose lease it has not.
+    async fn assert_refuses_strangers(&self) {
+        let request = json!({ "proxy": "0123456789abcdef", "room": 1 });
+        let refused = self.hub.post::<_, Value>("/v1/proxy/leases", &request).await.unwrap_err();
+        assert!(refused.is_refused_with(code::FORBIDDEN), "{refused}");
+        let peers = self.hub.get::<Value>("/v1/peers").await.unwrap();
+        let peer = peers["items"][0]["id"].as_str().unwrap();
+        let token = std::fs::read_to_string(self.path("a.token")).unwrap();
+        let proxy = self.hub.with_credential(Secret::new(token));
+        let path = format!("/v1/proxy/peers/{peer}/desired?number=1");
+        let ended = proxy.get::<Value>(&path).await.unwrap_err();
+        assert!(ended.is_refused_with(code::LEASE_ENDED), "{ended}");
+        let other = proxy.get::<Value>("/v1/sites").await.unwrap_err();
+        assert!(other.is_refused_with(code::FORBIDDEN), "{other}");
+    }
+
     /// Routers that this user is logged in to.
     fn of(&self, user: &str) -> Vec<usize> {
         (0..ROUTERS).filter(|number| self.routers[*number].users().iter().any(|one| one == user)).collect()
@@ -230,6 +247,7 @@ fn signal(child: &Child, name: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_proxy_is_stopped_and_goes_on_one_is_killed_and_no_router_ever_has_two_writers() {
     let scene = Scene::start().await;
+    scene.assert_refuses_strangers().await;
     let a = scene.proxy("a");
     let all = until("the first proxy drives all", PATIENCE, || scene.of("a").len() == ROUTERS).await;
     println!("the first proxy drives {ROUTERS} routers {:.1} s after its start", all.as_secs_f64());

@@ -106,7 +106,7 @@ impl Stage {
         let mut stderr = String::new();
         err.read_to_string(&mut stderr).await.unwrap();
         let code = child.wait().await.unwrap().code();
-        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let text = lines.iter().fold(String::new(), |text, line| text + &format!("{line}\n"));
         let result = schema::assert_output("fleet", &text);
         assert_eq!(code.map(Value::from), Some(result["exit"].clone()), "{result}\n{stderr}");
         Run { code, lines, result, stderr }

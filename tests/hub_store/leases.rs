@@ -171,7 +171,7 @@ async fn only_the_holder_speaks_for_a_peer_and_only_with_the_number_of_its_lease
         let peer = place.world.peer(&instance, site_peer(&place.sites[0], "p", &["10.1.0.0/24"])).await.unwrap().id;
         let (a, b) = (place.proxy(None).await, place.proxy(None).await);
         let lease = place.held(&a, "a").await.remove(0);
-        assert_eq!(lease.peers, [peer.clone()]);
+        assert_eq!(lease.peers, std::slice::from_ref(&peer));
         let store = &place.world.store;
         assert_eq!(store.proxy_holds(&a, &peer, lease.number).await.unwrap(), instance);
         let ended = |result: Result<InstanceId, StoreError>| {
