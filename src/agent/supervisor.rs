@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::course::Course;
 use super::driver::Driver;
 use super::gates::Gates;
 use super::hold::Hold;
@@ -213,6 +214,7 @@ async fn keep(member: Member, settings: &Settings, standing: Standing, start: Du
         period: settings.period,
         max_removals: settings.max_removals,
         hold: Hold::default(),
+        course: Course::default(),
         pulse: None,
         stop,
     };

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::api::{AgentDesired, PeerId, SiteConfig};
-use crate::domain::{Hub, Routing, Site, SiteConflict, SiteFault, Tunnel};
+use crate::api::{AgentDesired, HubEnd, NextTunnel, PeerId, SiteConfig};
+use crate::domain::{Beside, Hub, Routing, Site, SiteConflict, SiteFault, Tunnel};
 
 /// Why a hub's site config is not put on a router.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,12 +19,21 @@ pub enum UnfitSite {
     /// A value that no site may have.
     #[error("the hub's site config cannot be used: {0}")]
     Fault(SiteFault),
+    /// Tunnels follow each other by number.
+    #[error("the hub's site config has tunnel {next} take over from {present}")]
+    Order {
+        /// The one that is there.
+        present: u32,
+        /// The one that is to follow.
+        next: u32,
+    },
     /// A safety rule.
     #[error("the hub's site config is not safe: {0}")]
     Conflict(SiteConflict),
 }
 
-/// Makes the site that `desired` describes for the peer that was enrolled; `None` if there is no config yet.
+/// Makes the site that `desired` describes for the peer that was enrolled; `None` if there is no config yet. Of two tunnels the
+/// present one is in use.
 ///
 /// # Errors
 /// [`UnfitSite`]. Whatever passes would pass as a file too.
@@ -38,13 +47,17 @@ pub fn site(desired: AgentDesired, ours: &PeerId) -> Result<Option<Site>, UnfitS
         return Err(other(config.id.as_str()));
     }
     let site = unchecked(config);
+    if let Some(next) = site.beside.as_ref().filter(|next| next.generation <= site.generation) {
+        return Err(UnfitSite::Order { present: site.generation, next: next.generation });
+    }
     site.check_values().map_err(UnfitSite::Fault)?;
     site.check().map_err(UnfitSite::Conflict)?;
     Ok(Some(site))
 }
 
 fn unchecked(config: SiteConfig) -> Site {
-    let SiteConfig { id, instance, tunnel, hub, advertise, reach, .. } = config;
+    let SiteConfig { id, instance, tunnel, hub, advertise, reach, generation, next } = config;
+    let beside = |NextTunnel { generation, hub, listen_port }| Beside { generation, hub: end(hub), listen_port };
     Site {
         id,
         instance,
@@ -54,14 +67,20 @@ fn unchecked(config: SiteConfig) -> Site {
             listen_port: tunnel.listen_port,
             probe: tunnel.probe,
         },
-        hub: Hub {
-            public_key: hub.public_key,
-            endpoints: hub.endpoints,
-            preshared_key: None,
-            keepalive: (hub.keepalive_secs > 0).then(|| Duration::from_secs(hub.keepalive_secs.into())),
-        },
+        hub: end(hub),
         advertise,
         reach,
         routing: Routing::default(),
+        generation,
+        beside: next.map(beside),
+    }
+}
+
+fn end(hub: HubEnd) -> Hub {
+    Hub {
+        public_key: hub.public_key,
+        endpoints: hub.endpoints,
+        preshared_key: None,
+        keepalive: (hub.keepalive_secs > 0).then(|| Duration::from_secs(hub.keepalive_secs.into())),
     }
 }

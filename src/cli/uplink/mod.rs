@@ -273,10 +273,10 @@ impl Uplink {
     /// Tells the hub which key the router has, and what it is: only then the gateway can answer.
     ///
     /// # Errors
-    /// [`UplinkError`]; the rows are on the router then.
-    pub async fn applied(&self, observed: &Observed, public_key: PublicKey, reporter: &Reporter) -> anyhow::Result<()> {
-        let applied =
-            AgentApplied { revision: self.revision, public_key, device: agent::device::facts(observed), next: None };
+    /// [`UplinkError`], or a [`Failure`] if the router does not say its key; the rows are on the router then.
+    pub async fn applied(&self, site: &Site, observed: &Observed, reporter: &Reporter) -> anyhow::Result<()> {
+        let failure = || Failure::new(Verdict::Rejected, "no-public-key", "the router does not say its public key");
+        let applied: AgentApplied = agent::device::applied(site, self.revision, observed).ok_or_else(failure)?;
         let end = Instant::now() + TELL_PATIENCE;
         let told = patiently(end, reporter, async || self.hub.post::<_, ()>("/v1/agent/applied", &applied).await).await;
         told.map_err(|error| {
@@ -284,7 +284,7 @@ impl Uplink {
                 .context("the rows are on the router, but the hub does not know its key; run the same command again")
         })?;
         let detail =
-            if self.known_key == Some(public_key) { "knows the router's key" } else { "told the router's key" };
+            if self.known_key == Some(applied.public_key) { "knows the router's key" } else { "told the router's key" };
         reporter.event(&Event::Step { step: Step::Hub, detail: detail.to_owned() });
         Ok(())
     }
