@@ -33,7 +33,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const LOOK_SELDOM: Duration = Duration::from_secs(20);
 /// How long a move is looked at closely, from its last turn on: a hub lets go of the old tunnel after about as long.
 const CLOSELY_FOR: Duration = Duration::from_mins(5);
-/// So many pings in a row are lost in a tunnel that is dead: with the time between looks, about ten seconds.
+/// So many pings in a row are lost in a tunnel that is dead: with the time between looks, and what the health of the tunnel asks in
+/// between, ten to twenty seconds.
 const SILENT_PINGS: u32 = 4;
 /// How long one ping may take.
 const PING_PATIENCE: Duration = Duration::from_secs(1);
@@ -306,29 +307,29 @@ mod tests {
         Course { side, settled: true, ..Course::default() }
     }
 
-    fn secs(secs: u64) -> Option<Duration> {
-        Some(Duration::from_secs(secs))
+    fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
     }
 
     /// A look at a tunnel in use that answers, and one beside it.
     fn sight(beside: Option<Duration>) -> Sight {
-        Sight { in_use: secs(60), beside, answered: Some(true) }
+        Sight { in_use: Some(secs(60)), beside, answered: Some(true) }
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_next_tunnel_is_used_once_it_has_a_fresh_handshake_and_not_before() {
         let (mut course, now) = (course(Side::Present), Instant::now());
         assert_eq!(course.judge(&sight(None), now), None);
-        assert_eq!(course.judge(&sight(secs(181)), now), None, "one of long ago proves nothing");
-        assert_eq!(course.judge(&sight(secs(0)), now).map(|turn| turn.side), Some(Side::Next));
+        assert_eq!(course.judge(&sight(Some(secs(181))), now), None, "one of long ago proves nothing");
+        assert_eq!(course.judge(&sight(Some(secs(0))), now).map(|turn| turn.side), Some(Side::Next));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_tunnel_that_took_over_and_died_is_left_again_while_the_one_before_lives() {
         let now = Instant::now();
-        let dead = Sight { answered: Some(false), ..sight(secs(30)) };
+        let dead = Sight { answered: Some(false), ..sight(Some(secs(30))) };
         let mut course = course(Side::Next);
-        assert_eq!(course.judge(&sight(secs(30)), now), None);
+        assert_eq!(course.judge(&sight(Some(secs(30))), now), None);
         for _ in 1..SILENT_PINGS {
             assert_eq!(course.judge(&dead, now), None);
         }
@@ -341,8 +342,8 @@ mod tests {
     async fn a_dead_tunnel_is_not_left_for_another_dead_one() {
         let now = Instant::now();
         let mut course = course(Side::Next);
-        course.judge(&sight(secs(30)), now);
-        for beside in [None, secs(181), secs(900)] {
+        course.judge(&sight(Some(secs(30))), now);
+        for beside in [None, Some(secs(181)), Some(secs(900))] {
             for _ in 0..10 {
                 assert_eq!(course.judge(&Sight { in_use: None, beside, answered: Some(false) }, now), None);
             }
@@ -355,9 +356,9 @@ mod tests {
         for answered in [None, Some(false)] {
             let mut course = course(Side::Next);
             for _ in 0..20 {
-                assert_eq!(course.judge(&Sight { answered, ..sight(secs(5)) }, now), None, "{answered:?}");
+                assert_eq!(course.judge(&Sight { answered, ..sight(Some(secs(5))) }, now), None, "{answered:?}");
             }
-            let stale = Sight { in_use: secs(181), beside: secs(5), answered };
+            let stale = Sight { in_use: Some(secs(181)), beside: Some(secs(5)), answered };
             assert_eq!(course.judge(&stale, now).map(|turn| turn.side), Some(Side::Present), "{answered:?}");
         }
     }
@@ -366,12 +367,12 @@ mod tests {
     async fn a_move_that_was_taken_back_is_tried_again_after_a_pause_and_not_for_ever() {
         let mut course = course(Side::Present);
         for _ in 0..MAX_TRIES {
-            assert!(course.judge(&sight(secs(1)), Instant::now()).is_some());
+            assert!(course.judge(&sight(Some(secs(1))), Instant::now()).is_some());
             course.give_up(Side::Present, Instant::now());
-            assert_eq!(course.judge(&sight(secs(1)), Instant::now()), None, "at once");
+            assert_eq!(course.judge(&sight(Some(secs(1))), Instant::now()), None, "at once");
             tokio::time::advance(PAUSE).await;
         }
         tokio::time::advance(PAUSE * 100).await;
-        assert_eq!(course.judge(&sight(secs(1)), Instant::now()), None, "what failed so often needs a person");
+        assert_eq!(course.judge(&sight(Some(secs(1))), Instant::now()), None, "what failed so often needs a person");
     }
 }

@@ -109,15 +109,13 @@ impl Marker {
     /// Returns which tunnel the row belongs to, or `None` if it belongs to the site, whichever tunnel is in use.
     #[must_use]
     pub fn generation(&self) -> Option<u32> {
-        match (&self.role, self.key.as_deref()) {
-            (Role::Interface | Role::Peer | Role::ListMember | Role::InputPort, None) => Some(0),
-            (Role::Interface | Role::Peer | Role::ListMember, Some(key)) => key.parse().ok(),
-            (Role::InputPort, Some(IPV6_KEY)) => Some(0),
-            (Role::InputPort, Some(key)) => {
-                key.strip_prefix(IPV6_KEY).and_then(|rest| rest.strip_prefix('-')).unwrap_or(key).parse().ok()
-            }
-            _ => None,
-        }
+        let key = self.key.as_deref().unwrap_or_default();
+        let number = match self.role {
+            Role::Interface | Role::Peer | Role::ListMember => key,
+            Role::InputPort => key.strip_prefix(IPV6_KEY).map_or(key, |rest| rest.strip_prefix('-').unwrap_or(rest)),
+            _ => return None,
+        };
+        if number.is_empty() { Some(0) } else { number.parse().ok() }
     }
 
     /// Makes the marker of the IPv6 twin of a row.

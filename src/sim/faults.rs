@@ -67,9 +67,9 @@ pub enum Fault {
     DropAbove(u64),
     /// An address cannot be led to another interface.
     AddressStays,
-    /// A second WireGuard interface cannot be made.
+    /// A site cannot have a second WireGuard interface.
     OneWireguard,
-    /// WireGuard interfaces but the first get no packet out or in.
+    /// A site's WireGuard interfaces but the first get no packet out or in.
     LaterTunnelsSilent,
     /// The same, from the moment an address is on them.
     LaterTunnelsDie,

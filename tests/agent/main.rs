@@ -16,6 +16,7 @@ mod hub;
 mod fleet;
 mod keeps;
 mod kept;
+mod moving;
 mod running;
 
 use harness::{run, site, world};

@@ -65,7 +65,6 @@ impl Device {
 
     fn add(&mut self, rules: &'static Rules, viewer: &Viewer, request: &Request) -> Result<String, Refusal> {
         self.check_scheduling(rules.menu, viewer)?;
-        self.check_second_wireguard(rules)?;
         let mut fields = Fields::default();
         if let Some(original) = request.text("copy-from") {
             let id = self.find(rules, original)?;
@@ -79,6 +78,7 @@ impl Device {
             }
         }
         self.check_unique(rules, &fields, None)?;
+        self.check_second_wireguard(rules, &fields)?;
         let before = match request.text("place-before") {
             Some(text) => {
                 let id = self.find(rules, text)?;
@@ -98,10 +98,9 @@ impl Device {
         Ok(show_id(id))
     }
 
-    /// Whether a fault keeps a second WireGuard interface from being made.
-    fn check_second_wireguard(&self, rules: &Rules) -> Result<(), Refusal> {
-        let is_second =
-            rules.menu == "/interface/wireguard" && self.table("/interface").iter().any(|item| belongs(rules, item));
+    /// Whether a fault keeps a site from having a second WireGuard interface.
+    fn check_second_wireguard(&self, rules: &Rules, fields: &Fields) -> Result<(), Refusal> {
+        let is_second = rules.menu == "/interface/wireguard" && self.tunnels_of(fields).next().is_some();
         let refused = is_second && self.options.faults.contains(&Fault::OneWireguard);
         if refused { Err(Refusal::WriteFault) } else { Ok(()) }
     }
