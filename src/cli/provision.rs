@@ -121,7 +121,7 @@ fn last_handshake(peer: &Entry) -> Option<Duration> {
 }
 
 /// Says which key the router has: someone may have to enter it at a hub that is not ours.
-fn tell_public_key(site: &Site, observed: &Observed, reporter: &Reporter) -> Option<String> {
+pub(super) fn tell_public_key(site: &Site, observed: &Observed, reporter: &Reporter) -> Option<String> {
     let row = row_in_use(site, observed, &Role::Interface)?;
     let public_key = row.text("public-key")?.into_owned();
     let interface = row.text("name").unwrap_or_default().into_owned();

@@ -51,6 +51,20 @@ fn interface(instance: &InstanceName, generation: u32) -> String {
     format!("{NAME_PREFIX}{instance}{number}")
 }
 
+/// Returns the name of the instance that an interface of ours is called after; of a long one its beginning.
+#[must_use]
+pub fn instance_in(interface: &str) -> &str {
+    let behind = interface.strip_prefix(NAME_PREFIX).unwrap_or(interface);
+    behind.split('_').next().unwrap_or(behind)
+}
+
+/// Tells whether an interface of ours is called after an instance.
+#[must_use]
+pub fn is_called_after(name: &str, instance: &InstanceName) -> bool {
+    let number = name.rsplit_once("_g").and_then(|(_, number)| number.parse().ok());
+    name == interface(instance, number.unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,5 +78,8 @@ mod tests {
         assert!(names.iter().all(|name| name.len() <= names[0].len()), "{names:?}");
         assert!(names.windows(2).all(|two| two[0] != two[1]), "{names:?}");
         assert_eq!(interface(&"acme".parse().unwrap(), 2), "sitepeer-acme_g2");
+        assert!(names.iter().all(|name| is_called_after(name, &instance)), "{names:?}");
+        assert!(!names.iter().any(|name| is_called_after(name, &"0123456789abcdefg".parse().unwrap())), "{names:?}");
+        assert_eq!((instance_in("sitepeer-acme_g2"), instance_in("sitepeer-acme-2")), ("acme", "acme-2"));
     }
 }

@@ -24,17 +24,17 @@ const PING_EVERY: Duration = Duration::from_millis(50);
 const HANDSHAKE: Duration = Duration::from_secs(40);
 
 /// A router that is kept, its hub, and the hub's end of the next tunnel.
-struct Stage {
-    scene: Scene,
-    second: HubEnd,
+pub struct Stage {
+    pub scene: Scene,
+    pub second: HubEnd,
 }
 
 impl Stage {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         Self { scene: Scene::start().await, second: world::hub().await }
     }
 
-    fn world(&self) -> &Arc<World> {
+    pub fn world(&self) -> &Arc<World> {
         &self.scene.world
     }
 
@@ -48,13 +48,13 @@ impl Stage {
     }
 
     /// The hub wants the next tunnel beside the one there is.
-    fn announce(&self) {
+    pub fn announce(&self) {
         let end = self.end();
         self.scene.edit(|desired| desired["config"]["next"] = json!({"generation": 1, "hub": end}));
     }
 
     /// The hub has the next tunnel take over for good.
-    fn finish(&self) {
+    pub fn finish(&self) {
         let end = self.end();
         self.scene.edit(|desired| {
             desired["config"]["hub"] = end;
@@ -64,12 +64,12 @@ impl Stage {
     }
 
     /// The last that the agent told of what is on the router.
-    fn told(&self) -> Value {
+    pub fn told(&self) -> Value {
         self.scene.heard("/v1/agent/applied").pop().unwrap_or_default()
     }
 
     /// Waits until the agent told of a next tunnel, in use or not, and returns its key.
-    async fn told_of_next(&self, in_use: bool) -> [u8; 32] {
+    pub async fn told_of_next(&self, in_use: bool) -> [u8; 32] {
         let begun = Instant::now();
         loop {
             let next = self.told()["next"].clone();
@@ -83,7 +83,7 @@ impl Stage {
     }
 
     /// The hub lets the router in at its other end.
-    async fn admit(&self, public_key: [u8; 32]) {
+    pub async fn admit(&self, public_key: [u8; 32]) {
         let allowed = vec!["10.99.0.2/32".parse().unwrap(), "192.168.88.0/24".parse().unwrap()];
         self.second.set_peer(HubPeer { public_key, preshared_key: None, allowed }).await.unwrap();
     }
@@ -100,7 +100,7 @@ impl Stage {
     }
 
     /// The names of the site's WireGuard interfaces.
-    fn interfaces(&self) -> Vec<String> {
+    pub fn interfaces(&self) -> Vec<String> {
         let state = self.world().state();
         let marked = |row: &&world::Row| row.get("comment").is_some_and(|comment| comment.starts_with(b"sitepeer:"));
         let rows = state.rows("/interface").iter().filter(marked);
@@ -108,7 +108,7 @@ impl Stage {
     }
 
     /// Where address and route of the tunnel lead, which must be one place.
-    fn leads_to(&self) -> String {
+    pub fn leads_to(&self) -> String {
         let state = self.world().state();
         let of = |menu: &str, field: &str| -> Vec<Vec<u8>> {
             let ours = |row: &&world::Row| row.get("comment").is_some_and(|comment| comment.starts_with(b"sitepeer:"));
@@ -123,20 +123,20 @@ impl Stage {
 }
 
 /// Pings to the hub from a host of the LAN and from the router itself, 20 a second each.
-struct Pings {
+pub struct Pings {
     stop: CancellationToken,
     task: JoinHandle<(u32, u32)>,
 }
 
 impl Pings {
-    fn start(world: &Arc<World>) -> Self {
+    pub fn start(world: &Arc<World>) -> Self {
         let stop = CancellationToken::new();
         let task = tokio::spawn(ping_on(Arc::clone(world), stop.clone()));
         Self { stop, task }
     }
 
     /// Ends them; how many were sent, and how many were lost.
-    async fn end(self) -> (u32, u32) {
+    pub async fn end(self) -> (u32, u32) {
         self.stop.cancel();
         self.task.await.unwrap()
     }
@@ -166,7 +166,7 @@ async fn ping_on(world: Arc<World>, stop: CancellationToken) -> (u32, u32) {
 }
 
 /// An agent that has brought the router to its first tunnel, which carries traffic.
-async fn settled(stage: &Stage) -> Running {
+pub async fn settled(stage: &Stage) -> Running {
     let agent = Running::of_hub(&stage.scene);
     agent.until("revision 7", |figures| figures.revision == 7 && figures.phase == Phase::Watching).await;
     let begun = Instant::now();
