@@ -84,3 +84,58 @@ fn end(hub: HubEnd) -> Hub {
         keepalive: (hub.keepalive_secs > 0).then(|| Duration::from_secs(hub.keepalive_secs.into())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn end(key: &str, port: u16) -> Value {
+        json!({"public_key": key, "endpoints": [format!("198.51.100.9:{port}")], "keepalive_secs": 25})
+    }
+
+    fn desired(generation: u32, next: &Value) -> AgentDesired {
+        let mut config = json!({
+            "id": "k3f9q2x7",
+            "instance": "acme",
+            "tunnel": {"addresses": ["10.99.0.2/24"], "probe": ["10.99.0.1"]},
+            "hub": end("xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=", 51_820),
+            "advertise": [],
+            "reach": ["10.99.0.0/24"],
+            "generation": generation,
+        });
+        if !next.is_null() {
+            config["next"] = next.clone();
+        }
+        serde_json::from_value(json!({"revision": 7, "peer": "k3f9q2x7", "enabled": true, "config": config})).unwrap()
+    }
+
+    fn made(generation: u32, next: &Value) -> Result<Option<Site>, UnfitSite> {
+        site(desired(generation, next), &"k3f9q2x7".parse().unwrap())
+    }
+
+    const NEXT_KEY: &str = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
+
+    #[test]
+    fn the_next_tunnel_is_beside_the_one_in_use() {
+        let next = json!({"generation": 4, "hub": end(NEXT_KEY, 51_821), "listen_port": 13_232});
+        let site = made(3, &next).unwrap().unwrap();
+        let beside = site.beside.unwrap();
+        assert_eq!((site.generation, beside.generation, beside.listen_port), (3, 4, Some(13_232)));
+        assert_eq!(beside.hub.public_key.to_string(), NEXT_KEY);
+        assert_eq!(made(3, &Value::Null).unwrap().unwrap().beside, None);
+    }
+
+    #[test]
+    fn a_next_tunnel_that_is_none_is_refused_with_its_reason() {
+        let next = |generation: u32, end: Value| json!({"generation": generation, "hub": end});
+        let order = UnfitSite::Order { present: 3, next: 3 };
+        assert_eq!(made(3, &next(3, end(NEXT_KEY, 51_821))), Err(order));
+        let same = made(3, &next(4, end("xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=", 51_821)));
+        assert!(same.unwrap_err().to_string().contains("the same public key of the hub"));
+        let inside = json!({"public_key": NEXT_KEY, "endpoints": ["10.99.0.1:1"], "keepalive_secs": 25});
+        assert!(matches!(made(3, &next(4, inside)), Err(UnfitSite::Conflict(SiteConflict::EndpointInTunnel { .. }))));
+        let nowhere = json!({"public_key": NEXT_KEY, "endpoints": [], "keepalive_secs": 25});
+        assert_eq!(made(3, &next(4, nowhere)), Err(UnfitSite::Fault(SiteFault::Empty { list: "endpoints" })));
+    }
+}

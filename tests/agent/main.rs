@@ -14,6 +14,10 @@ mod harness;
 #[expect(dead_code, reason = "more is used elsewhere")]
 mod hub;
 
+#[path = "../cli/schema.rs"]
+#[expect(dead_code, reason = "more is used elsewhere")]
+mod schema;
+
 mod fleet;
 mod keeps;
 mod kept;

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sitepeer::agent::standing::{Figures, Phase};
+use sitepeer::cli::args::Subject;
 use sitepeer::sim::Fault;
 use sitepeer::sim::plane::{HubEnd, HubPeer, PingRequest, PingStatus};
 use tokio::task::{JoinHandle, JoinSet};
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::hub::Scene;
 use crate::running::{Running, until};
+use crate::schema::problems;
 use crate::world::{self, World, assert_same, foreign, ip, shape};
 
 const HUB: &str = "10.99.0.1";
@@ -189,6 +191,8 @@ async fn a_router_moves_to_its_next_tunnel_without_losing_a_ping() {
     let pings = Pings::start(stage.world());
     stage.announce();
     let key = stage.told_of_next(false).await;
+    let peeked = stage.world().status(Subject::Instance("acme".parse().unwrap())).await;
+    assert_eq!(peeked.result["status"]["beside"].as_array().map(Vec::len), Some(1), "{peeked:?}");
     assert_eq!(stage.interfaces(), ["sitepeer-acme", "sitepeer-acme_g1"]);
     assert_eq!(stage.leads_to(), "sitepeer-acme", "not proven yet");
     stage.admit(key).await;
@@ -261,6 +265,11 @@ async fn a_move_that_is_never_proven_harms_nobody_and_is_called_off_without_a_tr
     stage.admit(key).await;
     let looked = agent.until("watched", |figures| figures.beside == Some(1)).await;
     agent.until("looked at for a while", |figures| figures.looks > looked.looks).await;
+    let status = stage.world().status(Subject::Only).await.result;
+    assert_eq!(problems("status", &status), Vec::<String>::new(), "{status}");
+    let (used, beside) = (&status["status"]["interface"]["name"], &status["status"]["beside"]);
+    assert_eq!((used, &beside[0]["name"]), (&json!("sitepeer-acme"), &json!("sitepeer-acme_g1")), "{status}");
+    assert_eq!((&beside[0]["handshake_age_secs"], &status["status"]["instance"]), (&Value::Null, &json!("acme")));
     let told = stage.told();
     assert_eq!((told["next"]["in_use"].clone(), stage.leads_to().as_str()), (json!(false), "sitepeer-acme"));
     stage.scene.edit(|desired| drop(desired["config"].as_object_mut().unwrap().remove("next")));

@@ -13,6 +13,7 @@ use crate::hub::{CREDENTIAL, PEER, Said, Scene};
 use crate::moving::{Pings, Stage, settled};
 use crate::run::{Run, carry_out, from_file};
 use crate::running::until;
+use crate::schema::problems;
 
 const ROTATE: &str = "/v1/agent/rotate";
 
@@ -28,7 +29,11 @@ fn source(scene: &Scene) -> HubSource {
 async fn rotate(scene: &Scene, source: Source, timeout: Duration) -> Run {
     let access = scene.world.access();
     let command = RotateKey { access, source, confirm: Confirm::Given, timeout, max_removals: 10 };
-    carry_out(async |reporter| rotate_key::run(command, reporter).await, async |_| {}).await
+    let run = carry_out(async |reporter| rotate_key::run(command, reporter).await, async |_| {}).await;
+    for line in run.events.iter().chain([&run.result]) {
+        assert_eq!(problems("rotate-key", line), Vec::<String>::new(), "{line}");
+    }
+    run
 }
 
 /// The hub's half of a move.

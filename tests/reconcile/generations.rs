@@ -2,9 +2,13 @@
 
 use proptest::prelude::*;
 use sitepeer::domain::{Beside, Hub, Role, Site};
-use sitepeer::reconcile::decide::decide_removal;
+use sitepeer::health::codes::Code;
+use sitepeer::health::rows::judge;
+use sitepeer::reconcile::decide::{decide_guarded, decide_removal};
 use sitepeer::reconcile::generation::{as_on, used};
+use sitepeer::reconcile::guard::{When, classify, inverse};
 use sitepeer::reconcile::plan::{Change, Plan, Stage};
+use sitepeer::reconcile::preflight::Session;
 use sitepeer::routeros::menu;
 
 use crate::model::{Router, converge, decided, session, site};
@@ -207,6 +211,53 @@ fn names_and_ports_of_the_next_tunnel_must_be_free() {
     router.add(&menu::WIREGUARD, &["name=wg-office", "listen-port=13232"]);
     let refused = format!("{:?}", decided(&site, &router).unwrap_err());
     assert!(refused.contains("port-taken") && refused.contains("wg-office"), "{refused}");
+}
+
+#[test]
+fn a_switch_is_guarded_where_the_session_comes_through_the_tunnel_and_undone_in_place() {
+    let mut router = Router::defconf();
+    converge(&moving(0), &mut router);
+    let observed = router.observed();
+    let through = Session { local: "192.168.89.50".parse().unwrap(), ..session() };
+    let plan = decide_guarded(&moving(0).switched(), &observed, &through, 10).unwrap().plan;
+    let (of_session, of_lan) = (classify(&plan, &observed, &through), classify(&plan, &observed, &session()));
+    assert!(When::Session.holds(&of_session), "{of_session:?}");
+    assert!(!When::Session.holds(&of_lan) && When::Tunnel.holds(&of_lan), "{of_lan:?}");
+    let undo = inverse(&plan, &observed).unwrap().script();
+    for line in [
+        "/ip/address/set [/ip/address/find where comment=\"sitepeer:k3f9q2:addr:10.99.0.2/24\"] interface=\"sitepeer-acme\"",
+        "/ip/route/set [/ip/route/find where comment=\"sitepeer:k3f9q2:route:192.168.89.0/24\"] gateway=\"sitepeer-acme\"",
+    ] {
+        assert!(undo.contains(line), "{line} is not in\n{undo}");
+    }
+    // The second tunnel itself is made without a guard: nothing of what is there is touched.
+    let mut single = Router::defconf();
+    converge(&of(0), &mut single);
+    let plan = decide_guarded(&moving(0), &single.observed(), &through, 10).unwrap().plan;
+    assert!(!classify(&plan, &single.observed(), &through).any());
+}
+
+#[test]
+fn health_is_about_the_tunnel_in_use_and_what_is_wrong_with_the_other_one_is_no_finding() {
+    let found = |site: &Site, router: &Router| -> Vec<Code> {
+        judge(site, &router.observed(), &session(), 8728).into_iter().map(|seen| seen.code).collect()
+    };
+    for (stage, used, other) in [(moving(0), "hub", "hub:1"), (moving(0).switched(), "hub:1", "hub")] {
+        let mut router = Router::defconf();
+        converge(&moving(0), &mut router);
+        converge(&stage, &mut router);
+        assert_eq!(found(&stage, &router), []);
+        let without = |peer: &str| {
+            let (mut router, comment) = (router.clone(), format!("sitepeer:k3f9q2:{peer} "));
+            let is_it = |row: &crate::model::Fields| {
+                row.iter().any(|(name, value)| name == "comment" && value.starts_with(comment.as_bytes()))
+            };
+            router.tables.get_mut(menu::PEERS.path).unwrap().retain(|row| !is_it(row));
+            router
+        };
+        assert_eq!(found(&stage, &without(other)), [], "{other} is beside the one in use");
+        assert!(found(&stage, &without(used)).contains(&Code::PeerMissing), "{used} is in use");
+    }
 }
 
 /// A step of a move, or beside it.
