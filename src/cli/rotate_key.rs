@@ -135,9 +135,8 @@ fn stage(told: &Figures, target: u32) -> Stage {
     match (told.generation >= target, told.beside) {
         (false, None) => Stage::Asked,
         (false, Some(_)) => Stage::Beside,
-        (true, Some(_)) => Stage::InUse,
         (true, None) if told.phase == Phase::Watching => Stage::Through,
-        (true, None) => Stage::InUse,
+        (true, _) => Stage::InUse,
     }
 }
 
