@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 
-use crate::api::{DeviceFacts, SiteSubnet};
-use crate::domain::{clean, is_broad, unroutable};
+use crate::api::{AgentApplied, AppliedNext, DeviceFacts, SiteSubnet};
+use crate::domain::{PublicKey, Role, Site, clean, is_broad, unroutable};
 use crate::reconcile::entry::Entry;
+use crate::reconcile::generation::row_of;
 use crate::reconcile::observe::Observed;
 use crate::routeros::menu;
 
@@ -16,6 +17,22 @@ const MAX_TEXT: usize = 64;
 const MAX_TOLD_SUBNETS: usize = 256;
 /// The list that MikroTik's default configuration has the ways out in.
 const WAN: &[u8] = b"WAN";
+
+/// What is on the router of a revision; `None` if it does not tell the key of the tunnel that is there for good.
+///
+/// Of two tunnels that is the older one, whichever is in use.
+#[must_use]
+pub fn applied(site: &Site, revision: i64, observed: &Observed) -> Option<AgentApplied> {
+    let key = |generation: u32| -> Option<PublicKey> {
+        row_of(observed, &site.id, &Role::Interface, generation)?.parse("public-key")
+    };
+    let present = site.ends().map(|end| end.generation).min()?;
+    let next = site.ends().find(|end| end.generation != present).and_then(|end| {
+        let generation = end.generation;
+        Some(AppliedNext { generation, public_key: key(generation)?, in_use: end.is_in_use })
+    });
+    Some(AgentApplied { revision, public_key: key(present)?, device: facts(observed), next })
+}
 
 /// What the router is, and the networks it could offer.
 #[must_use]

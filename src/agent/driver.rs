@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::course::Course;
 use super::device;
 use super::gates::Gates;
 use super::hold::Hold;
@@ -55,6 +56,8 @@ pub(super) struct Driver {
     pub(super) lease: Warranted,
     /// What the router undid.
     pub(super) hold: Hold,
+    /// Where the router is on its way to another tunnel.
+    pub(super) course: Course,
     /// How the tunnel is, once it is known what is wanted.
     pub(super) pulse: Option<Pulse>,
     /// Set once the agent is to stop.
@@ -79,6 +82,8 @@ enum Woken {
     Noise(&'static str),
     /// It is time.
     Period,
+    /// The router is to use the other of two tunnels.
+    Turn,
 }
 
 impl Driver {
@@ -176,7 +181,11 @@ impl Driver {
         let mut watch: Option<Watch> = None;
         let mut drift = None;
         loop {
-            let Some(wanted) = self.wish.borrow_and_update().clone() else { return Ended::Stop };
+            let Some(wish) = self.wish.borrow_and_update().clone() else { return Ended::Stop };
+            let wanted = match Box::pin(self.course.wanted(client, &wish)).await {
+                Ok(wanted) => wanted,
+                Err(error) => return Ended::Lost(Chain(&error).to_string()),
+            };
             if let Some((phase, left)) = self.hold.on(&wanted, super::now()) {
                 if self.standing.figures().phase != phase {
                     let (router, why, secs) = (self.standing.name(), phase.word(), left.as_secs());
@@ -187,7 +196,7 @@ impl Driver {
                 match self.wait(client, None, Instant::now(), left.min(self.period)).await {
                     Woken::Stop => return Ended::Stop,
                     Woken::Lost(why) => return Ended::Lost(why),
-                    Woken::Noise(_) | Woken::Wish | Woken::Period => continue,
+                    Woken::Noise(_) | Woken::Wish | Woken::Period | Woken::Turn => continue,
                 }
             }
             self.standing.phase(Phase::Working);
@@ -199,7 +208,8 @@ impl Driver {
                 figures.rounds += 1;
                 figures.round_trips += client.round_trips() - before;
             });
-            if rounded.as_ref().is_err_and(RoundError::is_undone) {
+            let instead = rounded.as_ref().err().and_then(|error| self.course.failed(error));
+            if rounded.as_ref().is_err_and(RoundError::is_undone) && instead.is_none() {
                 self.hold.undone(&wanted);
             }
             let period = match rounded {
@@ -211,6 +221,7 @@ impl Driver {
                         (*client, watch) = (new, None);
                     }
                     self.converged(&round, &wanted, drift, pace);
+                    self.course.settle();
                     match self.listen(client, watch.take(), &wanted, &round).await {
                         Ok(listening) => watch = Some(listening),
                         Err(error) => return Ended::Lost(error),
@@ -222,6 +233,14 @@ impl Driver {
                     }
                 }
                 Err(error) if error.is_lost() => return Ended::Lost(Chain(&error).to_string()),
+                Err(_) if let Some(instead) = instead => {
+                    tracing::warn!(
+                        router = self.standing.name(),
+                        instead,
+                        "the router does not move to its next tunnel"
+                    );
+                    continue;
+                }
                 Err(error) => {
                     // A tunnel that is not as wanted may carry traffic all the same.
                     self.feel(&wanted, false);
@@ -237,7 +256,7 @@ impl Driver {
                 Woken::Stop => return Ended::Stop,
                 Woken::Lost(why) => return Ended::Lost(why),
                 Woken::Noise(menu) => Some(menu),
-                Woken::Wish | Woken::Period => None,
+                Woken::Wish | Woken::Period | Woken::Turn => None,
             };
         }
     }
@@ -263,13 +282,19 @@ impl Driver {
         pace.succeeded();
         let known = self.standing.figures();
         // The first round of all, and one after a new wish, change what nobody touched.
-        let is_drift =
-            round.changes > 0 && known.trouble.is_none() && known.revision == wanted.revision && known.rounds > 1;
+        let is_drift = round.changes > 0
+            && known.trouble.is_none()
+            && known.revision == wanted.revision
+            && known.rounds > 1
+            && !self.course.is_turning();
         self.standing.note(|figures| {
             figures.phase = Phase::Watching;
             figures.is_away = false;
             figures.trouble = None;
             figures.revision = wanted.revision;
+            figures.turns += u64::from(self.course.is_turning());
+            figures.generation = wanted.site.generation;
+            figures.beside = wanted.site.beside.as_ref().map(|beside| beside.generation);
             figures.writes += round.writes;
             figures.drifts += u64::from(is_drift);
         });
@@ -277,17 +302,10 @@ impl Driver {
         for change in &round.done {
             tracing::info!(router, change, is_drift, heard, "written");
         }
-        if let Some(public_key) = round.public_key(wanted) {
-            let applied = AgentApplied {
-                revision: wanted.revision,
-                public_key,
-                device: device::facts(&round.observed),
-                next: None,
-            };
+        if let Some(applied) = device::applied(&wanted.site, wanted.revision, &round.observed) {
             self.applied.send_if_modified(|told| {
-                let is_news = told
-                    .as_ref()
-                    .is_none_or(|told| (told.revision, told.public_key) != (applied.revision, applied.public_key));
+                let what = |applied: &AgentApplied| (applied.revision, applied.public_key, applied.next);
+                let is_news = told.as_ref().is_none_or(|told| what(told) != what(&applied));
                 if is_news {
                     *told = Some(applied);
                 }
@@ -320,6 +338,7 @@ impl Driver {
                 }
             };
             let due = self.pulse.as_ref().map_or(until, Pulse::due);
+            let turn = self.course.due().unwrap_or(until);
             tokio::select! {
                 () = self.stop.cancelled() => break Woken::Stop,
                 Ok(()) = self.wish.changed() => break Woken::Wish,
@@ -329,6 +348,13 @@ impl Driver {
                     Noise::Lost => break Woken::Lost("the connection ended".to_owned()),
                 },
                 () = tokio::time::sleep_until(due) => {}
+                () = tokio::time::sleep_until(turn), if self.course.due().is_some() => {
+                    match self.see(client).await {
+                        Some(Ok(true)) => break Woken::Turn,
+                        Some(Ok(false)) | None => continue,
+                        Some(Err(error)) => break Woken::Lost(error.to_string()),
+                    }
+                }
             }
             // Not to be cut short by noise: half a look would tell nothing.
             if let Some(Err(error)) = self.look(client).await {
@@ -343,6 +369,24 @@ impl Driver {
             }
         }
         woken
+    }
+
+    /// Looks at the tunnels of a move; whether the router is to use the other one. `None` if the agent stops.
+    async fn see(&mut self, client: &Client) -> Option<Result<bool, CallError>> {
+        let looked = tokio::select! {
+            () = self.stop.cancelled() => return None,
+            looked = Box::pin(self.course.look(client)) => looked,
+        };
+        Some(looked.map(|turn| {
+            if let Some(evidence) = &turn {
+                tracing::warn!(
+                    router = self.standing.name(),
+                    evidence,
+                    "the router takes the other one of its tunnels"
+                );
+            }
+            turn.is_some()
+        }))
     }
 
     /// Looks at the tunnel once; `None` if there is none yet, or the agent stops.

@@ -5,6 +5,7 @@
 //! | `source` | what is wanted of a router: from a file, or from its hub as it changes |
 //! | `kept` | the last thing a hub wanted, on disk for when the hub is away |
 //! | `driver` | the task of one router: connect, converge, watch, again |
+//! | `course` | the move from one tunnel to the next |
 //! | `round` | one look at a router, and what was done about it |
 //! | `watch` | changes on the router that concern our rows, as they happen |
 //! | `pulse` | the health of the tunnel: when it is looked at, what is told of it |
@@ -27,6 +28,7 @@
 //! The agent writes to a router only through [`crate::reconcile::converge`], and to its own disk only when the hub wants
 //! something else than before.
 
+mod course;
 pub mod device;
 mod driver;
 #[cfg(feature = "proxy")]

@@ -4,18 +4,17 @@ use std::time::Duration;
 
 use super::gates::Gates;
 use super::source::Wanted;
-use crate::domain::{Marker, PublicKey, Role, Site, SiteId};
+use crate::domain::{Role, Site};
 use crate::reconcile::apply::{BusyHere, LocalLock, Warranted};
 use crate::reconcile::converge::{Progress, Task};
 use crate::reconcile::decide::{Decision, Refused, decide_guarded, decide_settled};
-use crate::reconcile::entry::Entry;
+use crate::reconcile::generation::row_in_use;
 use crate::reconcile::guard::{GONE_WITHIN, GuardError, Guarding, Reach, Timing, When, apply_guarded, until_clear};
 use crate::reconcile::observe::{Interest, Observed, ReadError, observe};
 use crate::reconcile::plan::{Op, Plan};
 use crate::reconcile::preflight::Session;
 use crate::reconcile::prove::{Demand, Handshake, prove};
 use crate::routeros::client::Client;
-use crate::routeros::menu::{self, Menu};
 use crate::routeros::target::{Access, ConnectError, connect};
 
 /// What a round came to.
@@ -138,23 +137,10 @@ impl Reach for Outside<'_> {
     }
 
     async fn carries(&self, client: &Client, observed: &Observed, progress: &Progress, within: Duration) -> bool {
-        let Some(peer) = own(observed, &self.site.id, &menu::PEERS, &Role::Peer) else { return false };
+        let Some(peer) = row_in_use(self.site, observed, &Role::Peer) else { return false };
         let is_new = progress.peer_added || progress.peer_keyed;
         let handshake = if is_new { Handshake::Any } else { Handshake::Recent };
         let demand = Demand { handshake, endpoint: progress.endpoint_written };
         matches!(prove(client, self.site, peer.id(), demand, within).await, Ok(Ok(_)))
     }
-}
-
-impl Round {
-    /// The key of the router's end, if it tells.
-    pub(super) fn public_key(&self, wanted: &Wanted) -> Option<PublicKey> {
-        own(&self.observed, &wanted.site.id, &menu::WIREGUARD, &Role::Interface)?.parse("public-key")
-    }
-}
-
-/// The row of a site that has a role.
-fn own<'a>(observed: &'a Observed, site: &SiteId, menu: &Menu, role: &Role) -> Option<&'a Entry> {
-    let is_it = |marker: Marker| marker.site == *site && marker.role == *role;
-    observed.rows(menu).iter().find(|row| row.marker().is_some_and(is_it))
 }

@@ -71,6 +71,12 @@ pub struct Figures {
     pub disk_writes: u64,
     /// Reports that had to be dropped.
     pub dropped_reports: u64,
+    /// Which tunnel in a row is in use.
+    pub generation: u32,
+    /// Which is beside it, during a move from one to the next.
+    pub beside: Option<u32>,
+    /// Times that the router was led from one tunnel into another, or back.
+    pub turns: u64,
     /// How the tunnel is; `None` until it was looked at.
     pub state: Option<TunnelState>,
     /// Looks at the tunnel.
@@ -193,9 +199,11 @@ const STATES: [TunnelState; 6] = [
 /// A metric: its name, its kind, what it says, and where it comes from.
 type Metric = (&'static str, &'static str, &'static str, fn(&Figures) -> i64);
 
-const METRICS: [Metric; 13] = [
+const METRICS: [Metric; 15] = [
     ("away", "gauge", "Whether the router failed so often that it is tried rarely", |one| i64::from(one.is_away)),
     ("revision", "gauge", "The hub's revision that is on the router", |one| one.revision),
+    ("generation", "gauge", "Which tunnel in a row is in use", |one| i64::from(one.generation)),
+    ("turns_total", "counter", "Times that the router was led into another tunnel, or back", |one| whole(one.turns)),
     ("connects_total", "counter", "Sessions opened with the router", |one| whole(one.connects)),
     ("failures_total", "counter", "Tries at the router that failed", |one| whole(one.failures)),
     ("rounds_total", "counter", "Looks at the router", |one| whole(one.rounds)),

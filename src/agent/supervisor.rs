@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::course::Course;
 use super::driver::Driver;
 use super::gates::Gates;
 use super::hold::Hold;
@@ -247,6 +248,7 @@ async fn keep(
         max_removals: settings.max_removals,
         lease,
         hold: Hold::default(),
+        course: Course::default(),
         pulse: None,
         stop,
     };

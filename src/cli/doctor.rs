@@ -11,6 +11,7 @@ use super::uplink::{self, Enrolling, Uplink};
 use crate::api::{HealthFinding, Severity};
 use crate::health::HubView;
 use crate::health::checkup::{Checkup, Patient, examine};
+use crate::reconcile::generation::as_on;
 use crate::reconcile::observe::Interest;
 
 /// Carries out `doctor`.
@@ -27,7 +28,13 @@ pub async fn run(command: Doctor, reporter: &Reporter) -> anyhow::Result<Outcome
         session::facts(&client, &access, Some(&site), false)
     );
     let observed = observed?;
-    let hub = hub_view(uplink.as_ref());
+    let mut hub = hub_view(uplink.as_ref());
+    let present = site.generation;
+    let site = as_on(site, &observed);
+    if site.generation != present {
+        // The key that the hub tells is that of the tunnel before.
+        hub.public_key = None;
+    }
     let detail = "looking at the router, and at the way to the hub; up to a minute".to_owned();
     reporter.event(&Event::Step { step: Step::Check, detail });
     let before = client.round_trips();

@@ -177,7 +177,9 @@ fn unfit_failure(error: &UnfitSite) -> Failure {
     let hint = "nothing was written to the router; somebody has to look at this peer at the hub".to_owned();
     let (verdict, code) = match error {
         UnfitSite::OtherPeer { .. } => (Verdict::HubFailed, "hub-other-peer"),
-        UnfitSite::Fault(_) => (Verdict::HubFailed, "hub-config"),
+        UnfitSite::Fault(_) | UnfitSite::Order { .. } | UnfitSite::Conflict(SiteConflict::SameTunnel(_)) => {
+            (Verdict::HubFailed, "hub-config")
+        }
         UnfitSite::Conflict(SiteConflict::Broad { .. }) => (Verdict::Refused, "broad-route"),
         UnfitSite::Conflict(_) => (Verdict::Refused, "overlap"),
     };

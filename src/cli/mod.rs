@@ -21,6 +21,7 @@ pub mod proxy;
 pub mod remove;
 pub mod render;
 pub mod report;
+pub mod rotate_key;
 pub mod service;
 pub mod session;
 pub mod show;
@@ -109,6 +110,7 @@ async fn carry_out(command: Command, reporter: &Reporter) -> Result<Outcome, Fai
         Command::Doctor(command) => doctor::run(command, reporter).await,
         Command::Remove(command) => remove::run(command, reporter).await,
         Command::Render(command) => render::run(command, reporter),
+        Command::RotateKey(command) => Box::pin(rotate_key::run(command, reporter)).await,
         Command::ClientKey(command) => client_key::run(command, reporter).await,
         Command::Gateway(command) => Box::pin(gateway::run(command, reporter)).await,
         Command::Hub(command) => Box::pin(hub::run(command, reporter)).await,

@@ -6,6 +6,7 @@ use super::report::{Outcome, Reporter, Verdict};
 use super::uplink::{self, Enrolling};
 use super::{session, show};
 use crate::reconcile::decide::decide_guarded;
+use crate::reconcile::generation::as_on;
 use crate::reconcile::guard::{When, classify};
 use crate::reconcile::observe::Interest;
 
@@ -27,6 +28,7 @@ pub async fn run(command: Plan, reporter: &Reporter) -> anyhow::Result<Outcome> 
     );
     client.close().await;
     let observed = observed?;
+    let site = as_on(site, &observed);
     let decision = decide_guarded(&site, &observed, &facts, NO_LIMIT).map_err(|why| show::refused(why, reporter))?;
     show::decision(&decision, reporter);
     show::touches(&classify(&decision.plan, &observed, &facts), When::default(), reporter);

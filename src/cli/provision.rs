@@ -5,14 +5,14 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::args::{Provision, Write};
-use super::failure::Failure;
 use super::report::{Confirm, Event, Outcome, Reporter, Step, Verdict};
 use super::uplink::{self, Enrolling, Uplink};
 use super::{guarded, session, show};
-use crate::domain::{PublicKey, Role, Site};
+use crate::domain::{Role, Site};
 use crate::reconcile::converge::{Progress, Task};
 use crate::reconcile::decide::{decide_guarded, decide_settled};
 use crate::reconcile::entry::Entry;
+use crate::reconcile::generation::{as_on, row_in_use};
 use crate::reconcile::guard::{GONE_WITHIN, classify, until_clear};
 use crate::reconcile::observe::{Interest, Observed};
 use crate::reconcile::plan::Plan;
@@ -41,6 +41,7 @@ pub async fn run(command: Provision, reporter: &Reporter) -> anyhow::Result<Outc
         let clear = until_clear(&client, &interest, observed, GONE_WITHIN).await;
         observed = clear.map_err(|error| show::guard_failed(error, reporter))?;
     }
+    let site = as_on(site, &observed);
     let deciding = |observed: &Observed| decide_guarded(&site, observed, &facts, max_removals);
     let decision = deciding(&observed).map_err(|why| show::refused(why, reporter))?;
     show::decision(&decision, reporter);
@@ -61,7 +62,7 @@ pub async fn run(command: Provision, reporter: &Reporter) -> anyhow::Result<Outc
     }
     let public_key = tell_public_key(&site, &observed, reporter);
     if let (Some(uplink), true) = (&uplink, writes) {
-        uplink.applied(&observed, own_key(public_key.as_deref())?, reporter).await?;
+        uplink.applied(&site, &observed, reporter).await?;
     }
     let outcome = if uplink.as_ref().is_none_or(Uplink::is_enabled) {
         let demand = demand(&site, &progress);
@@ -82,7 +83,7 @@ pub(super) async fn carries(
     progress: &Progress,
     within: Duration,
 ) -> bool {
-    let peer = own_row(site, observed, &Role::Peer).map(|row| row.id().to_vec()).unwrap_or_default();
+    let peer = row_in_use(site, observed, &Role::Peer).map(|row| row.id().to_vec()).unwrap_or_default();
     matches!(prove(client, site, &peer, demand(site, progress), within).await, Ok(Ok(_)))
 }
 
@@ -91,12 +92,6 @@ async fn reported(outcome: Outcome, uplink: Option<&Uplink>, reporter: &Reporter
     let Some(uplink) = uplink else { return outcome };
     uplink.report(&outcome, reporter).await;
     outcome.detail("hub", uplink.figures())
-}
-
-/// The router's key as the hub wants it.
-fn own_key(public_key: Option<&str>) -> anyhow::Result<PublicKey> {
-    let failure = || Failure::new(Verdict::Rejected, "no-public-key", "the router does not say its public key");
-    Ok(public_key.and_then(|key| key.parse().ok()).ok_or_else(failure)?)
 }
 
 /// Why there is nothing to wait for.
@@ -112,7 +107,7 @@ fn switched_off() -> Cause {
 fn demand(site: &Site, progress: &Progress) -> Demand {
     let handshake = match progress.before.as_ref().filter(|_| progress.peer_keyed) {
         _ if progress.peer_added => Handshake::Any,
-        Some((observed, read)) => match own_row(site, observed, &Role::Peer).and_then(last_handshake) {
+        Some((observed, read)) => match row_in_use(site, observed, &Role::Peer).and_then(last_handshake) {
             Some(age) => Handshake::Another(read.checked_sub(age).unwrap_or(*read)),
             None => Handshake::Any,
         },
@@ -125,14 +120,9 @@ fn last_handshake(peer: &Entry) -> Option<Duration> {
     menu::parse_duration(peer.get("last-handshake")?)
 }
 
-/// One of our rows, by its role.
-fn own_row<'a>(site: &Site, observed: &'a Observed, role: &Role) -> Option<&'a Entry> {
-    observed.marked().find(|(_, _, marker)| marker.site == site.id && marker.role == *role).map(|(_, row, _)| row)
-}
-
 /// Says which key the router has: someone may have to enter it at a hub that is not ours.
-fn tell_public_key(site: &Site, observed: &Observed, reporter: &Reporter) -> Option<String> {
-    let row = own_row(site, observed, &Role::Interface)?;
+pub(super) fn tell_public_key(site: &Site, observed: &Observed, reporter: &Reporter) -> Option<String> {
+    let row = row_in_use(site, observed, &Role::Interface)?;
     let public_key = row.text("public-key")?.into_owned();
     let interface = row.text("name").unwrap_or_default().into_owned();
     reporter.event(&Event::PublicKey { interface, public_key: public_key.clone() });
@@ -151,7 +141,7 @@ async fn proof(
 ) -> anyhow::Result<Outcome> {
     let detail = format!("waiting up to {} s for a handshake and an answer through the tunnel", timeout.as_secs());
     reporter.event(&Event::Step { step: Step::Prove, detail });
-    let peer = own_row(site, observed, &Role::Peer).map(|row| row.id().to_vec()).unwrap_or_default();
+    let peer = row_in_use(site, observed, &Role::Peer).map(|row| row.id().to_vec()).unwrap_or_default();
     let before = client.round_trips();
     let proven = prove(client, site, &peer, demand, timeout).await;
     reporter.tally(|tally| tally.round_trips.prove = client.round_trips() - before);

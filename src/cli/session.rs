@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use super::failure::Failure;
 use super::report::{Event, Reporter, Step, Verdict};
 use crate::domain::{InstanceName, Site, SiteId};
-use crate::reconcile::names::NAME_PREFIX;
+use crate::reconcile::names::{instance_in, is_called_after};
 use crate::reconcile::observe::{Interest, Observed, observe};
 use crate::reconcile::preflight::Session;
 use crate::routeros::client::Client;
@@ -64,8 +64,11 @@ pub fn now() -> i64 {
 pub fn site_on(observed: &Observed, instance: Option<&InstanceName>) -> Result<SiteId, Failure> {
     let found: Vec<(SiteId, String)> =
         observed.sites().into_iter().map(|id| (id.clone(), instance_on(observed, &id).unwrap_or_default())).collect();
-    let fits = |name: &str| instance.is_none_or(|instance| instance.as_str() == name);
-    let mut fitting = found.iter().filter(|(_, name)| fits(name));
+    let fits = |id: &SiteId| {
+        let is_called = |instance| interface_on(observed, id).is_some_and(|name| is_called_after(&name, instance));
+        instance.is_none_or(is_called)
+    };
+    let mut fitting = found.iter().filter(|(id, _)| fits(id));
     match (fitting.next(), fitting.next(), instance) {
         (Some((id, _)), None, _) => Ok(id.clone()),
         (None, _, None) => Err(Failure::new(Verdict::Pending, "no-site", "there is no row of sitepeer on this router")
@@ -90,8 +93,12 @@ fn listed(found: &[(SiteId, String)]) -> String {
 /// Returns the instance's name that a site's interface carries.
 #[must_use]
 pub fn instance_on(observed: &Observed, site: &SiteId) -> Option<String> {
+    interface_on(observed, site).map(|name| instance_in(&name).to_owned())
+}
+
+/// What a site's interface is called.
+fn interface_on(observed: &Observed, site: &SiteId) -> Option<String> {
     let is_interface = |row: &&crate::reconcile::entry::Entry| row.marker().is_some_and(|marker| marker.site == *site);
     let row = observed.rows(&menu::WIREGUARD).iter().find(is_interface)?;
-    let name = row.text("name")?;
-    Some(name.strip_prefix(NAME_PREFIX).unwrap_or(&name).to_owned())
+    row.text("name").map(std::borrow::Cow::into_owned)
 }

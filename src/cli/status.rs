@@ -10,6 +10,7 @@ use super::{session, uplink};
 use crate::domain::{Role, SiteId};
 use crate::reconcile::desired::PROBE_NOTE;
 use crate::reconcile::entry::Entry;
+use crate::reconcile::generation::used;
 use crate::reconcile::guard::found;
 use crate::reconcile::observe::{Interest, Observed};
 use crate::reconcile::plan::{OwnRow, own_rows};
@@ -48,7 +49,7 @@ pub async fn run(command: Status, reporter: &Reporter) -> anyhow::Result<Outcome
             return Err(super::show::refused(crate::reconcile::decide::Refused::Ambiguous(doubts), reporter).into());
         }
     };
-    let tunnel = Tunnel::of(&own);
+    let tunnel = Tunnel::of(&own, used(&observed, &site).unwrap_or_default());
     let pinged = match tunnel.probe() {
         Some(probe) => Some((probe.clone(), probing(&client, &probe, reporter).await?)),
         None => None,
@@ -82,19 +83,30 @@ async fn probing(client: &Client, probe: &str, reporter: &Reporter) -> anyhow::R
 struct Tunnel<'a> {
     interface: Option<&'a Entry>,
     peer: Option<&'a Entry>,
+    /// The tunnels beside the one in use: interface and peer of each.
+    beside: Vec<(&'a Entry, Option<&'a Entry>)>,
     advertised: Vec<String>,
     reachable: Vec<String>,
     addresses: Vec<String>,
 }
 
 impl<'a> Tunnel<'a> {
-    fn of(own: &[OwnRow<'a>]) -> Self {
-        let row = |role| own.iter().find(|row| row.marker.role == role).map(|row| row.entry);
+    fn of(own: &[OwnRow<'a>], in_use: u32) -> Self {
+        let row_of = |role: Role, generation: u32| {
+            let is_it = |row: &&OwnRow<'_>| row.marker.role == role && row.marker.generation() == Some(generation);
+            own.iter().find(is_it).map(|row| row.entry)
+        };
+        let row = |role| row_of(role, in_use);
+        let interfaces = own.iter().filter(|row| row.marker.role == Role::Interface);
+        let beside = interfaces.filter_map(|row| Some((row.entry, row.marker.generation()?)));
+        let beside = beside.filter(|(_, generation)| *generation != in_use);
+        let beside = beside.map(|(entry, generation)| (entry, row_of(Role::Peer, generation))).collect();
         let keys =
             |role: Role| own.iter().filter(|r| r.marker.role == role).filter_map(|r| r.marker.key.clone()).collect();
         Self {
             interface: row(Role::Interface),
             peer: row(Role::Peer),
+            beside,
             advertised: keys(Role::Ours),
             reachable: keys(Role::Theirs),
             addresses: keys(Role::Address),
@@ -111,7 +123,7 @@ impl<'a> Tunnel<'a> {
     }
 
     fn handshake(&self) -> Option<Duration> {
-        parse_duration(self.peer?.get("last-handshake")?)
+        last_handshake(self.peer?)
     }
 
     fn is_alive(&self, pinged: Option<&(String, Pinged)>) -> bool {
@@ -168,8 +180,13 @@ impl<'a> Tunnel<'a> {
             ("advertised", self.advertised.join(", ")),
             ("reachable", self.reachable.join(", ")),
         ];
-        lines.iter().fold(String::new(), |text, (name, value)| {
-            let value = if value.is_empty() { "none" } else { value };
+        let beside = self.beside.iter().map(|(interface, peer)| {
+            let age =
+                peer.and_then(last_handshake).map_or("never".to_owned(), |age| format!("{} ago", format_duration(age)));
+            ("beside it", format!("{}, not in use; handshake {age}", said(Some(interface), "name")))
+        });
+        lines.into_iter().chain(beside).fold(String::new(), |text, (name, value)| {
+            let value = if value.is_empty() { "none".to_owned() } else { value };
             text + &super::report::clean(&format!("{name:<11} {value}")) + "\n"
         })
     }
@@ -200,11 +217,21 @@ impl<'a> Tunnel<'a> {
                 "rx_bytes": number(Some(row), "rx"),
                 "tx_bytes": number(Some(row), "tx"),
             })),
+            "beside": self.beside.iter().map(|(interface, peer)| json!({
+                "name": text(Some(interface), "name"),
+                "public_key": text(Some(interface), "public-key"),
+                "handshake_age_secs": peer.and_then(last_handshake).map(|age| age.as_secs()),
+            })).collect::<Vec<_>>(),
             "probe": pinged.map(|(probe, pinged)| probe_json(probe, pinged)),
             "advertised": self.advertised,
             "reachable": self.reachable,
         })
     }
+}
+
+/// Age of a peer's last handshake.
+fn last_handshake(peer: &Entry) -> Option<Duration> {
+    parse_duration(peer.get("last-handshake")?)
 }
 
 /// Smallest, mean and largest round-trip time.

@@ -163,6 +163,7 @@ fn way_out(conflict: &SiteConflict) -> String {
         SiteConflict::AdvertiseTunnel { .. } => {
             "give the tunnel a network that no site uses, or take the prefix out".into()
         }
+        SiteConflict::SameTunnel(_) => "give the second tunnel a generation, a hub key and a port of its own".into(),
         SiteConflict::EndpointInTunnel { .. } => {
             "the way to the hub must not lead through its own tunnel: narrow `subnets.reach`".into()
         }

@@ -62,6 +62,8 @@ pub fn parse(
         advertise: set(&advertise),
         reach: set(&reach),
         routing: routing(top.section(ROUTING)?.as_ref())?,
+        generation: 0,
+        beside: None,
     };
     check_probes(&site, &probes)?;
     site.check().map_err(|conflict| conflict_at(conflict, source, &advertise, &reach, &endpoints))?;
@@ -241,6 +243,8 @@ fn conflict_at(
         SiteConflict::EndpointInTunnel { endpoint, .. } => {
             endpoints.iter().find(|field| field.value.host == Host::Address(*endpoint)).map(Field::place)
         }
+        // A file has one tunnel.
+        SiteConflict::SameTunnel(_) => None,
     };
     ConfigError::Conflict { place: place.unwrap_or_else(|| source.place(0)), source: conflict }
 }

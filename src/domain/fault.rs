@@ -67,10 +67,12 @@ impl Site {
     /// The first [`SiteFault`].
     pub fn check_values(&self) -> Result<(), SiteFault> {
         let tunnel = &self.tunnel;
+        let beside = self.beside.as_ref().map_or(1, |beside| beside.hub.endpoints.len());
         for (list, count, most) in [
             ("addresses", tunnel.addresses.len(), MAX_ADDRESSES),
             ("probe", tunnel.probe.len(), MAX_PROBES),
             ("endpoints", self.hub.endpoints.len(), MAX_ENDPOINTS),
+            ("endpoints", beside, MAX_ENDPOINTS),
             ("advertise", self.advertise.len(), MAX_SUBNETS),
             ("reach", self.reach.len(), MAX_SUBNETS),
         ] {
@@ -99,7 +101,7 @@ impl Site {
         if let Some(mtu) = tunnel.mtu.filter(|mtu| !(MIN_MTU..=MAX_MTU).contains(mtu)) {
             return Err(SiteFault::Mtu(mtu));
         }
-        if tunnel.listen_port == Some(0) {
+        if self.ends().any(|end| end.listen_port == Some(0)) {
             return Err(SiteFault::Port);
         }
         tunnel.probe.iter().try_for_each(|probe| self.check_probe(*probe))

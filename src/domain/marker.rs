@@ -6,6 +6,8 @@ use super::SiteId;
 
 /// What every marker begins with.
 pub const MARKER_PREFIX: &str = "sitepeer:";
+/// The key that tells the IPv6 twin of a row apart.
+const IPV6_KEY: &str = "ipv6";
 
 /// `sitepeer:<id>:<role>[:<key>]`, the first word of the comment of a row that is ours.
 ///
@@ -98,6 +100,31 @@ impl Marker {
         Self { site: site.clone(), role, key: Some(key.to_string()) }
     }
 
+    /// Makes the marker of a row that belongs to one tunnel. Of the first generation it has no key, as when there was only one.
+    #[must_use]
+    pub fn of_tunnel(site: &SiteId, role: Role, generation: u32) -> Self {
+        if generation == 0 { Self::new(site, role) } else { Self::keyed(site, role, generation) }
+    }
+
+    /// Returns which tunnel the row belongs to, or `None` if it belongs to the site, whichever tunnel is in use.
+    #[must_use]
+    pub fn generation(&self) -> Option<u32> {
+        let key = self.key.as_deref().unwrap_or_default();
+        let number = match self.role {
+            Role::Interface | Role::Peer | Role::ListMember => key,
+            Role::InputPort => key.strip_prefix(IPV6_KEY).map_or(key, |rest| rest.strip_prefix('-').unwrap_or(rest)),
+            _ => return None,
+        };
+        if number.is_empty() { Some(0) } else { number.parse().ok() }
+    }
+
+    /// Makes the marker of the IPv6 twin of a row.
+    #[must_use]
+    pub fn twin(self) -> Self {
+        let key = self.key.as_ref().map_or_else(|| IPV6_KEY.to_owned(), |key| format!("{IPV6_KEY}-{key}"));
+        Self { key: Some(key), ..self }
+    }
+
     /// Reads the marker at the beginning of a comment; `None` if the row is not ours.
     ///
     /// The comment is bytes, because RouterOS declares no encoding; what follows the first word is not looked at.
@@ -138,6 +165,23 @@ mod tests {
             comment.extend_from_slice(b" caf\xe9, do not touch");
             assert_eq!(Marker::of_comment(&comment), Some(marker));
         }
+    }
+
+    #[test]
+    fn a_row_of_one_tunnel_tells_which_and_the_first_is_marked_as_ever() {
+        let id: SiteId = "k3f9q2".parse().unwrap();
+        for generation in [0, 1, 12, u32::MAX] {
+            for role in [Role::Interface, Role::Peer, Role::ListMember, Role::InputPort] {
+                assert_eq!(Marker::of_tunnel(&id, role, generation).generation(), Some(generation));
+            }
+            let twin = Marker::of_tunnel(&id, Role::InputPort, generation).twin();
+            assert_eq!(twin.generation(), Some(generation), "{twin}");
+        }
+        assert_eq!(Marker::of_tunnel(&id, Role::Interface, 0).to_string(), "sitepeer:k3f9q2:if");
+        assert_eq!(Marker::of_tunnel(&id, Role::Peer, 2).to_string(), "sitepeer:k3f9q2:hub:2");
+        assert_eq!(Marker::new(&id, Role::InputPort).twin().to_string(), "sitepeer:k3f9q2:in-wg:ipv6");
+        assert_eq!(Marker::new(&id, Role::InterfaceList).generation(), None);
+        assert_eq!(Marker::keyed(&id, Role::Route, "10.0.0.0/8").generation(), None);
     }
 
     #[test]

@@ -25,8 +25,8 @@ pub use name::{InstanceName, InvalidName, SiteId};
 pub use secret::Secret;
 pub use shown::{MAX_SHOWN_CHARS, shown};
 pub use site::{
-    DEFAULT_ROUTING_TABLE, Hub, MAX_ADDRESSES, MAX_ENDPOINTS, MAX_KEEPALIVE_SECS, MAX_MTU, MAX_PROBES, MAX_SUBNETS,
-    MIN_MTU, Routing, Site, SiteConflict, Tunnel,
+    Beside, DEFAULT_ROUTING_TABLE, End, Hub, MAX_ADDRESSES, MAX_ENDPOINTS, MAX_KEEPALIVE_SECS, MAX_MTU, MAX_PROBES,
+    MAX_SUBNETS, MIN_MTU, Routing, Site, SiteConflict, Tunnel,
 };
 pub use subnet::{SubnetSet, is_broad, overlap};
 pub use version::{InvalidVersion, RouterOsVersion};

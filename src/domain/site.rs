@@ -42,6 +42,35 @@ pub struct Site {
     pub reach: SubnetSet,
     /// How the routes are made.
     pub routing: Routing,
+    /// Which tunnel in a row is the one in use; the first is 0.
+    pub generation: u32,
+    /// Another one beside it, if one is to take over, or did.
+    pub beside: Option<Beside>,
+}
+
+/// A tunnel beside the one in use, with the same addresses, `advertise` and `reach`: the next one until it has proved itself, or
+/// the one before until it is surely not needed any more. Nothing is sent into it but what keeps it alive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beside {
+    /// Which in the row.
+    pub generation: u32,
+    /// Its other end: with a key of its own, as one WireGuard interface cannot hold the same prefixes twice.
+    pub hub: Hub,
+    /// UDP port of the router's end; `None` lets the router choose.
+    pub listen_port: Option<u16>,
+}
+
+/// A tunnel of a site: what one has that another has not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End<'a> {
+    /// Which in the row.
+    pub generation: u32,
+    /// Its other end.
+    pub hub: &'a Hub,
+    /// UDP port of the router's end.
+    pub listen_port: Option<u16>,
+    /// Addresses and routes lead there.
+    pub is_in_use: bool,
 }
 
 /// The router's end of the tunnel.
@@ -120,9 +149,50 @@ pub enum SiteConflict {
         /// From `reach` or the tunnel's networks.
         prefix: IpNet,
     },
+    /// Two tunnels beside each other that a router cannot hold apart.
+    #[error("the tunnel in use and the one beside it have the same {0}")]
+    SameTunnel(&'static str),
+}
+
+impl End<'_> {
+    /// Returns the generation and the UDP port that is to be let in, if that is fixed.
+    #[must_use]
+    pub fn input_port(&self) -> Option<(u32, u16)> {
+        self.listen_port.map(|port| (self.generation, port))
+    }
 }
 
 impl Site {
+    /// Returns the tunnels, the one in use first.
+    pub fn ends(&self) -> impl Iterator<Item = End<'_>> {
+        let in_use =
+            End { generation: self.generation, hub: &self.hub, listen_port: self.tunnel.listen_port, is_in_use: true };
+        let beside = self.beside.as_ref().map(|beside| End {
+            generation: beside.generation,
+            hub: &beside.hub,
+            listen_port: beside.listen_port,
+            is_in_use: false,
+        });
+        std::iter::once(in_use).chain(beside)
+    }
+
+    /// Returns the same site with the tunnel beside in use, and the one in use beside; as it is if there is none.
+    #[must_use]
+    pub fn switched(mut self) -> Self {
+        if let Some(beside) = &mut self.beside {
+            std::mem::swap(&mut self.generation, &mut beside.generation);
+            std::mem::swap(&mut self.hub, &mut beside.hub);
+            std::mem::swap(&mut self.tunnel.listen_port, &mut beside.listen_port);
+        }
+        self
+    }
+
+    /// Returns the same site without a tunnel beside the one in use.
+    #[must_use]
+    pub fn alone(self) -> Self {
+        Self { beside: None, ..self }
+    }
+
     /// Returns the networks of the tunnel addresses, host bits zero.
     #[must_use]
     pub fn tunnel_networks(&self) -> SubnetSet {
@@ -166,9 +236,25 @@ impl Site {
                 return Err(SiteConflict::AdvertiseTunnel { ours, tunnel });
             }
         }
-        for endpoint in &self.hub.endpoints {
+        for endpoint in self.ends().flat_map(|end| &end.hub.endpoints) {
             if let super::Host::Address(address) = endpoint.host {
                 self.check_endpoint(address)?;
+            }
+        }
+        self.check_beside()
+    }
+
+    /// Checks that two tunnels can be held apart.
+    fn check_beside(&self) -> Result<(), SiteConflict> {
+        let Some(beside) = &self.beside else { return Ok(()) };
+        let port = self.tunnel.listen_port;
+        for (what, is_same) in [
+            ("generation", beside.generation == self.generation),
+            ("public key of the hub", beside.hub.public_key == self.hub.public_key),
+            ("UDP port on the router", port.is_some() && beside.listen_port == port),
+        ] {
+            if is_same {
+                return Err(SiteConflict::SameTunnel(what));
             }
         }
         Ok(())
@@ -182,5 +268,72 @@ impl Site {
         let host = IpNet::from(endpoint);
         let inside = self.reach.iter().chain(self.tunnel_networks().iter()).find(|net| overlap(*net, host));
         inside.map_or(Ok(()), |prefix| Err(SiteConflict::EndpointInTunnel { endpoint, prefix }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hub(key: &str) -> Hub {
+        let endpoints = vec!["198.51.100.9:51820".parse().unwrap()];
+        Hub { public_key: key.parse().unwrap(), endpoints, preshared_key: None, keepalive: None }
+    }
+
+    fn moving() -> Site {
+        Site {
+            id: "k3f9q2".parse().unwrap(),
+            instance: "acme".parse().unwrap(),
+            tunnel: Tunnel {
+                addresses: vec!["10.99.0.2/24".parse().unwrap()],
+                mtu: None,
+                listen_port: Some(13_231),
+                probe: vec!["10.99.0.1".parse().unwrap()],
+            },
+            hub: hub("xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="),
+            advertise: SubnetSet::default(),
+            reach: SubnetSet::default(),
+            routing: Routing::default(),
+            generation: 3,
+            beside: Some(Beside {
+                generation: 4,
+                hub: hub("yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk="),
+                listen_port: None,
+            }),
+        }
+    }
+
+    #[test]
+    fn switching_twice_is_not_switching_and_once_exchanges_what_tunnels_differ_in() {
+        let site = moving();
+        let switched = site.clone().switched();
+        assert_eq!((switched.generation, switched.tunnel.listen_port), (4, None));
+        let generations: Vec<(u32, bool)> = switched.ends().map(|end| (end.generation, end.is_in_use)).collect();
+        assert_eq!(generations, [(4, true), (3, false)]);
+        assert_eq!(switched.switched(), site);
+        assert_eq!(site.clone().alone().switched(), site.alone(), "one alone cannot be switched");
+    }
+
+    #[test]
+    fn tunnels_that_cannot_be_held_apart_are_no_site() {
+        assert_eq!(moving().check(), Ok(()));
+        let with = |change: fn(&mut Beside)| {
+            let mut site = moving();
+            change(site.beside.as_mut().unwrap());
+            site.check()
+        };
+        assert_eq!(with(|next| next.generation = 3), Err(SiteConflict::SameTunnel("generation")));
+        assert_eq!(
+            with(|next| next.listen_port = Some(13_231)),
+            Err(SiteConflict::SameTunnel("UDP port on the router"))
+        );
+        assert!(with(|next| next.hub = hub("xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=")).is_err());
+    }
+
+    #[test]
+    fn the_next_hub_must_not_be_sought_inside_the_tunnel_either() {
+        let mut site = moving();
+        site.beside.as_mut().unwrap().hub.endpoints = vec!["10.99.0.1:51821".parse().unwrap()];
+        assert!(matches!(site.check(), Err(SiteConflict::EndpointInTunnel { .. })));
     }
 }

@@ -4,10 +4,11 @@ use ipnet::IpNet;
 
 use super::codes::Code;
 use super::finding::{Seen, Words};
-use crate::domain::{Role, Site, SubnetSet, overlap};
+use crate::domain::{Marker, Role, Site, SubnetSet, overlap};
 use crate::reconcile::decide::decide_settled;
 use crate::reconcile::desired::{DesiredRow, desired};
 use crate::reconcile::entry::Entry;
+use crate::reconcile::generation::row_in_use;
 use crate::reconcile::names::Names;
 use crate::reconcile::observe::Observed;
 use crate::reconcile::plan::{Change, Op, OwnRow, own_rows};
@@ -33,13 +34,14 @@ pub fn judge(site: &Site, observed: &Observed, session: &Session, port: u16) -> 
         found.push(words.seen(Code::NotProvisioned, "there is no row of this site on the router", ""));
         return found;
     }
-    found.extend(tunnel(&words, &own));
+    found.extend(tunnel(site, &words, &own));
     let of_peer = peer(site, &words, &own);
     found.extend(overlaps(site, &words, observed, &own));
     found.extend(routes(site, &words, observed, &own));
     if let Ok(plan) = decide_settled(site, observed, session) {
         // What is said of the peer in particular is not said again.
         let ops = plan.ops.iter().filter(|op| of_peer.is_empty() || op.marker.role != Role::Peer);
+        let ops = ops.filter(|op| !is_beside(site, &op.marker));
         found.extend(drift(&words, observed, &wanted, ops));
     }
     found.extend(of_peer);
@@ -49,26 +51,31 @@ pub fn judge(site: &Site, observed: &Observed, session: &Session, port: u16) -> 
 /// Our interface's row, whatever it is called.
 #[must_use]
 pub fn interface<'a>(site: &Site, observed: &'a Observed) -> Option<&'a Entry> {
-    let is_ours =
-        |row: &&Entry| row.marker().is_some_and(|marker| marker.site == site.id && marker.role == Role::Interface);
-    observed.rows(&menu::WIREGUARD).iter().find(is_ours)
+    row_in_use(site, observed, &Role::Interface)
 }
 
-fn row<'a>(own: &[OwnRow<'a>], role: &Role) -> Option<&'a Entry> {
-    own.iter().find(|row| row.marker.role == *role).map(|row| row.entry)
+/// The row of a role in the tunnel in use.
+fn row<'a>(site: &Site, own: &[OwnRow<'a>], role: Role) -> Option<&'a Entry> {
+    let marker = Marker::of_tunnel(&site.id, role, site.generation);
+    own.iter().find(|row| row.marker == marker).map(|row| row.entry)
+}
+
+/// Whether a row is of the tunnel beside the one in use: what is wrong with that harms nobody yet.
+fn is_beside(site: &Site, marker: &Marker) -> bool {
+    site.beside.as_ref().is_some_and(|beside| marker.generation() == Some(beside.generation))
 }
 
 /// Interface and peer: there, and switched on.
-fn tunnel(words: &Words, own: &[OwnRow<'_>]) -> Vec<Seen> {
+fn tunnel(site: &Site, words: &Words, own: &[OwnRow<'_>]) -> Vec<Seen> {
     let mut found = Vec::new();
-    match row(own, &Role::Interface) {
+    match row(site, own, Role::Interface) {
         None => found.push(words.seen(Code::InterfaceMissing, "our WireGuard interface is gone", "")),
         Some(row) if row.is_true("disabled") => {
             found.push(words.seen(Code::InterfaceDisabled, "our WireGuard interface is disabled", ""));
         }
         Some(_) => {}
     }
-    match row(own, &Role::Peer) {
+    match row(site, own, Role::Peer) {
         None => found.push(words.seen(Code::PeerMissing, "our WireGuard peer is gone", "")),
         Some(row) if row.is_true("disabled") => {
             found.push(words.seen(Code::PeerDisabled, "our WireGuard peer is disabled", ""));
@@ -80,7 +87,7 @@ fn tunnel(words: &Words, own: &[OwnRow<'_>]) -> Vec<Seen> {
 
 /// Key, endpoint and allowed addresses of the peer.
 fn peer(site: &Site, words: &Words, own: &[OwnRow<'_>]) -> Vec<Seen> {
-    let Some(row) = row(own, &Role::Peer) else { return Vec::new() };
+    let Some(row) = row(site, own, Role::Peer) else { return Vec::new() };
     let said = |name: &str| row.text(name).unwrap_or_default().into_owned();
     let mut found = Vec::new();
     let key = said("public-key");

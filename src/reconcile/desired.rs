@@ -1,12 +1,14 @@
 //! What rows a site needs on a router: a pure function of the site and of the device's facts.
 
+use std::time::Duration;
+
 use ipnet::IpNet;
 
 use super::firewall::{self, Need, of_family};
 use super::hex;
 use super::names::Names;
 use super::observe::Observed;
-use crate::domain::{Endpoint, Marker, Role, Secret, Site};
+use crate::domain::{End, Endpoint, Hub, Marker, Role, Secret, Site};
 use crate::routeros::menu::{self, Family, Menu, format_duration};
 
 /// A row that must be there.
@@ -45,6 +47,8 @@ pub const PSK_NOTE: &str = "psk=";
 const PSK_DIGEST_BYTES: usize = 4;
 /// RouterOS's own default. *Source:* the manual's WireGuard page.
 const DEFAULT_MTU: u16 = 1420;
+/// Keepalive of a tunnel that is not in use, where the site has none: nothing else would make it handshake.
+const BESIDE_KEEPALIVE: Duration = Duration::from_secs(25);
 
 /// A value to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,50 +111,52 @@ pub fn desired(site: &Site, observed: &Observed) -> Vec<DesiredRow> {
     rows
 }
 
+/// The list, and the rows of each tunnel. A tunnel beside the one in use is all there, so that it is proven before anything is
+/// sent into it, and takes what comes from the hub as long as it is there.
 fn tunnel_rows(site: &Site, names: &Names) -> Vec<DesiredRow> {
-    let marker = |role| Marker::new(&site.id, role);
-    let mut interface = vec![("name", plain(&names.interface)), ("disabled", plain(false))];
-    interface.push(("mtu", plain(site.tunnel.mtu.unwrap_or(DEFAULT_MTU))));
-    interface.extend(site.tunnel.listen_port.map(|port| ("listen-port", plain(port))));
     let list = vec![("name", plain(&names.interface_list)), ("include", plain("")), ("exclude", plain(""))];
-    let member = vec![
-        ("list", plain(&names.interface_list)),
-        ("interface", plain(&names.interface)),
-        ("disabled", plain(false)),
-    ];
-    vec![
+    let list = DesiredRow::new(&menu::INTERFACE_LIST, Marker::new(&site.id, Role::InterfaceList), list);
+    let tunnels = site.ends().zip(names.interfaces()).flat_map(|(end, name)| one_tunnel(site, names, end, name));
+    std::iter::once(list).chain(tunnels).collect()
+}
+
+fn one_tunnel(site: &Site, names: &Names, end: End<'_>, name: &str) -> [DesiredRow; 3] {
+    let marker = |role| Marker::of_tunnel(&site.id, role, end.generation);
+    let mut interface = vec![("name", plain(name)), ("disabled", plain(false))];
+    interface.push(("mtu", plain(site.tunnel.mtu.unwrap_or(DEFAULT_MTU))));
+    interface.extend(end.listen_port.map(|port| ("listen-port", plain(port))));
+    let member = vec![("list", plain(&names.interface_list)), ("interface", plain(name)), ("disabled", plain(false))];
+    let peer = DesiredRow::new(&menu::PEERS, marker(Role::Peer), peer(site, end, name)).identified_by(&["interface"]);
+    [
         DesiredRow::new(&menu::WIREGUARD, marker(Role::Interface), interface),
-        DesiredRow::new(&menu::INTERFACE_LIST, marker(Role::InterfaceList), list),
         DesiredRow::new(&menu::LIST_MEMBER, marker(Role::ListMember), member),
-        DesiredRow {
-            notes: notes(site),
-            ..DesiredRow::new(&menu::PEERS, marker(Role::Peer), peer(site, names)).identified_by(&["interface"])
-        },
+        DesiredRow { notes: notes(site, end.hub), ..peer },
     ]
 }
 
-fn notes(site: &Site) -> Vec<Note> {
+fn notes(site: &Site, hub: &Hub) -> Vec<Note> {
     let probes: Vec<String> = site.tunnel.probe.iter().map(ToString::to_string).collect();
-    let digest = site.hub.preshared_key.as_ref().map(|key| {
+    let digest = hub.preshared_key.as_ref().map(|key| {
         let digest = ring::digest::digest(&ring::digest::SHA256, key.expose_base64().as_bytes());
         hex(digest.as_ref().get(..PSK_DIGEST_BYTES).unwrap_or_default())
     });
     vec![Note { name: PROBE_NOTE, value: Some(probes.join(",")) }, Note { name: PSK_NOTE, value: digest }]
 }
 
-fn peer(site: &Site, names: &Names) -> Vec<(&'static str, Value)> {
-    let (host, port) = match site.endpoint() {
+fn peer(site: &Site, end: End<'_>, interface: &str) -> Vec<(&'static str, Value)> {
+    let (host, port) = match end.hub.endpoints.first() {
         Some(Endpoint { host, port }) => (host.to_string(), port.to_string()),
         None => (String::new(), "0".to_owned()),
     };
-    let preshared_key = site.hub.preshared_key.as_ref().map(|key| key.expose_base64().to_string()).unwrap_or_default();
+    let keepalive = end.hub.keepalive.or((!end.is_in_use).then_some(BESIDE_KEEPALIVE));
+    let preshared_key = end.hub.preshared_key.as_ref().map(|key| key.expose_base64().to_string()).unwrap_or_default();
     vec![
-        ("interface", plain(&names.interface)),
-        ("public-key", plain(site.hub.public_key)),
+        ("interface", plain(interface)),
+        ("public-key", plain(end.hub.public_key)),
         ("endpoint-address", plain(host)),
         ("endpoint-port", plain(port)),
         ("allowed-address", plain(site.allowed())),
-        ("persistent-keepalive", plain(format_duration(site.hub.keepalive.unwrap_or_default()))),
+        ("persistent-keepalive", plain(format_duration(keepalive.unwrap_or_default()))),
         ("responder", plain(false)),
         ("disabled", plain(false)),
         ("preshared-key", Value::Secret(Secret::new(preshared_key))),
@@ -198,9 +204,6 @@ fn by_family(net: IpNet, v4: &'static Menu, v6: &'static Menu) -> &'static Menu 
     }
 }
 
-/// The key that tells the IPv6 twin of a rule apart.
-const IPV6_KEY: &str = "ipv6";
-
 fn rule(site: &Site, names: &Names, need: Need) -> DesiredRow {
     let text = |field, value: &str| (field, plain(value));
     let icmp = if need.menu.family == Family::V6 { "icmpv6" } else { "icmp" };
@@ -230,7 +233,7 @@ fn rule(site: &Site, names: &Names, need: Need) -> DesiredRow {
             text("chain", "input"),
             text("action", "accept"),
             text("protocol", "udp"),
-            ("dst-port", plain(site.tunnel.listen_port.unwrap_or_default())),
+            ("dst-port", plain(need.port.map(|(_, port)| port).unwrap_or_default())),
         ],
         Role::NoNat => vec![
             text("chain", "srcnat"),
@@ -250,10 +253,8 @@ fn rule(site: &Site, names: &Names, need: Need) -> DesiredRow {
         ],
     };
     fields.push(("disabled", plain(false)));
-    let marker = match need.menu.family {
-        Family::V6 => Marker::keyed(&site.id, need.role, IPV6_KEY),
-        _ => Marker::new(&site.id, need.role),
-    };
+    let marker = Marker::of_tunnel(&site.id, need.role, need.port.map_or(0, |(generation, _)| generation));
+    let marker = if need.menu.family == Family::V6 { marker.twin() } else { marker };
     DesiredRow { before: need.before, ..DesiredRow::new(need.menu, marker, fields).identified_by(&["chain"]) }
 }
 
@@ -269,12 +270,12 @@ pub fn desired_unseen(site: &Site) -> Vec<DesiredRow> {
         let both = !of_family(&site.advertise, family).is_empty() && !of_family(&site.reach, family).is_empty();
         let mut needs = Vec::new();
         if both {
-            needs.extend([(Role::ForwardIn, filter), (Role::ForwardOut, filter), (Role::Mss, mangle)]);
+            let roles = [(Role::ForwardIn, filter), (Role::ForwardOut, filter), (Role::Mss, mangle)];
+            needs.extend(roles.map(|(role, menu)| Need { role, menu, before: None, port: None }));
         }
-        if site.tunnel.listen_port.is_some() && family == Family::V4 {
-            needs.push((Role::InputPort, filter));
-        }
-        rows.extend(needs.into_iter().map(|(role, menu)| rule(site, &names, Need { role, menu, before: None })));
+        let ports = site.ends().filter(|_| family == Family::V4).filter_map(|end| end.input_port());
+        needs.extend(ports.map(|port| Need { role: Role::InputPort, menu: filter, before: None, port: Some(port) }));
+        rows.extend(needs.into_iter().map(|need| rule(site, &names, need)));
     }
     rows
 }

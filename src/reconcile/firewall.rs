@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::entry::Entry;
 use super::names::Names;
 use super::observe::Observed;
-use crate::domain::{Role, Site, SubnetSet, overlap};
+use crate::domain::{Hub, Role, Site, SubnetSet, overlap};
 use crate::routeros::menu::{self, Access, Family, Menu};
 
 /// A firewall row that the router needs.
@@ -21,6 +21,8 @@ pub struct Need {
     pub menu: &'static Menu,
     /// The id of the foreign rule it must stand before; `None` puts it last.
     pub before: Option<Vec<u8>>,
+    /// Of an `in-wg`: which tunnel it is for, and the UDP port of that.
+    pub port: Option<(u32, u16)>,
 }
 
 /// The menus of one family.
@@ -53,43 +55,44 @@ pub fn needs(site: &Site, observed: &Observed, names: &Names) -> Vec<Need> {
     for menus in &FAMILIES {
         let ours = of_family(&site.advertise, menus.family);
         let theirs = of_family(&site.reach, menus.family);
-        let mut need = |role, menu: &'static Menu, before: Option<&Entry>| {
-            found.push(Need { role, menu, before: before.map(|rule| rule.id().to_vec()) });
+        let mut need_of = |role, menu: &'static Menu, before: Option<&Entry>, port| {
+            found.push(Need { role, menu, before: before.map(|rule| rule.id().to_vec()), port });
         };
         let forward = foreign(observed, menus.filter, "forward");
         let forwards = !ours.is_empty() && !theirs.is_empty();
         if let Some(first) = forward.iter().find(|rule| hinders(rule)).filter(|_| forwards) {
-            need(Role::ForwardIn, menus.filter, Some(first));
-            need(Role::ForwardOut, menus.filter, Some(first));
+            need_of(Role::ForwardIn, menus.filter, Some(first), None);
+            need_of(Role::ForwardOut, menus.filter, Some(first), None);
         }
         let input = foreign(observed, menus.filter, "input");
         if let Some(first) = input.iter().find(|rule| hinders(rule)) {
             // What stands behind a drop that ICMP could meet lets nothing in.
             let open = input.iter().take_while(|rule| !hinders(rule) || drops_invalid_only(rule));
             if !theirs.is_empty() && !open.into_iter().any(|rule| accepts_icmp(rule)) {
-                need(Role::InputIcmp, menus.filter, Some(first));
+                need_of(Role::InputIcmp, menus.filter, Some(first), None);
             }
-            if site.tunnel.listen_port.is_some() && dialled_over(site, menus.family) {
-                need(Role::InputPort, menus.filter, Some(first));
+            let dialled = site.ends().filter(|end| dialled_over(end.hub, menus.family));
+            for port in dialled.filter_map(|end| end.input_port()) {
+                need_of(Role::InputPort, menus.filter, Some(first), Some(port));
             }
         }
         let nat = foreign(observed, menus.nat, "srcnat");
         if let Some(first) =
             nat.iter().find(|rule| rewrites(rule, &ours, &theirs, observed, names)).filter(|_| forwards)
         {
-            need(Role::NoNat, menus.nat, Some(first));
+            need_of(Role::NoNat, menus.nat, Some(first), None);
         }
         let mangle = foreign(observed, menus.mangle, "forward");
         if forwards && !mangle.iter().any(|rule| clamps(rule)) {
-            need(Role::Mss, menus.mangle, mangle.iter().find(|rule| ends_mangle(rule)).copied());
+            need_of(Role::Mss, menus.mangle, mangle.iter().find(|rule| ends_mangle(rule)).copied(), None);
         }
     }
     found
 }
 
 /// Whether the hub can dial over a family: by the family of its own endpoints, a name may be both.
-fn dialled_over(site: &Site, family: Family) -> bool {
-    site.hub.endpoints.iter().any(|endpoint| match endpoint.host {
+fn dialled_over(hub: &Hub, family: Family) -> bool {
+    hub.endpoints.iter().any(|endpoint| match endpoint.host {
         crate::domain::Host::Address(address) => address.is_ipv4() == (family == Family::V4),
         crate::domain::Host::Name(_) => true,
     })
@@ -164,8 +167,8 @@ fn leaves_by(rule: &Entry, observed: &Observed, names: &Names) -> bool {
     let interface = match rule.text("out-interface").filter(|text| !text.is_empty()) {
         None => true,
         Some(text) => match text.strip_prefix('!') {
-            Some(other) => other != names.interface,
-            None => text == names.interface,
+            Some(other) => names.interfaces().any(|name| name != other),
+            None => names.interfaces().any(|name| name == text),
         },
     };
     let list = match rule.text("out-interface-list").filter(|text| !text.is_empty()) {
@@ -192,7 +195,8 @@ fn includes_us(list: &str, observed: &Observed, names: &Names, depth: usize) -> 
         return true;
     }
     let is_member = observed.rows(&menu::LIST_MEMBER).iter().any(|member| {
-        member.text("list").as_deref() == Some(list) && member.text("interface").as_deref() == Some(&*names.interface)
+        member.text("list").as_deref() == Some(list)
+            && names.interfaces().any(|name| member.get("interface") == Some(name.as_bytes()))
     });
     let row = observed.rows(&menu::INTERFACE_LIST).iter().find(|row| row.text("name").as_deref() == Some(list));
     let included = row.and_then(|row| row.text("include")).unwrap_or_default();

@@ -9,6 +9,7 @@ pub mod decide;
 pub mod desired;
 pub mod entry;
 pub mod firewall;
+pub mod generation;
 pub mod guard;
 pub mod names;
 pub mod observe;

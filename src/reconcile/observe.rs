@@ -120,7 +120,7 @@ impl Interest {
     #[must_use]
     pub fn of(site: &Site) -> Self {
         let prefixes = site.reach.iter().chain(site.advertise.iter()).chain(site.tunnel_networks().iter()).collect();
-        Self { prefixes, preshared_key: site.hub.preshared_key.is_some() }
+        Self { prefixes, preshared_key: site.ends().any(|end| end.hub.preshared_key.is_some()) }
     }
 }
 

@@ -65,6 +65,14 @@ pub enum Fault {
     NoIcmp,
     /// UDP of WireGuard longer than so many bytes vanishes, both ways.
     DropAbove(u64),
+    /// An address cannot be led to another interface.
+    AddressStays,
+    /// A site cannot have a second WireGuard interface.
+    OneWireguard,
+    /// A site's WireGuard interfaces but the first get no packet out or in.
+    LaterTunnelsSilent,
+    /// The same, from the moment an address is on them.
+    LaterTunnelsDie,
 }
 
 /// Where the clock goes.
@@ -77,7 +85,7 @@ pub enum ClockJump {
 }
 
 /// The names that `--fault` takes, with what stands behind `=`.
-pub const FAULT_NAMES: [&str; 29] = [
+pub const FAULT_NAMES: [&str; 33] = [
     "close-after=N",
     "close-before=N",
     "slow=BYTES_PER_SEC",
@@ -107,6 +115,10 @@ pub const FAULT_NAMES: [&str; 29] = [
     "no-wan",
     "no-icmp",
     "drop-above=BYTES",
+    "address-stays",
+    "one-wireguard",
+    "later-tunnels-silent",
+    "later-tunnels-die",
 ];
 
 /// How many rows `foreign-rows` adds when it is not told.
@@ -170,6 +182,10 @@ impl FromStr for Fault {
             "no-wan" => Self::NoWan,
             "no-icmp" => Self::NoIcmp,
             "drop-above" => Self::DropAbove(number()?),
+            "address-stays" => Self::AddressStays,
+            "one-wireguard" => Self::OneWireguard,
+            "later-tunnels-silent" => Self::LaterTunnelsSilent,
+            "later-tunnels-die" => Self::LaterTunnelsDie,
             "list" => return Err(InvalidFault::List),
             _ => return Err(InvalidFault::Unknown(name.to_owned())),
         })
@@ -217,6 +233,10 @@ impl fmt::Display for Fault {
             Self::NoWan => f.write_str("no-wan"),
             Self::NoIcmp => f.write_str("no-icmp"),
             Self::DropAbove(n) => write!(f, "drop-above={n}"),
+            Self::AddressStays => f.write_str("address-stays"),
+            Self::OneWireguard => f.write_str("one-wireguard"),
+            Self::LaterTunnelsSilent => f.write_str("later-tunnels-silent"),
+            Self::LaterTunnelsDie => f.write_str("later-tunnels-die"),
         }
     }
 }

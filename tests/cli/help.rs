@@ -12,9 +12,20 @@ fn help(args: &[&str]) -> String {
 #[test]
 fn the_reference_is_as_reviewed() {
     insta::assert_snapshot!("sitepeer", help(&["--help"]));
-    for command in
-        ["provision", "plan", "status", "doctor", "remove", "render", "client-key", "sim", "demo", "completions", "man"]
-    {
+    for command in [
+        "provision",
+        "plan",
+        "status",
+        "doctor",
+        "remove",
+        "rotate-key",
+        "render",
+        "client-key",
+        "sim",
+        "demo",
+        "completions",
+        "man",
+    ] {
         insta::assert_snapshot!(command, help(&[command, "--help"]));
     }
 }

@@ -125,7 +125,7 @@ fn every_failure_keeps_to_every_command_s_schema() {
         Verdict::Terminated,
         Verdict::Failed,
     ];
-    for command in ["provision", "plan", "status", "doctor", "remove", "render", "sim", "demo", "hub"] {
+    for command in ["provision", "plan", "status", "doctor", "remove", "rotate-key", "render", "sim", "demo", "hub"] {
         for verdict in verdicts {
             let (reporter, out, err) = reporter(Mode::Json);
             reporter.fail(&Failure::new(verdict, "a-code", "it failed").hint("do this"));

@@ -216,6 +216,7 @@ async fn answer(world: &World, state: &Mutex<State>, heard: &Heard) -> Option<St
             }
             "HTTP/1.1 204 No Content\r\n\r\n".to_owned()
         }
+        "/v1/agent/rotate" => "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n".to_owned(),
         "/v1/agent/reports" => fake::json(r#"{"number":1}"#),
         _ => fake::problem(404, "not-found", ""),
     };

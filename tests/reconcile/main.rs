@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails with the test")]
 
 mod firewall;
+mod generations;
 mod laws;
 mod model;
 mod ownership;

@@ -209,6 +209,8 @@ pub fn site() -> Site {
         advertise: set(&["192.168.88.0/24"]),
         reach: set(&["10.99.0.0/24", "192.168.89.0/24"]),
         routing: sitepeer::domain::Routing::default(),
+        generation: 0,
+        beside: None,
     }
 }
 

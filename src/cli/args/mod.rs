@@ -18,6 +18,7 @@ mod provision;
 mod proxy;
 mod remove;
 mod render;
+mod rotate_key;
 mod router;
 mod side;
 mod status;
@@ -37,6 +38,7 @@ pub use provision::Provision;
 pub use proxy::{Proxy, ProxyFleet, ProxyServe};
 pub use remove::Remove;
 pub use render::Render;
+pub use rotate_key::RotateKey;
 pub use side::{Completions, Demo, DemoEnd, Shell, Sim, SimDevice};
 pub use status::Status;
 pub use uplink::{HubSource, Source};
@@ -91,6 +93,8 @@ Examples:
     sitepeer provision --router apis://admin@192.168.88.1 --hub https://hub.example.net --token-file token
   What would stop a tunnel, or stops it:
     sitepeer doctor --router apis://admin@192.168.88.1 --site site.toml
+  A new key for the router's end, without a lost packet:
+    sitepeer rotate-key --router apis://admin@192.168.88.1 --hub https://hub.example.net --credential-file token.credential
   How it is doing; take it out:
     sitepeer status --router apis://admin@192.168.88.1
     sitepeer remove --router apis://admin@192.168.88.1 --instance acme
@@ -119,6 +123,8 @@ enum CommandArgs {
     Doctor(doctor::DoctorArgs),
     /// Take out all that provision put in, and nothing else
     Remove(remove::RemoveArgs),
+    /// Give a router a new key, by a second tunnel beside the one in use; no packet is lost
+    RotateKey(rotate_key::RotateKeyArgs),
     /// Keep a router as it is wanted, for months: from a file or as its hub says, and tell the hub how it is
     Agent(agent::AgentArgs),
     /// Keep a fleet of routers, as agent does one; check its file
@@ -156,6 +162,8 @@ pub enum Command {
     Doctor(Doctor),
     /// `remove`
     Remove(Remove),
+    /// `rotate-key`
+    RotateKey(RotateKey),
     /// `agent`
     Agent(Agent),
     /// `proxy`
@@ -214,6 +222,7 @@ impl Args {
             CommandArgs::Status(args) => args.output.json,
             CommandArgs::Doctor(args) => args.output.json,
             CommandArgs::Remove(args) => args.output.json,
+            CommandArgs::RotateKey(args) => args.output.json,
             CommandArgs::Agent(args) => args.output.json,
             CommandArgs::Proxy(args) => args.json(),
             CommandArgs::Fleet(args) => args.json(),
@@ -239,6 +248,7 @@ impl Args {
             CommandArgs::Status(args) => Command::Status(args.settle()?),
             CommandArgs::Doctor(args) => Command::Doctor(args.settle()?),
             CommandArgs::Remove(args) => Command::Remove(args.settle()?),
+            CommandArgs::RotateKey(args) => Command::RotateKey(args.settle()?),
             CommandArgs::Agent(args) => Command::Agent(args.settle()?),
             CommandArgs::Proxy(args) => Command::Proxy(args.settle()?),
             CommandArgs::Fleet(args) => Command::Fleet(args.settle()?),

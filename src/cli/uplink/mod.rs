@@ -10,6 +10,7 @@ mod patience;
 
 use std::time::{Duration, Instant};
 
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use self::credential::{Enrolled, Kept, random_hex};
@@ -29,6 +30,8 @@ use crate::uplink::{self, Hub, UplinkError};
 
 /// Where a hub says what is to be on a router.
 const DESIRED: &str = "/v1/agent/desired";
+/// Where a site asks for a new key of its router.
+const ROTATE: &str = "/v1/agent/rotate";
 /// Longest single wait at the hub: short enough to say from time to time that it still waits.
 const WAIT: Duration = Duration::from_secs(20);
 /// Shortest time between two questions for the config: a proxy with little patience, or a hub gone wrong, answers at once what was
@@ -221,6 +224,33 @@ impl Uplink {
         }
     }
 
+    /// Returns the same site for a supervisor to follow; nothing of it is kept on this machine's disk.
+    #[must_use]
+    pub fn follow(&self) -> agent::Follow {
+        agent::Follow { hub: self.hub.clone(), peer: self.peer.clone(), kept: None, lease: None }
+    }
+
+    /// Asks the hub for a new key of this site's router; a hub that is at it already says the same.
+    ///
+    /// # Errors
+    /// [`UplinkError`], or a [`Failure`] if the hub knows nothing of new keys.
+    pub async fn rotate(&self, reporter: &Reporter) -> anyhow::Result<()> {
+        let end = Instant::now() + TELL_PATIENCE;
+        let asked = patiently(end, reporter, async || self.hub.post::<_, IgnoredAny>(ROTATE, &json!({})).await).await;
+        match asked {
+            Ok(_) => {
+                let detail = format!("asked for a new key of peer {}", self.peer);
+                reporter.event(&Event::Step { step: Step::Hub, detail });
+                Ok(())
+            }
+            Err(error) if error.is_refused_with(code::NOT_FOUND) => {
+                let failure = Failure::new(Verdict::HubFailed, "hub-refused", "this hub gives routers no new keys");
+                Err(failure.hint("it is older than this sitepeer: upgrade the hub").into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// The id that marks the rows.
     ///
     /// # Errors
@@ -273,10 +303,10 @@ impl Uplink {
     /// Tells the hub which key the router has, and what it is: only then the gateway can answer.
     ///
     /// # Errors
-    /// [`UplinkError`]; the rows are on the router then.
-    pub async fn applied(&self, observed: &Observed, public_key: PublicKey, reporter: &Reporter) -> anyhow::Result<()> {
-        let applied =
-            AgentApplied { revision: self.revision, public_key, device: agent::device::facts(observed), next: None };
+    /// [`UplinkError`], or a [`Failure`] if the router does not say its key; the rows are on the router then.
+    pub async fn applied(&self, site: &Site, observed: &Observed, reporter: &Reporter) -> anyhow::Result<()> {
+        let failure = || Failure::new(Verdict::Rejected, "no-public-key", "the router does not say its public key");
+        let applied: AgentApplied = agent::device::applied(site, self.revision, observed).ok_or_else(failure)?;
         let end = Instant::now() + TELL_PATIENCE;
         let told = patiently(end, reporter, async || self.hub.post::<_, ()>("/v1/agent/applied", &applied).await).await;
         told.map_err(|error| {
@@ -284,7 +314,7 @@ impl Uplink {
                 .context("the rows are on the router, but the hub does not know its key; run the same command again")
         })?;
         let detail =
-            if self.known_key == Some(public_key) { "knows the router's key" } else { "told the router's key" };
+            if self.known_key == Some(applied.public_key) { "knows the router's key" } else { "told the router's key" };
         reporter.event(&Event::Step { step: Step::Hub, detail: detail.to_owned() });
         Ok(())
     }

@@ -27,5 +27,7 @@ fn site() -> Site {
         advertise: nets(&["192.168.88.0/24"]),
         reach: nets(&["10.99.0.0/24", "192.168.89.0/24", "192.168.90.0/24"]),
         routing: Routing::default(),
+        generation: 0,
+        beside: None,
     }
 }

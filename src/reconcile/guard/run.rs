@@ -15,6 +15,7 @@ use crate::reconcile::apply::{
 };
 use crate::reconcile::converge::{ConvergeError, Progress, Standby, Task, converge, converge_with};
 use crate::reconcile::decide::{Decision, Refused};
+use crate::reconcile::generation::{row_of, used};
 use crate::reconcile::observe::{Interest, Observed, ReadError, observe};
 use crate::reconcile::plan::{Change, Op, Plan};
 use crate::reconcile::preflight::Session;
@@ -470,6 +471,6 @@ where
 
 /// Whether a site's tunnel carried traffic not long before a reading.
 fn has_handshake(observed: &Observed, site: &SiteId) -> bool {
-    let mut peers = observed.marked().filter(|(_, _, marker)| marker.site == *site && marker.role == Role::Peer);
-    peers.any(|(_, row, _)| row.get("last-handshake").and_then(parse_duration).is_some_and(|age| age <= RECENT))
+    let peer = used(observed, site).and_then(|generation| row_of(observed, site, &Role::Peer, generation));
+    peer.and_then(|row| parse_duration(row.get("last-handshake")?)).is_some_and(|age| age <= RECENT)
 }

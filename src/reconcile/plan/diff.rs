@@ -12,14 +12,12 @@ use crate::routeros::menu::{Access, Field, Kind};
 /// Compares what is wanted with what is ours.
 pub fn diff(basis: Basis<'_>, desired: &[DesiredRow], observed: &Observed, own: &[OwnRow<'_>]) -> Plan {
     let mut plan = Plan::default();
-    let wanted_interface =
-        desired.iter().find(|row| row.marker.role == Role::Interface).and_then(|row| row.wants("name"));
-    let rename = Rename { from: interface_name(own), to: wanted_interface.map(Value::as_bytes) };
+    let renames = Renames::of(desired, own);
     let is_wanted = |row: &OwnRow<'_>| desired.iter().any(|d| d.marker == row.marker && d.menu == row.menu);
     let mut stale: Vec<&OwnRow<'_>> = own.iter().filter(|row| !is_wanted(row)).collect();
     for wanted in desired {
         if let Some(row) = own.iter().find(|row| row.marker == wanted.marker && row.menu == wanted.menu) {
-            compare(basis, wanted, row.entry, rename, &mut plan);
+            compare(basis, wanted, row.entry, &renames, &mut plan);
             plan.ops.extend(misplaced(wanted, row.entry, observed));
         } else if let Some(at) = stale.iter().position(|row| is_readdressed(row, wanted)) {
             plan.ops.push(readdress(wanted, stale.remove(at)));
@@ -55,21 +53,24 @@ fn addition(basis: Basis<'_>, wanted: &DesiredRow) -> Op {
     }
 }
 
-/// Our interface's name before and after: RouterOS keeps references to it when it is renamed.
-#[derive(Clone, Copy)]
-struct Rename<'a> {
-    from: Option<&'a [u8]>,
-    to: Option<&'a [u8]>,
-}
+/// Our interfaces' names before and after: RouterOS keeps references to one when it is renamed.
+struct Renames<'a>(Vec<(&'a [u8], &'a [u8])>);
 
-impl Rename<'_> {
-    /// Whether a field that names our interface already means it.
-    fn covers(self, field: &Field, have: &[u8], want: &[u8]) -> bool {
-        matches!(field.name, "interface" | "gateway") && self.from == Some(have) && self.to == Some(want)
+impl<'a> Renames<'a> {
+    fn of(desired: &'a [DesiredRow], own: &[OwnRow<'a>]) -> Self {
+        let interfaces = desired.iter().filter(|wanted| wanted.marker.role == Role::Interface);
+        let pairs = interfaces
+            .filter_map(|wanted| Some((interface_name(own, &wanted.marker)?, wanted.wants("name")?.as_bytes())));
+        Self(pairs.collect())
+    }
+
+    /// Whether a field that names an interface of ours already means the one that it must.
+    fn covers(&self, field: &Field, have: &[u8], want: &[u8]) -> bool {
+        matches!(field.name, "interface" | "gateway") && self.0.contains(&(have, want))
     }
 }
 
-fn compare(basis: Basis<'_>, wanted: &DesiredRow, entry: &Entry, rename: Rename<'_>, plan: &mut Plan) {
+fn compare(basis: Basis<'_>, wanted: &DesiredRow, entry: &Entry, renames: &Renames<'_>, plan: &mut Plan) {
     let mut fields = Vec::new();
     let mut notes = wanted.notes.clone();
     for (name, value) in &wanted.fields {
@@ -79,7 +80,7 @@ fn compare(basis: Basis<'_>, wanted: &DesiredRow, entry: &Entry, rename: Rename<
             secret_differs(basis, wanted, field, value, entry)
         } else {
             let (have, want) = (field.canonical(entry.value(field)), field.canonical(Some(value.as_bytes())));
-            Some(have != want && !rename.covers(field, &have, &want))
+            Some(have != want && !renames.covers(field, &have, &want))
         };
         match differs {
             Some(true) => {

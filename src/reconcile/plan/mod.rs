@@ -7,7 +7,7 @@ mod notes;
 mod ownership;
 
 pub use notes::note;
-pub use ownership::{Ambiguity, OwnRow, interface_name, own_rows};
+pub use ownership::{Ambiguity, OwnRow, interface_names, own_rows};
 
 use std::fmt;
 

@@ -90,17 +90,25 @@ pub fn own_rows<'a>(
         .map(|(menu, entry, marker)| OwnRow { menu, marker, entry })
         .collect();
     let mut doubts = duplicates(&rows);
-    let interface = interface_name(&rows);
     for row in &rows {
+        let interface = row
+            .marker
+            .generation()
+            .and_then(|generation| interface_name(&rows, &Marker::of_tunnel(site, Role::Interface, generation)));
         doubts.extend(doubt(row, desired, interface, observed));
     }
     if doubts.is_empty() { Ok(rows) } else { Err(doubts) }
 }
 
-/// Returns the present name of our interface, whatever it should be.
-#[must_use]
-pub fn interface_name<'a>(rows: &[OwnRow<'a>]) -> Option<&'a [u8]> {
-    rows.iter().find(|row| row.marker.role == Role::Interface && row.menu == &menu::WIREGUARD)?.entry.get("name")
+/// Returns the present names of our interfaces, whatever they should be.
+pub fn interface_names<'a>(rows: &[OwnRow<'a>]) -> impl Iterator<Item = &'a [u8]> {
+    let interfaces = rows.iter().filter(|row| row.marker.role == Role::Interface && row.menu == &menu::WIREGUARD);
+    interfaces.filter_map(|row| row.entry.get("name"))
+}
+
+/// Returns the present name of the interface with a marker.
+pub(super) fn interface_name<'a>(rows: &[OwnRow<'a>], marker: &Marker) -> Option<&'a [u8]> {
+    rows.iter().find(|row| row.marker == *marker && row.menu == &menu::WIREGUARD)?.entry.get("name")
 }
 
 fn duplicates(rows: &[OwnRow<'_>]) -> Vec<Ambiguity> {

@@ -62,7 +62,7 @@ pub fn preflight(
     found.extend(device::routing_table(site, observed));
     found.extend(taken::names(site, observed, own));
     found.extend(taken::unmarked(desired, observed, own));
-    found.extend(taken::listen_port(site, observed, own));
+    found.extend(taken::listen_ports(site, observed, own));
     found.extend(overlap::advertised(site, observed, own));
     found.extend(overlap::reached(site, observed, own));
     found.extend(path::own_path(site, observed, own, session));

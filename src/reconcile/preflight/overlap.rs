@@ -6,7 +6,7 @@ use super::{Finding, is_own, refuse};
 use crate::domain::{Role, Site, overlap};
 use crate::reconcile::entry::Entry;
 use crate::reconcile::observe::Observed;
-use crate::reconcile::plan::{OwnRow, interface_name};
+use crate::reconcile::plan::{OwnRow, interface_names};
 use crate::routeros::menu::{self, Menu};
 
 /// The networks the router has on its own: connected, or routed by a route that is neither the default one nor ours.
@@ -34,7 +34,7 @@ fn networks<'a>(
 /// our addresses, wherever somebody moved that to.
 fn follows_own(route: &Entry, own: &[OwnRow<'_>]) -> bool {
     let gateway = route.gateway_interface();
-    let through_ours = gateway.is_some() && gateway == interface_name(own);
+    let through_ours = interface_names(own).any(|name| gateway == Some(name));
     let dst = route.get("dst-address").and_then(menu::parse_prefix);
     let of_own_address = own
         .iter()

@@ -60,7 +60,7 @@ impl Session {
 /// What the hub's names stand for here; nothing where they do not resolve in time, which is the router's affair.
 async fn resolved(site: &Site) -> Vec<IpAddr> {
     let mut found = Vec::new();
-    for endpoint in &site.hub.endpoints {
+    for endpoint in site.ends().flat_map(|end| &end.hub.endpoints) {
         if let Host::Name(name) = &endpoint.host {
             let looked_up = tokio::net::lookup_host((name.as_str(), endpoint.port));
             if let Ok(Ok(addresses)) = tokio::time::timeout(RESOLVE_DEADLINE, looked_up).await {

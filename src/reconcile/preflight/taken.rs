@@ -1,26 +1,25 @@
 //! What somebody else has already: names, ports, rows like ours.
 
 use super::{Finding, is_own, refuse, warn};
-use crate::domain::{Role, Site};
+use crate::domain::{PublicKey, Role, Site};
 use crate::reconcile::desired::{DesiredRow, Value};
 use crate::reconcile::entry::Entry;
 use crate::reconcile::names::Names;
 use crate::reconcile::observe::Observed;
-use crate::reconcile::plan::{OwnRow, interface_name};
+use crate::reconcile::plan::{OwnRow, interface_names};
 use crate::routeros::menu;
 
 pub(super) fn names(site: &Site, observed: &Observed, own: &[OwnRow<'_>]) -> Vec<Finding> {
     let names = Names::of(site);
     let mut found = Vec::new();
-    let own_interface = interface_name(own);
-    let taken = observed
-        .rows(&menu::INTERFACE)
-        .iter()
-        .any(|row| row.get("name") == Some(names.interface.as_bytes()) && row.get("name") != own_interface);
-    if taken {
+    let is_taken = |name: &&str| {
+        let there = observed.rows(&menu::INTERFACE).iter().any(|row| row.get("name") == Some(name.as_bytes()));
+        there && !interface_names(own).any(|own| own == name.as_bytes())
+    };
+    for name in names.interfaces().filter(is_taken) {
         found.push(refuse(
             "name-taken",
-            format!("the router already has an interface {:?} that is not ours", names.interface),
+            format!("the router already has an interface {name:?} that is not ours"),
             "rename that interface, or give the instance another name; if its comment with our marker was taken off, put it back",
         ));
     }
@@ -101,8 +100,12 @@ fn twin_fields(role: &Role) -> &'static [&'static str] {
     }
 }
 
-pub(super) fn listen_port(site: &Site, observed: &Observed, own: &[OwnRow<'_>]) -> Option<Finding> {
-    let port = site.tunnel.listen_port?.to_string();
+pub(super) fn listen_ports(site: &Site, observed: &Observed, own: &[OwnRow<'_>]) -> Vec<Finding> {
+    site.ends().filter_map(|end| port_taken(end.listen_port?, observed, own)).collect()
+}
+
+fn port_taken(port: u16, observed: &Observed, own: &[OwnRow<'_>]) -> Option<Finding> {
+    let port = port.to_string();
     let wireguard = observed
         .rows(&menu::WIREGUARD)
         .iter()
@@ -125,7 +128,11 @@ pub(super) fn listen_port(site: &Site, observed: &Observed, own: &[OwnRow<'_>]) 
 }
 
 pub(super) fn same_hub(site: &Site, observed: &Observed, own: &[OwnRow<'_>]) -> Option<Finding> {
-    let key = site.hub.public_key.to_string();
+    site.ends().find_map(|end| key_known(end.hub.public_key, observed, own))
+}
+
+fn key_known(key: PublicKey, observed: &Observed, own: &[OwnRow<'_>]) -> Option<Finding> {
+    let key = key.to_string();
     let foreign = observed.rows(&menu::PEERS).iter().find(|row| {
         row.get("public-key") == Some(key.as_bytes()) && !is_own(own, &menu::PEERS, row) && row.marker().is_none()
     })?;

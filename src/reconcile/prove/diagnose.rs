@@ -1,7 +1,7 @@
 //! Why a tunnel is not proven: the likely causes, the likeliest first.
 
 use super::{Evidence, ping};
-use crate::domain::{Host, Role, Site};
+use crate::domain::{Host, Marker, Role, Site};
 use crate::reconcile::entry::Entry;
 use crate::reconcile::names::Names;
 use crate::reconcile::observe::{Interest, Observed, ReadError, observe};
@@ -62,7 +62,10 @@ fn causes(
         Ok(own) => own,
         Err(doubts) => return doubts.iter().map(|doubt| cause("ambiguous", doubt.to_string(), doubt.hint())).collect(),
     };
-    let row = |role: Role| own.iter().find(|row| row.marker.role == role).map(|row| row.entry);
+    let row = |role: Role| {
+        let marker = Marker::of_tunnel(&site.id, role, site.generation);
+        own.iter().find(|row| row.marker == marker).map(|row| row.entry)
+    };
     let mut found = Vec::new();
     let interface = row(Role::Interface);
     match interface {

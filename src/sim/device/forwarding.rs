@@ -9,6 +9,8 @@ use ipnet::{IpNet, Ipv4Subnets};
 
 use super::Device;
 use super::rows::{Fields, Item};
+use crate::domain::Marker;
+use crate::sim::faults::Fault;
 use crate::sim::plane::{Lists, PlaneConfig, PlaneRoute, Rule, WgInterface, WgPeer};
 use crate::sim::schema::parse_duration;
 use crate::wireguard::keys::SecretKey;
@@ -52,10 +54,31 @@ impl Device {
                 listen_port: number(&item.fields, "listen-port").unwrap_or(0),
                 mtu: number(&item.fields, "mtu").unwrap_or(1420),
                 up: item.is_enabled(),
-                peers: self.peers_of(name),
+                peers: self.peers_of(name).into_iter().map(|peer| self.maybe_dead(item, name, peer)).collect(),
             })
         })
         .collect()
+    }
+
+    /// The WireGuard interfaces of the site that a row is of; none if its comment names none.
+    pub(super) fn tunnels_of(&self, fields: &Fields) -> impl Iterator<Item = &Item> {
+        let site = |fields: &Fields| Marker::of_comment(fields.get("comment")?).map(|marker| marker.site);
+        let of = site(fields);
+        let all = self.table("/interface").iter().filter(|item| item.fields.is("type", "wg"));
+        all.filter(move |item| of.is_some() && site(&item.fields) == of)
+    }
+
+    /// A peer into which nothing goes and out of which nothing comes, if a fault says so of its interface.
+    fn maybe_dead(&self, interface: &Item, name: &str, peer: WgPeer) -> WgPeer {
+        let has = |fault| self.options.faults.contains(&fault);
+        let first = self.tunnels_of(&interface.fields).next();
+        let is_later = first.is_some_and(|first| first.id != interface.id);
+        let is_used = || self.table("/ip/address").iter().any(|address| address.fields.is("interface", name));
+        if is_later && (has(Fault::LaterTunnelsSilent) || (has(Fault::LaterTunnelsDie) && is_used())) {
+            WgPeer { endpoint: None, keepalive: None, allowed: Vec::new(), ..peer }
+        } else {
+            peer
+        }
     }
 
     fn peers_of(&self, interface: &str) -> Vec<WgPeer> {

@@ -5,6 +5,7 @@ use super::refusal::Refusal;
 use super::rows::{Fields, Item, Origin, belongs, parse_id, show_id};
 use super::rules::{Rules, Target, target_of, type_of};
 use super::{Device, Request, Viewer};
+use crate::sim::faults::Fault;
 use crate::sim::schema::{BadValue, Type};
 
 /// IP protocols a rule can name. A number is taken as well.
@@ -77,6 +78,7 @@ impl Device {
             }
         }
         self.check_unique(rules, &fields, None)?;
+        self.check_second_wireguard(rules, &fields)?;
         let before = match request.text("place-before") {
             Some(text) => {
                 let id = self.find(rules, text)?;
@@ -96,6 +98,20 @@ impl Device {
         Ok(show_id(id))
     }
 
+    /// Whether a fault keeps a site from having a second WireGuard interface.
+    fn check_second_wireguard(&self, rules: &Rules, fields: &Fields) -> Result<(), Refusal> {
+        let is_second = rules.menu == "/interface/wireguard" && self.tunnels_of(fields).next().is_some();
+        let refused = is_second && self.options.faults.contains(&Fault::OneWireguard);
+        if refused { Err(Refusal::WriteFault) } else { Ok(()) }
+    }
+
+    /// Whether a fault keeps an address where it is.
+    fn check_address_stays(&self, rules: &Rules, request: &Request) -> Result<(), Refusal> {
+        let leads_away = rules.menu.ends_with("/address") && request.get("interface").is_some();
+        let refused = leads_away && self.options.faults.contains(&Fault::AddressStays);
+        if refused { Err(Refusal::WriteFault) } else { Ok(()) }
+    }
+
     fn take_timeout(&self, rules: &Rules, fields: &mut Fields) -> Option<std::time::Instant> {
         if !rules.menu.ends_with("/address-list") {
             return None;
@@ -112,6 +128,7 @@ impl Device {
         request: &Request,
         fixed: &[(&str, &str)],
     ) -> Result<(), Refusal> {
+        self.check_address_stays(rules, request)?;
         for id in self.addressed(rules, request)? {
             let Some(item) = self.changeable(rules, id)? else { continue };
             let mut fields = item.fields.clone();
@@ -226,7 +243,7 @@ impl Device {
             }
             return Ok(());
         }
-        let timed_stay = self.options.faults.contains(&crate::sim::faults::Fault::TimedRowsStay);
+        let timed_stay = self.options.faults.contains(&Fault::TimedRowsStay);
         for id in &ids {
             let item = self.changeable(rules, *id)?;
             if timed_stay && item.is_some_and(|item| item.expires.is_some()) {
