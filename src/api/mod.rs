@@ -28,8 +28,9 @@ pub use agent::{
 pub use audit::AuditEntry;
 pub use enrollment::{Enrollment, EnrollmentKind, EnrollmentMade, EnrollmentState, NewEnrollment};
 pub use gateway::{
-    Backend, Gateway, GatewayApplied, GatewayDesired, GatewayHello, GatewayInstance, GatewayInstanceApplied,
-    GatewayPeer, GatewayPeerFailed, GatewayReport, GatewayWelcome, PeerTraffic, RemovedPeer,
+    Backend, Gateway, GatewayApplied, GatewayDesired, GatewayDevice, GatewayDeviceApplied, GatewayHello,
+    GatewayInstance, GatewayInstanceApplied, GatewayMove, GatewayPeer, GatewayPeerFailed, GatewayReport,
+    GatewayWelcome, MAX_DEVICES, PeerTraffic, RemovedPeer,
 };
 pub use health::{
     HealthFinding, HealthSample, MAX_CODE, MAX_FINDING_TEXT, MAX_FINDINGS, RoundTrip, Severity, TunnelState,

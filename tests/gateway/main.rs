@@ -10,6 +10,7 @@
 )]
 
 mod control;
+mod devices;
 mod hostile;
 mod hub;
 mod laws;

@@ -20,7 +20,9 @@ pub fn instance(id: &str) -> GatewayInstance {
         suspended: false,
         addresses: nets(&["10.99.0.1/24", "fd99::1/64"]),
         listen_port: 0,
+        device: 0,
         any_port: false,
+        devices: Vec::new(),
         pushed_routes: Vec::new().into_iter().collect(),
         policy: Policy::default(),
         revision: 1,
@@ -56,7 +58,9 @@ impl Site {
             id: format!("peer{number:04}").parse().unwrap(),
             instance: instance.id.clone(),
             kind,
+            device: instance.device,
             public_key: self.public_key(),
+            moving: None,
             preshared_key: None,
             addresses: vec![ip(&format!("10.99.0.{number}")), ip(&format!("fd99::{number:x}"))],
             subnets: nets(&[&format!("10.{number}.0.0/24")]).into_iter().collect(),
@@ -65,6 +69,31 @@ impl Site {
             keepalive_secs: 0,
             revision: 1,
         }
+    }
+
+    /// Makes a second interface beside the first, with a key of its own; what the site sends goes by either. Returns the new key.
+    pub async fn call_beside(
+        &self,
+        first: (PublicKey, u16),
+        second: (PublicKey, u16),
+        key: &SecretKey,
+        by: By,
+    ) -> PublicKey {
+        let mut config = self.config(first.0, first.1);
+        let mut beside = self.config(second.0, second.1).wireguard.remove(0);
+        (beside.id, beside.name, beside.private_key) = (2, "wg-next".into(), key.clone());
+        for peer in &mut beside.peers {
+            peer.id = 12;
+        }
+        if by == By::Second {
+            for (_, interface) in config.addresses.iter_mut().filter(|(_, interface)| interface == "wg") {
+                "wg-next".clone_into(interface);
+            }
+            config.routes.iter_mut().for_each(|route| route.via = "wg-next".into());
+        }
+        config.wireguard.push(beside);
+        self.plane.apply(config).await.unwrap();
+        PublicKey::from_bytes(key.public()).unwrap()
     }
 
     fn config(&self, gateway_key: PublicKey, port: u16) -> PlaneConfig {
@@ -113,6 +142,13 @@ impl Site {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+}
+
+/// By which of two interfaces a site sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    First,
+    Second,
 }
 
 pub fn nets(texts: &[&str]) -> Vec<IpNet> {

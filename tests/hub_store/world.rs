@@ -115,9 +115,11 @@ impl World {
         let instances = told.instances.iter().map(|instance| GatewayInstanceApplied {
             id: instance.id.clone(),
             revision: instance.revision,
+            device: 0,
             public_key: Some(key(u64::from(instance.listen_port) + 1_000_000)),
             listen_port: Some(instance.listen_port),
             error: None,
+            devices: Vec::new(),
         });
         let applied = GatewayApplied { revision: told.revision, instances: instances.collect(), peers: Vec::new() };
         self.store.gateway_applied(gateway, applied).await.unwrap();
