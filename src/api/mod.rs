@@ -16,6 +16,7 @@ mod page;
 mod peer;
 mod problem;
 mod profile;
+mod rotation;
 mod site;
 mod site_health;
 mod token;
@@ -43,6 +44,7 @@ pub use page::{DEFAULT_PAGE, MAX_PAGE, Page};
 pub use peer::{Link, NewPeer, Peer, PeerEdit, PeerKind, PeerStatus, Protocol};
 pub use problem::{PROBLEM_TYPE, Problem, code};
 pub use profile::{PRIVATE_KEY_PLACEHOLDER, ProfileFormat};
+pub use rotation::{DeviceState, InstanceDevice, MAX_ROTATE_DAYS, MoveCause, MoveStep, PeerMove};
 pub use site::{NewSite, Site, SiteEdit, SiteSubnet, SiteSubnets};
 pub use site_health::{
     AgentEnd, Availability, Freeze, GatewayEnd, HealthHour, HealthPoint, MAX_FREEZE_REASON, MAX_FREEZE_SECS, NewFreeze,

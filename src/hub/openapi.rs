@@ -5,7 +5,9 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
-use super::routes::{account, agent, audit, enrollment, gateway, instance, peer, service, site, site_health, token};
+use super::routes::{
+    account, agent, audit, enrollment, gateway, instance, peer, rotation, service, site, site_health, token,
+};
 use crate::api::{
     IDEMPOTENCY_KEY, MAX_FREEZE_REASON, MAX_FREEZE_SECS, MAX_IDEMPOTENCY_KEY, MAX_NAME, PROBLEM_TYPE, Problem,
 };
@@ -28,6 +30,7 @@ use crate::api::{
         site_health::health, site_health::transitions, site_health::hours, site_health::freeze, site_health::thaw,
         enrollment::list, enrollment::create, enrollment::revoke, enrollment::enroll,
         agent::desired, agent::applied, agent::reports,
+        rotation::instance, rotation::peer, rotation::cancel, rotation::agent,
         gateway::list, gateway::delete, gateway::hello, gateway::desired, gateway::applied, gateway::report,
         service::health, service::ready, service::metrics, service::openapi,
     ),
@@ -206,7 +209,7 @@ mod tests {
         let document = build();
         let paths = document["paths"].as_object().unwrap();
         let count: usize = paths.values().map(|item| item.as_object().unwrap().len()).sum();
-        assert_eq!(count, 58, "{:?}", paths.keys().collect::<Vec<_>>());
+        assert_eq!(count, 62, "{:?}", paths.keys().collect::<Vec<_>>());
         assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
         for (path, item) in paths {
             for (method, operation) in item.as_object().unwrap() {

@@ -162,6 +162,7 @@ pub fn new_instance(account: &AccountId, name: &str) -> NewInstance {
         search: Vec::new(),
         pushed_routes: Vec::new(),
         policy: Policy::default(),
+        rotate_keys_days: None,
         allow_broad: false,
     }
 }
