@@ -15,6 +15,7 @@ mod health;
 mod laws;
 mod many;
 mod replicas;
+mod rotate;
 mod scopes;
 mod story;
 mod world;
