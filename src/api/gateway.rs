@@ -143,11 +143,17 @@ pub struct GatewayInstance {
     /// The gateway's addresses in the tunnel, with the length of the tunnel's networks.
     #[cfg_attr(feature = "hub", schema(value_type = Vec<String>))]
     pub addresses: Vec<IpNet>,
-    /// UDP port outside.
+    /// Number of the WireGuard device that new peers get. Each device of an instance has a key and a port of its own.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub device: u32,
+    /// UDP port of that device outside.
     pub listen_port: u16,
     /// Nobody asked for this very port: where another process of the host has it, the gateway takes one of the next and says which.
     #[serde(default)]
     pub any_port: bool,
+    /// Devices beside it: one that is about to be used, and those that some peers still have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<GatewayDevice>,
     /// Prefixes that lie beyond the gateway itself: what peers may reach through its host, beside each other.
     #[cfg_attr(feature = "hub", schema(value_type = Vec<String>))]
     pub pushed_routes: SubnetSet,
@@ -155,6 +161,41 @@ pub struct GatewayInstance {
     pub policy: Policy,
     /// Grows with every change, and with `retry`.
     pub revision: i64,
+}
+
+/// Most devices of an instance: two that peers change between, one that replaces both, and as many again that clients still have.
+pub const MAX_DEVICES: usize = 6;
+
+/// Whether a device is the first, which need not be said.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_first(device: &u32) -> bool {
+    *device == 0
+}
+
+/// A further WireGuard device of an instance: another key and port, the same addresses and rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "hub", derive(utoipa::ToSchema))]
+pub struct GatewayDevice {
+    /// Its number; one that is gone does not come back.
+    pub device: u32,
+    /// UDP port outside.
+    pub listen_port: u16,
+    /// As of an instance.
+    #[serde(default)]
+    pub any_port: bool,
+}
+
+/// A peer that changes to another device. Until it has, the gateway takes what it sends from either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "hub", derive(utoipa::ToSchema))]
+pub struct GatewayMove {
+    /// The other device.
+    pub device: u32,
+    /// The peer's key there.
+    #[cfg_attr(feature = "hub", schema(value_type = String))]
+    pub public_key: PublicKey,
+    /// What is sent to the peer goes through the other device already.
+    pub sends: bool,
 }
 
 /// A peer as its gateway has to serve it.
@@ -167,9 +208,15 @@ pub struct GatewayPeer {
     pub instance: InstanceId,
     /// What it is: decides the rules.
     pub kind: PeerKind,
+    /// The device that it is on.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub device: u32,
     /// Its key.
     #[cfg_attr(feature = "hub", schema(value_type = String))]
     pub public_key: PublicKey,
+    /// The device that it is changing to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving: Option<GatewayMove>,
     /// Its preshared key.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_secret")]
     #[cfg_attr(feature = "hub", schema(value_type = Option<String>))]
@@ -225,6 +272,9 @@ pub struct GatewayInstanceApplied {
     pub id: InstanceId,
     /// The instance's revision that was tried.
     pub revision: i64,
+    /// The device that key and port are of.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub device: u32,
     /// The public half of the key that the gateway made; missing if it could not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "hub", schema(value_type = Option<String>))]
@@ -233,6 +283,27 @@ pub struct GatewayInstanceApplied {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listen_port: Option<u16>,
     /// Why it could not be served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What came of the devices beside it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<GatewayDeviceApplied>,
+}
+
+/// What came of a further device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "hub", derive(utoipa::ToSchema))]
+pub struct GatewayDeviceApplied {
+    /// Which.
+    pub device: u32,
+    /// The public half of its key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "hub", schema(value_type = Option<String>))]
+    pub public_key: Option<PublicKey>,
+    /// The port outside, once it listens there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen_port: Option<u16>,
+    /// Why it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, GatewayId, InstanceId};
+use super::{AccountId, GatewayId, InstanceDevice, InstanceId};
 use crate::domain::{Endpoint, InstanceName, PublicKey, SubnetSet};
 
 /// Hostnames that nobody gets: people would take them for something else.
@@ -171,6 +171,21 @@ pub struct Instance {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "hub", schema(value_type = Option<String>))]
     pub public_key: Option<PublicKey>,
+    /// Since when it has that key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_at: Option<i64>,
+    /// The number of the gateway's device that has this key and port: new peers get it.
+    #[serde(default)]
+    pub device: u32,
+    /// Further devices. In lists there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<InstanceDevice>,
+    /// Since when its site peers follow to another key of the gateway, while some have not yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotating_since: Option<i64>,
+    /// Routers get another key when theirs is older than so many days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotate_keys_days: Option<u32>,
     /// What sites may reach as it was last told to them: tunnel subnets, pushed routes and advertised subnets, merged.
     #[cfg_attr(feature = "hub", schema(value_type = Vec<String>))]
     pub reach: SubnetSet,
@@ -184,6 +199,19 @@ pub struct Instance {
     pub created_at: i64,
     /// Grows with every edit; the ETag.
     pub version: i64,
+}
+
+impl Instance {
+    /// Where peers on a device connect to, and the key there.
+    #[must_use]
+    pub fn end_of(&self, device: u32) -> Option<(PublicKey, Endpoint)> {
+        let endpoint = self.endpoint.as_ref()?;
+        if device == self.device {
+            return Some((self.public_key?, endpoint.clone()));
+        }
+        let other = self.devices.iter().find(|other| other.device == device)?;
+        Some((other.public_key?, Endpoint { host: endpoint.host.clone(), port: other.listen_port }))
+    }
 }
 
 /// Traffic in a period, seen from the gateway.
@@ -240,6 +268,10 @@ pub struct NewInstance {
     /// Who may reach whom.
     #[serde(default)]
     pub policy: Policy,
+    /// Routers get another key when theirs is older than so many days; never if it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "hub", schema(minimum = 1, maximum = 3650))]
+    pub rotate_keys_days: Option<u32>,
     /// Allows prefixes shorter than /8 among `pushed_routes`.
     #[serde(default)]
     pub allow_broad: bool,
@@ -275,6 +307,10 @@ pub struct InstanceEdit {
     /// Who may reach whom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Policy>,
+    /// Routers get another key when theirs is older than so many days; 0 is never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "hub", schema(minimum = 0, maximum = 3650))]
+    pub rotate_keys_days: Option<u32>,
     /// Allows prefixes shorter than /8 among `pushed_routes`.
     #[serde(default)]
     pub allow_broad: bool,

@@ -17,6 +17,7 @@ mod peer;
 mod problem;
 mod profile;
 mod proxy;
+mod rotation;
 mod site;
 mod site_health;
 mod token;
@@ -29,8 +30,9 @@ pub use agent::{
 pub use audit::AuditEntry;
 pub use enrollment::{Enrollment, EnrollmentKind, EnrollmentMade, EnrollmentState, NewEnrollment};
 pub use gateway::{
-    Backend, Gateway, GatewayApplied, GatewayDesired, GatewayHello, GatewayInstance, GatewayInstanceApplied,
-    GatewayPeer, GatewayPeerFailed, GatewayReport, GatewayWelcome, PeerTraffic, RemovedPeer,
+    Backend, Gateway, GatewayApplied, GatewayDesired, GatewayDevice, GatewayDeviceApplied, GatewayHello,
+    GatewayInstance, GatewayInstanceApplied, GatewayMove, GatewayPeer, GatewayPeerFailed, GatewayReport,
+    GatewayWelcome, MAX_DEVICES, PeerTraffic, RemovedPeer,
 };
 pub use health::{
     HealthFinding, HealthSample, MAX_CODE, MAX_FINDING_TEXT, MAX_FINDINGS, RoundTrip, Severity, TunnelState,
@@ -46,6 +48,7 @@ pub use profile::{PRIVATE_KEY_PLACEHOLDER, ProfileFormat};
 pub use proxy::{
     LEASE_MS, LeaseReply, LeaseRequest, LeasedSite, MAX_LEASES, MAX_ROUTER_URL, MAX_TAKEN, ProxyAssignment,
 };
+pub use rotation::{DeviceState, InstanceDevice, MAX_ROTATE_DAYS, MoveCause, MoveStep, PeerMove};
 pub use site::{NewSite, Site, SiteEdit, SiteSubnet, SiteSubnets};
 pub use site_health::{
     AgentEnd, Availability, Freeze, GatewayEnd, HealthHour, HealthPoint, MAX_FREEZE_REASON, MAX_FREEZE_SECS, NewFreeze,

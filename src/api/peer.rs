@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::token::secret;
-use super::{AccountId, InstanceId, PeerId, SiteId, Usage};
+use super::{AccountId, InstanceId, PeerId, PeerMove, SiteId, Usage};
 use crate::domain::{Endpoint, PublicKey, Secret, SubnetSet};
 
 /// How a peer connects.
@@ -84,6 +84,18 @@ pub struct Peer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "hub", schema(value_type = Option<String>))]
     pub public_key: Option<PublicKey>,
+    /// Since when it has that key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_at: Option<i64>,
+    /// The gateway's device that it is on.
+    #[serde(default)]
+    pub device: u32,
+    /// Which tunnel in a row this is, of a site peer: each has keys of its own.
+    #[serde(default)]
+    pub generation: u32,
+    /// The tunnel that is to take over from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<PeerMove>,
     /// Its addresses in the tunnel.
     #[cfg_attr(feature = "hub", schema(value_type = Vec<String>))]
     pub addresses: Vec<IpAddr>,

@@ -1,6 +1,6 @@
 //! Who keeps what is wanted, hands it to the workers, and knows what the hub has to be told.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -75,7 +75,7 @@ impl Keeper {
         let all: Vec<InstanceId> = desired.instances.keys().cloned().collect();
         state.desired = desired;
         let keeper = Self { host, store: Arc::new(Mutex::new(store)), state: Mutex::new(State::default()) };
-        keeper.host.reserve(state.ports().into_values());
+        keeper.host.reserve(state.ports().into_values().flatten());
         let (revision, ticket) = (state.desired.revision, state.take_ticket());
         for id in &all {
             state.order(&keeper.host, id, Wanted::Serve, ticket);
@@ -137,10 +137,10 @@ impl Keeper {
         refused: Vec<Refused>,
     ) -> (Vec<impl Future<Output = ()> + Send + use<>>, u64) {
         let mut state = self.state();
-        let ports: BTreeMap<InstanceId, u16> = state.ports();
+        let ports = state.ports();
         let before = delta.full.then(|| state.desired.instances.clone());
         let Effects { instances, orphans } = state.desired.take(delta);
-        self.host.reserve(state.ports().into_values());
+        self.host.reserve(state.ports().into_values().flatten());
         if delta.full {
             state.refused.clear();
             state.orphans.clear();
@@ -157,7 +157,7 @@ impl Keeper {
             };
             let held = state.desired.instances.get(id);
             let frees = held.is_none_or(|held| {
-                held.instance.suspended || ports.get(id).is_some_and(|port| *port != held.instance.listen_port)
+                held.instance.suspended || ports.get(id).is_some_and(|before| !before.is_subset(&ports_of(held)))
             });
             if frees && state.served.contains_key(id) {
                 let gone = before.as_ref().and_then(|before| before.get(id)).cloned();
@@ -247,9 +247,8 @@ impl State {
         self.last_ticket
     }
 
-    fn ports(&self) -> BTreeMap<InstanceId, u16> {
-        let ports = self.desired.instances.iter().map(|(id, held)| (id.clone(), held.instance.listen_port));
-        ports.collect()
+    fn ports(&self) -> BTreeMap<InstanceId, BTreeSet<u16>> {
+        self.desired.instances.iter().map(|(id, held)| (id.clone(), ports_of(held))).collect()
     }
 
     fn order(&mut self, host: &Arc<Host>, id: &InstanceId, wanted: Wanted, ticket: u64) {
@@ -312,7 +311,15 @@ impl State {
             let error = Some(format!("{} is refused: {}", refused.what, refused.why));
             if let Some((id, revision)) = &refused.instance {
                 let (id, revision) = (id.clone(), *revision);
-                let failed = GatewayInstanceApplied { id, revision, public_key: None, listen_port: None, error };
+                let failed = GatewayInstanceApplied {
+                    id,
+                    revision,
+                    device: 0,
+                    public_key: None,
+                    listen_port: None,
+                    error,
+                    devices: Vec::new(),
+                };
                 told.instances.entry(failed.id.clone()).or_insert(failed);
             } else if let (Some((id, revision)), Some(error)) = (&refused.peer, error) {
                 told.peers.push(GatewayPeerFailed { id: id.clone(), revision: *revision, error });
@@ -324,6 +331,12 @@ impl State {
         told.peers.truncate(MAX_FAILED);
         told
     }
+}
+
+/// The ports of all devices of an instance.
+fn ports_of(held: &Held) -> BTreeSet<u16> {
+    let others = held.instance.devices.iter().map(|device| device.listen_port);
+    std::iter::once(held.instance.listen_port).chain(others).collect()
 }
 
 fn lock(store: &Mutex<Store>) -> MutexGuard<'_, Store> {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use super::routes::{
-    account, agent, audit, enrollment, gateway, instance, peer, proxy, service, site, site_health, token,
+    account, agent, audit, enrollment, gateway, instance, peer, proxy, rotation, service, site, site_health, token,
 };
 use crate::api::{
     IDEMPOTENCY_KEY, MAX_FREEZE_REASON, MAX_FREEZE_SECS, MAX_IDEMPOTENCY_KEY, MAX_NAME, PROBLEM_TYPE, Problem,
@@ -31,6 +31,7 @@ use crate::api::{
         enrollment::list, enrollment::create, enrollment::revoke, enrollment::enroll,
         agent::desired, agent::applied, agent::reports,
         proxy::assign, proxy::unassign, proxy::leases, proxy::desired, proxy::applied, proxy::reports,
+        rotation::instance, rotation::peer, rotation::cancel, rotation::agent,
         gateway::list, gateway::delete, gateway::hello, gateway::desired, gateway::applied, gateway::report,
         service::health, service::ready, service::metrics, service::openapi,
     ),
@@ -210,7 +211,7 @@ mod tests {
         let document = build();
         let paths = document["paths"].as_object().unwrap();
         let count: usize = paths.values().map(|item| item.as_object().unwrap().len()).sum();
-        assert_eq!(count, 64, "{:?}", paths.keys().collect::<Vec<_>>());
+        assert_eq!(count, 68, "{:?}", paths.keys().collect::<Vec<_>>());
         assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
         for (path, item) in paths {
             for (method, operation) in item.as_object().unwrap() {

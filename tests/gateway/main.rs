@@ -10,10 +10,13 @@
 )]
 
 mod control;
+mod devices;
 mod hostile;
 mod hub;
 mod laws;
 mod planes;
 mod restart;
 mod rootless;
+#[cfg(feature = "hub")]
+mod whole;
 mod world;

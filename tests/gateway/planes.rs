@@ -6,15 +6,17 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use sitepeer::api::{Backend, GatewayInstance, GatewayPeer, InstanceId, PeerId};
+use sitepeer::api::{Backend, GatewayDevice, GatewayInstance, GatewayPeer, InstanceId, PeerId};
 use sitepeer::domain::{PresharedKey, PublicKey};
-use sitepeer::gateway::plane::{DevicePeer, Plane, PlaneError, Planes, allowed, preshared_digest};
+use sitepeer::gateway::plane::{DevicePeer, Leg, Plane, PlaneError, Planes, allowed, legs, preshared_digest};
 use sitepeer::wireguard::keys::SecretKey;
 
 #[derive(Debug, Clone)]
 pub struct Device {
     pub key: SecretKey,
     pub instance: GatewayInstance,
+    /// Devices and their ports.
+    pub devices: BTreeMap<u32, u16>,
     pub peers: BTreeMap<PublicKey, DevicePeer>,
 }
 
@@ -35,13 +37,16 @@ pub struct World {
 
 impl World {
     fn port_is_free(&self, instance: &GatewayInstance) -> Result<(), PlaneError> {
-        let has =
-            |device: &Device| device.instance.listen_port == instance.listen_port && device.instance.id != instance.id;
-        if !self.taken.contains(&instance.listen_port) && !self.devices.values().any(has) {
+        self.is_free(&instance.id, instance.device, instance.listen_port)
+    }
+
+    fn is_free(&self, id: &InstanceId, number: u32, port: u16) -> Result<(), PlaneError> {
+        let mut all = self.devices.iter().flat_map(|(id, one)| one.devices.iter().map(move |(n, port)| (id, n, port)));
+        if !self.taken.contains(&port) && !all.any(|(of, n, other)| *other == port && (of, *n) != (id, number)) {
             return Ok(());
         }
         let source = io::Error::from(io::ErrorKind::AddrInUse);
-        Err(PlaneError { what: format!("the port of {} is taken", instance.id), source: Some(source.into()) })
+        Err(PlaneError { what: format!("the port of {id} is taken"), source: Some(source.into()) })
     }
 }
 
@@ -110,9 +115,10 @@ impl Planes for Handle {
         self.0.call(format!("raise {}", instance.id)).await?;
         let mut world = self.0.world();
         world.port_is_free(instance)?;
-        let fresh = Device { key: key.clone(), instance: instance.clone(), peers: BTreeMap::new() };
+        let (devices, peers) = (BTreeMap::new(), BTreeMap::new());
+        let fresh = Device { key: key.clone(), instance: instance.clone(), devices, peers };
         let device = world.devices.entry(instance.id.clone()).or_insert(fresh);
-        device.instance = instance.clone();
+        device.configure(instance);
         Ok(Arc::new(FakePlane { planes: Arc::clone(&self.0), id: instance.id.clone() }))
     }
 
@@ -150,7 +156,26 @@ impl Plane for FakePlane {
     async fn configure(&self, instance: &GatewayInstance) -> Result<(), PlaneError> {
         self.planes.call(format!("configure {}", self.id)).await?;
         self.planes.world().port_is_free(instance)?;
-        self.with(|device| device.instance = instance.clone())
+        self.with(|device| device.configure(instance))
+    }
+
+    async fn devices(&self) -> Vec<(u32, u16)> {
+        self.with(|device| device.devices.iter().map(|(n, port)| (*n, *port)).collect()).unwrap_or_default()
+    }
+
+    async fn set_device(&self, device: &GatewayDevice, _key: &SecretKey) -> Result<u16, PlaneError> {
+        self.planes.call(format!("device {} {}", self.id, device.device)).await?;
+        self.planes.world().is_free(&self.id, device.device, device.listen_port)?;
+        self.with(|one| one.devices.insert(device.device, device.listen_port))?;
+        Ok(device.listen_port)
+    }
+
+    async fn remove_device(&self, device: u32) -> Result<(), PlaneError> {
+        self.planes.call(format!("undevice {} {device}", self.id)).await?;
+        self.with(|one| {
+            one.devices.remove(&device);
+            one.peers.retain(|_, peer| peer.device != device);
+        })
     }
 
     async fn peers(&self) -> Result<Vec<DevicePeer>, PlaneError> {
@@ -172,25 +197,39 @@ impl Plane for FakePlane {
         })
     }
 
-    async fn remove_peer(&self, public_key: &PublicKey, peer: Option<&PeerId>) -> Result<(), PlaneError> {
+    async fn remove_peer(&self, _: u32, public_key: &PublicKey, peer: Option<&PeerId>) -> Result<(), PlaneError> {
         let name = peer.map_or_else(|| "nobody".to_owned(), ToString::to_string);
         self.planes.call(format!("unset {} {name}", self.id)).await?;
         self.with(|device| drop(device.peers.remove(public_key)))
     }
 }
 
-/// What a device does with a peer that is set: allowed addresses move to whoever is set last.
+impl Device {
+    fn configure(&mut self, instance: &GatewayInstance) {
+        self.devices.insert(instance.device, instance.listen_port);
+        self.instance = instance.clone();
+    }
+}
+
+/// What devices do with a peer that is set.
 pub fn set(peers: &mut BTreeMap<PublicKey, DevicePeer>, peer: &GatewayPeer) {
+    legs(peer).for_each(|leg| set_leg(peers, peer, leg));
+}
+
+/// Allowed addresses move to whoever is set last on a device.
+fn set_leg(peers: &mut BTreeMap<PublicKey, DevicePeer>, peer: &GatewayPeer, leg: Leg) {
     let nets = allowed(peer);
-    for (_, other) in peers.iter_mut().filter(|(key, _)| **key != peer.public_key) {
+    let others = peers.values_mut().filter(|other| other.device == leg.device && other.public_key != leg.public_key);
+    for other in others {
         other.allowed.retain(|net| !nets.contains(net));
     }
     let preshared =
         peer.preshared_key.as_ref().map(|key| preshared_digest(key.expose().parse::<PresharedKey>().unwrap().expose()));
-    let before = peers.get(&peer.public_key).cloned();
+    let before = peers.get(&leg.public_key).cloned();
     let called = peer.endpoint.as_ref().map(|endpoint| format!("192.0.2.9:{}", endpoint.port).parse().unwrap());
     let device = DevicePeer {
-        public_key: peer.public_key,
+        device: leg.device,
+        public_key: leg.public_key,
         allowed: nets,
         keepalive_secs: peer.keepalive_secs,
         endpoint: before.as_ref().and_then(|before| before.endpoint).or(called),
@@ -199,5 +238,5 @@ pub fn set(peers: &mut BTreeMap<PublicKey, DevicePeer>, peer: &GatewayPeer) {
         rx_bytes: before.as_ref().map_or(0, |before| before.rx_bytes),
         tx_bytes: before.as_ref().map_or(0, |before| before.tx_bytes),
     };
-    peers.insert(peer.public_key, device);
+    peers.insert(leg.public_key, device);
 }

@@ -84,7 +84,7 @@ async fn a_peer_edited_200_times_costs_another_no_ping() {
             peer.subnets = nets(&[&format!("10.3.{}.0/24", round % 7), "10.3.100.0/24"]).into_iter().collect();
             peer.keepalive_secs = 20 + round % 3;
             match round % 10 {
-                7 => up.plane.remove_peer(&peer.public_key, Some(&peer.id)).await.unwrap(),
+                7 => up.plane.remove_peer(0, &peer.public_key, Some(&peer.id)).await.unwrap(),
                 _ => up.plane.set_peer(&peer, None).await.unwrap(),
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -102,7 +102,7 @@ async fn a_peer_that_comes_back_is_called_where_it_was_last_heard() {
     let mut peer = b.peer(&up.instance, PeerKind::Site);
     let on_device = async || up.plane.peers().await.unwrap().into_iter().find(|on| on.public_key == peer.public_key);
     let heard = on_device().await.unwrap().endpoint;
-    up.plane.remove_peer(&peer.public_key, Some(&peer.id)).await.unwrap();
+    up.plane.remove_peer(0, &peer.public_key, Some(&peer.id)).await.unwrap();
     assert_eq!(a.plane.lan_ping(a.host(), b.host(), 1).await.received, 0);
     up.plane.set_peer(&peer, heard).await.unwrap();
     let begun = Instant::now();
@@ -111,7 +111,7 @@ async fn a_peer_that_comes_back_is_called_where_it_was_last_heard() {
     }
 
     // One that is to be kept alive is called without a packet for it.
-    up.plane.remove_peer(&peer.public_key, Some(&peer.id)).await.unwrap();
+    up.plane.remove_peer(0, &peer.public_key, Some(&peer.id)).await.unwrap();
     peer.keepalive_secs = 25;
     up.plane.set_peer(&peer, heard).await.unwrap();
     let begun = Instant::now();

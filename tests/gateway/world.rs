@@ -1,6 +1,7 @@
 //! What these tests are made of: instances, peers, and simulated routers that call a gateway.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
@@ -20,7 +21,9 @@ pub fn instance(id: &str) -> GatewayInstance {
         suspended: false,
         addresses: nets(&["10.99.0.1/24", "fd99::1/64"]),
         listen_port: 0,
+        device: 0,
         any_port: false,
+        devices: Vec::new(),
         pushed_routes: Vec::new().into_iter().collect(),
         policy: Policy::default(),
         revision: 1,
@@ -30,7 +33,7 @@ pub fn instance(id: &str) -> GatewayInstance {
 /// A site that really speaks WireGuard: tunnel addresses `10.99.0.N` and `fd99::N`, LAN `10.N.0.0/24` with the host `10.N.0.10`.
 pub struct Site {
     pub number: u8,
-    pub plane: Plane,
+    pub plane: Arc<Plane>,
     key: SecretKey,
 }
 
@@ -40,7 +43,7 @@ impl Site {
         let host = ip(&format!("10.{number}.0.10"));
         let lans = vec![Lan { interface: "bridge".into(), hosts: vec![host], tun: None }];
         let plane = Plane::start(PlaneOptions { lans, ..PlaneOptions::default() }).await.unwrap();
-        let site = Self { number, plane, key: generate_private().unwrap() };
+        let site = Self { number, plane: Arc::new(plane), key: generate_private().unwrap() };
         site.plane.apply(site.config(gateway_key, port)).await.unwrap();
         site
     }
@@ -56,7 +59,9 @@ impl Site {
             id: format!("peer{number:04}").parse().unwrap(),
             instance: instance.id.clone(),
             kind,
+            device: instance.device,
             public_key: self.public_key(),
+            moving: None,
             preshared_key: None,
             addresses: vec![ip(&format!("10.99.0.{number}")), ip(&format!("fd99::{number:x}"))],
             subnets: nets(&[&format!("10.{number}.0.0/24")]).into_iter().collect(),
@@ -65,6 +70,31 @@ impl Site {
             keepalive_secs: 0,
             revision: 1,
         }
+    }
+
+    /// Makes a second interface beside the first, with a key of its own; what the site sends goes by either. Returns the new key.
+    pub async fn call_beside(
+        &self,
+        first: (PublicKey, u16),
+        second: (PublicKey, u16),
+        key: &SecretKey,
+        by: By,
+    ) -> PublicKey {
+        let mut config = self.config(first.0, first.1);
+        let mut beside = self.config(second.0, second.1).wireguard.remove(0);
+        (beside.id, beside.name, beside.private_key) = (2, "wg-next".into(), key.clone());
+        for peer in &mut beside.peers {
+            peer.id = 12;
+        }
+        if by == By::Second {
+            for (_, interface) in config.addresses.iter_mut().filter(|(_, interface)| interface == "wg") {
+                "wg-next".clone_into(interface);
+            }
+            config.routes.iter_mut().for_each(|route| route.via = "wg-next".into());
+        }
+        config.wireguard.push(beside);
+        self.plane.apply(config).await.unwrap();
+        PublicKey::from_bytes(key.public()).unwrap()
     }
 
     fn config(&self, gateway_key: PublicKey, port: u16) -> PlaneConfig {
@@ -102,6 +132,23 @@ impl Site {
         ip(&format!("10.{}.0.10", self.number))
     }
 
+    /// Has the second interface alone, which is the first from then on.
+    pub async fn keep_second(&self, second: (PublicKey, u16)) {
+        let mut config = self.config(second.0, second.1);
+        "wg-next".clone_into(&mut config.wireguard[0].name);
+        for (_, interface) in config.addresses.iter_mut().filter(|(_, interface)| interface == "wg") {
+            "wg-next".clone_into(interface);
+        }
+        (config.wireguard[0].id, config.wireguard[0].peers[0].id) = (2, 12);
+        config.routes.iter_mut().for_each(|route| route.via = "wg-next".into());
+        self.plane.apply(config).await.unwrap();
+    }
+
+    /// The same router with another key of its own.
+    pub fn with_key(self, key: &SecretKey) -> Self {
+        Self { key: key.clone(), ..self }
+    }
+
     pub async fn handshake(&self) -> PeerState {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -113,6 +160,13 @@ impl Site {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+}
+
+/// By which of two interfaces a site sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    First,
+    Second,
 }
 
 pub fn nets(texts: &[&str]) -> Vec<IpNet> {

@@ -107,7 +107,9 @@ fn a_thousand_peers_come_back_all_of_them() {
         id: format!("p{}", unique()).parse().unwrap(),
         instance: raised.instance.id.clone(),
         kind: if n.is_multiple_of(2) { PeerKind::Client } else { PeerKind::Site },
+        device: 0,
         public_key: PublicKey::from_bytes(generate_private().unwrap().public()).unwrap(),
+        moving: None,
         preshared_key: None,
         addresses: vec![std::net::Ipv4Addr::from(0x0a63_0000 + 2 + n).into()],
         subnets: if n.is_multiple_of(2) {

@@ -11,6 +11,7 @@
 #![expect(clippy::print_stderr, reason = "a test that cannot run says why")]
 
 mod changes;
+mod moves;
 #[path = "../common/netns.rs"]
 mod netns;
 mod outside;

@@ -92,7 +92,7 @@ fn a_restarted_gateway_takes_over_what_is_there() {
     }
     // The one that is wanted no more is known by its key alone.
     let (plane, public_key) = (Arc::clone(&raised.plane), gone.peer.public_key);
-    stage.run(async move { plane.remove_peer(&public_key, None).await }).unwrap();
+    stage.run(async move { plane.remove_peer(0, &public_key, None).await }).unwrap();
     stage.set(&raised, &client.peer);
     client.net.pings_in_the_end("198.51.100.80");
     assert!(!gone.net.pings("10.99.0.1"));

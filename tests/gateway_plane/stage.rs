@@ -113,7 +113,9 @@ impl Stage {
             suspended: false,
             addresses: vec!["10.99.0.1/24".parse().unwrap()],
             listen_port: port,
+            device: 0,
             any_port: false,
+            devices: Vec::new(),
             pushed_routes: SubnetSet::default(),
             policy: Policy::default(),
             revision: 1,
@@ -169,7 +171,9 @@ impl Stage {
             id: format!("p{}", unique()).parse().unwrap(),
             instance: raised.instance.id.clone(),
             kind,
+            device: 0,
             public_key: wireguard.public_key().parse().unwrap(),
+            moving: None,
             preshared_key: None,
             addresses: tunnel.iter().map(|text| text.split('/').next().unwrap().parse().unwrap()).collect(),
             subnets: subnets.iter().map(|text| text.parse().unwrap()).collect(),
@@ -211,7 +215,7 @@ impl Stage {
 
     pub fn remove_peer(&self, raised: &Raised, peer: &GatewayPeer) {
         let (plane, peer) = (Arc::clone(&raised.plane), peer.clone());
-        self.run(async move { plane.remove_peer(&peer.public_key, Some(&peer.id)).await }).unwrap();
+        self.run(async move { plane.remove_peer(peer.device, &peer.public_key, Some(&peer.id)).await }).unwrap();
     }
 
     pub fn configure(&self, raised: &Raised, instance: &GatewayInstance) {

@@ -155,6 +155,10 @@ fake! {
     fn enroll(this, request: EnrollRequest) -> EnrollReply {
         Err(StoreError::Token { code: code::TOKEN_SPENT, detail: "this token was used".to_owned() })
     }
+    fn rotate_instance(this, by: &Actor, id: &InstanceId) -> Instance { nothing("instance") }
+    fn rotate_peer(this, by: &Actor, id: &PeerId) -> Peer { nothing("peer") }
+    fn cancel_rotation(this, by: &Actor, id: &PeerId) -> () { nothing("rotation of peer") }
+    fn agent_rotate(this, peer: &PeerId) -> () { nothing("peer") }
     fn revoke_agent(this, by: &Actor, peer: &PeerId) -> () { nothing("peer") }
     fn agent_desired(this, peer: &PeerId, since: Option<i64>) -> Option<AgentDesired> { Ok(this.desired(since)) }
     fn agent_applied(this, peer: &PeerId, applied: AgentApplied) -> () { nothing("peer") }

@@ -10,6 +10,7 @@ mod hub;
 mod polls;
 mod profile;
 mod refusals;
+mod rotation;
 mod running;
 mod server;
 mod story;

@@ -184,9 +184,11 @@ async fn an_instance_that_failed_is_tried_again_with_its_name_settings_and_gatew
         instances: vec![GatewayInstanceApplied {
             id: made.id.clone(),
             revision,
+            device: 0,
             public_key: None,
             listen_port: None,
             error: Some("port 51820 is taken on this host".to_owned()),
+            devices: Vec::new(),
         }],
     };
     world.store.gateway_applied(&gateway, failed(told.instances[0].revision)).await.unwrap();
@@ -252,9 +254,11 @@ async fn a_gateway_that_is_gone_for_good_gives_its_instances_to_another_one_with
         let one = GatewayInstanceApplied {
             id: made.id.clone(),
             revision: all.instances[0].revision,
+            device: 0,
             public_key: Some(new_key),
             listen_port: None,
             error: None,
+            devices: Vec::new(),
         };
         let applied = GatewayApplied { revision: all.revision, instances: vec![one], peers: Vec::new() };
         world.store.gateway_applied(&next, applied).await.unwrap();
@@ -323,9 +327,11 @@ async fn a_port_that_the_gateway_chose_is_wanted_from_then_on_and_told_to_peers(
         instances: vec![GatewayInstanceApplied {
             id: id.clone(),
             revision,
+            device: 0,
             public_key: Some(key(9)),
             listen_port: Some(port),
             error: None,
+            devices: Vec::new(),
         }],
         peers: Vec::new(),
     };

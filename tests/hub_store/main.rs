@@ -16,6 +16,7 @@ mod laws;
 mod leases;
 mod many;
 mod replicas;
+mod rotate;
 mod scopes;
 mod story;
 mod world;

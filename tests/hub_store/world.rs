@@ -112,12 +112,25 @@ impl World {
     /// The gateway serves what it was told.
     pub async fn serve(&self, gateway: &GatewayId) -> i64 {
         let told = self.told(gateway, 0).await;
+        // A device keeps its port, so its key is made of that.
+        let made = |port: u16| Some(key(u64::from(port) + 1_000_000));
         let instances = told.instances.iter().map(|instance| GatewayInstanceApplied {
             id: instance.id.clone(),
             revision: instance.revision,
-            public_key: Some(key(u64::from(instance.listen_port) + 1_000_000)),
+            device: instance.device,
+            public_key: made(instance.listen_port),
             listen_port: Some(instance.listen_port),
             error: None,
+            devices: instance
+                .devices
+                .iter()
+                .map(|one| GatewayDeviceApplied {
+                    device: one.device,
+                    public_key: made(one.listen_port),
+                    listen_port: Some(one.listen_port),
+                    error: None,
+                })
+                .collect(),
         });
         let applied = GatewayApplied { revision: told.revision, instances: instances.collect(), peers: Vec::new() };
         self.store.gateway_applied(gateway, applied).await.unwrap();
@@ -160,6 +173,7 @@ pub fn new_instance(account: &AccountId, name: &str) -> NewInstance {
         search: Vec::new(),
         pushed_routes: Vec::new(),
         policy: Policy::default(),
+        rotate_keys_days: None,
         allow_broad: false,
     }
 }

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use crate::api::{GatewayInstance, GatewayPeer, GatewayPeerFailed, PeerId};
 use crate::domain::PublicKey;
-use crate::gateway::plane::allowed;
+use crate::gateway::plane::{allowed, legs};
 
 /// Who is served, and who is not.
 #[derive(Debug, Default)]
@@ -22,11 +22,12 @@ pub struct Admitted {
     pub refused: Vec<GatewayPeerFailed>,
 }
 
-/// Sorts out which of the peers can be served together. `own` is the instance's own public key.
+/// Sorts out which of the peers can be served together. `own` are the public keys of the instance's devices that are up. A peer that
+/// changes to a device that is not up stays where it is.
 #[must_use]
 pub fn admit<'a>(
     instance: &GatewayInstance,
-    own: &PublicKey,
+    own: &BTreeMap<u32, PublicKey>,
     peers: impl IntoIterator<Item = &'a Arc<GatewayPeer>>,
 ) -> Admitted {
     let mut peers: Vec<&Arc<GatewayPeer>> = peers.into_iter().collect();
@@ -34,11 +35,17 @@ pub fn admit<'a>(
     let mut taken = Taken::default();
     let mut admitted = Admitted::default();
     for peer in peers {
-        let nets = allowed(peer);
-        match taken.conflict(instance, own, peer, &nets) {
+        let mut peer = Arc::clone(peer);
+        if let Some(to) = peer.moving.filter(|to| !own.contains_key(&to.device)) {
+            let error = format!("device {}, which it changes to, is not up", to.device);
+            admitted.refused.push(GatewayPeerFailed { id: peer.id.clone(), revision: peer.revision, error });
+            peer = Arc::new(GatewayPeer { moving: None, ..(*peer).clone() });
+        }
+        let nets = allowed(&peer);
+        match taken.conflict(instance, own, &peer, &nets) {
             None => {
-                taken.take(peer, &nets);
-                admitted.serve.push(Arc::clone(peer));
+                taken.take(&peer, &nets);
+                admitted.serve.push(peer);
             }
             Some(error) => {
                 admitted.refused.push(GatewayPeerFailed { id: peer.id.clone(), revision: peer.revision, error });
@@ -51,7 +58,7 @@ pub fn admit<'a>(
 /// What those who are served have.
 #[derive(Default)]
 struct Taken {
-    keys: HashMap<PublicKey, PeerId>,
+    keys: HashMap<(u32, PublicKey), PeerId>,
     /// By first address: the last address, whose. None overlaps another one of a different peer.
     ranges: BTreeMap<IpAddr, (IpAddr, PeerId)>,
 }
@@ -60,15 +67,20 @@ impl Taken {
     fn conflict(
         &self,
         instance: &GatewayInstance,
-        own: &PublicKey,
+        own: &BTreeMap<u32, PublicKey>,
         peer: &GatewayPeer,
         nets: &[IpNet],
     ) -> Option<String> {
-        if peer.public_key == *own {
-            return Some("its key is the gateway's own".to_owned());
+        if !own.contains_key(&peer.device) {
+            return Some(format!("its device {} is not up", peer.device));
         }
-        if let Some(other) = self.keys.get(&peer.public_key) {
-            return Some(format!("its key is that of peer {other}"));
+        for leg in legs(peer) {
+            if own.values().any(|own| *own == leg.public_key) {
+                return Some("its key is the gateway's own".to_owned());
+            }
+            if let Some(other) = self.keys.get(&leg.place()) {
+                return Some(format!("its key is that of peer {other}"));
+            }
         }
         for net in nets {
             if let Some(address) = instance.addresses.iter().find(|address| net.contains(&address.addr())) {
@@ -89,7 +101,7 @@ impl Taken {
     }
 
     fn take(&mut self, peer: &GatewayPeer, nets: &[IpNet]) {
-        self.keys.insert(peer.public_key, peer.id.clone());
+        self.keys.extend(legs(peer).map(|leg| (leg.place(), peer.id.clone())));
         // A peer's own prefixes may hold its own addresses: only the outer ones are kept, so that ranges stay apart.
         for net in nets.iter().filter(|net| !nets.iter().any(|outer| outer != *net && outer.contains(*net))) {
             self.ranges.insert(net.network(), (net.broadcast(), peer.id.clone()));
@@ -100,14 +112,16 @@ impl Taken {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{PeerKind, Policy};
+    use crate::api::{GatewayMove, PeerKind, Policy};
 
     fn peer(id: &str, key: u8, subnets: &[&str]) -> Arc<GatewayPeer> {
         Arc::new(GatewayPeer {
             id: id.parse().unwrap(),
             instance: "inst".parse().unwrap(),
             kind: PeerKind::Site,
+            device: 0,
             public_key: PublicKey::from_bytes([key; 32]).unwrap(),
+            moving: None,
             preshared_key: None,
             addresses: vec![IpAddr::from([10, 99, 0, key])],
             subnets: subnets.iter().map(|net| net.parse::<IpNet>().unwrap()).collect(),
@@ -124,8 +138,10 @@ mod tests {
             name: String::new(),
             suspended: false,
             addresses: vec!["10.99.0.1/24".parse().unwrap()],
+            device: 0,
             listen_port: 51820,
             any_port: false,
+            devices: Vec::new(),
             pushed_routes: Vec::new().into_iter().collect(),
             policy: Policy::default(),
             revision: 1,
@@ -137,7 +153,7 @@ mod tests {
         let mut twin = (*peer("twin", 2, &[])).clone();
         twin.addresses = vec![IpAddr::from([10, 99, 0, 77])];
         twin.revision = 50;
-        let own = PublicKey::from_bytes([99; 32]).unwrap();
+        let own = [(0, PublicKey::from_bytes([99; 32]).unwrap())].into();
         let peers = [
             peer("site2", 2, &["10.2.0.0/16", "10.99.0.2/32"]),
             peer("inside", 3, &["10.2.3.0/24"]),
@@ -163,5 +179,29 @@ mod tests {
                 "usus: its key is the gateway's own",
             ]
         );
+    }
+
+    #[test]
+    fn a_peer_whose_next_device_is_not_up_stays_on_the_one_it_has() {
+        let key = |byte| PublicKey::from_bytes([byte; 32]).unwrap();
+        let to = |device, byte| Some(GatewayMove { device, public_key: key(byte), sends: true });
+        let moving = |id, byte, to| Arc::new(GatewayPeer { moving: to, ..(*peer(id, byte, &[])).clone() });
+        let peers = [
+            moving("both", 2, to(1, 12)),
+            moving("stay", 3, to(7, 13)),
+            Arc::new(GatewayPeer { device: 7, ..(*peer("lost", 4, &[])).clone() }),
+            moving("same", 5, to(1, 12)),
+        ];
+        let own = [(0, key(99)), (1, key(98))].into();
+        let admitted = admit(&instance(), &own, &peers);
+        let served: Vec<_> = admitted.serve.iter().map(|peer| (peer.id.as_str(), peer.moving.is_some())).collect();
+        assert_eq!(served, [("both", true), ("stay", false)]);
+        let refused: Vec<String> = admitted.refused.iter().map(|f| format!("{}: {}", f.id, f.error)).collect();
+        let expected = [
+            "stay: device 7, which it changes to, is not up",
+            "lost: its device 7 is not up",
+            "same: its key is that of peer both",
+        ];
+        assert_eq!(refused, expected);
     }
 }

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::api::{GatewayInstance, GatewayPeer, InstanceId, PeerId, RemovedPeer};
+use crate::api::{GatewayInstance, GatewayPeer, InstanceId, MAX_DEVICES, PeerId, RemovedPeer};
 use crate::domain::{MAX_ADDRESSES, MAX_SUBNETS, PresharedKey};
 
 /// Most instances a gateway takes: each costs an interface and a namespace.
@@ -128,8 +128,16 @@ fn check_instance(instance: &GatewayInstance) -> Result<(), String> {
     if routes > MAX_SUBNETS {
         return Err(format!("it has {routes} pushed routes, the most are {MAX_SUBNETS}"));
     }
-    if instance.listen_port == 0 {
+    if instance.listen_port == 0 || instance.devices.iter().any(|device| device.listen_port == 0) {
         return Err("its listen port is 0".to_owned());
+    }
+    let devices = instance.devices.len() + 1;
+    if devices > MAX_DEVICES {
+        return Err(format!("it has {devices} devices, the most are {MAX_DEVICES}"));
+    }
+    let numbers: HashSet<u32> = instance.devices.iter().map(|device| device.device).chain([instance.device]).collect();
+    if numbers.len() != devices {
+        return Err("it has a device twice".to_owned());
     }
     Ok(())
 }
@@ -148,6 +156,9 @@ fn check_peer(peer: &GatewayPeer) -> Result<(), String> {
     let distinct: HashSet<&IpAddr> = peer.addresses.iter().collect();
     if distinct.len() != addresses {
         return Err("it has a tunnel address twice".to_owned());
+    }
+    if peer.moving.is_some_and(|to| to.device == peer.device || to.public_key == peer.public_key) {
+        return Err("it changes to where it is".to_owned());
     }
     if let Some(net) = peer.subnets.iter().find(|net| is_nowhere(*net)) {
         return Err(format!("{net} is no network of a site"));

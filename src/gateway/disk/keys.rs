@@ -1,4 +1,4 @@
-//! Private keys of instances: made here, never sent, in a directory of their own each.
+//! Private keys of instances' devices: made here, never sent, in a directory of its own for each instance.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read as _};
@@ -20,18 +20,18 @@ const KEEP_ASIDE: Duration = Duration::from_hours(30 * 24);
 const MAX_KEY_FILE: usize = 64;
 
 impl StateDir {
-    /// Reads an instance's private key; takes back the one that was set aside, or makes one.
+    /// Reads the private key of an instance's device; takes back the one that was set aside, or makes one.
     ///
     /// # Errors
     /// [`DiskError::Corrupt`] if there is a file that holds no key; [`DiskError`] if it cannot be read or written.
-    pub fn key(&self, instance: &InstanceId) -> Result<SecretKey, DiskError> {
+    pub fn key(&self, instance: &InstanceId, device: u32) -> Result<SecretKey, DiskError> {
         let dir = self.instance_dir(instance);
-        let path = dir.join("key");
+        let path = dir.join(file_of(device));
         if let Some(key) = read_key(&path)? {
             return Ok(key);
         }
         ensure_dir(&dir)?;
-        let key = match self.take_back(instance)? {
+        let key = match self.take_back(instance, device)? {
             Some(key) => key,
             None => generate_private().map_err(|source| DiskError::NoKey { path: path.clone(), source })?,
         };
@@ -42,7 +42,38 @@ impl StateDir {
         Ok(key)
     }
 
-    /// Deletes an instance's key for good.
+    /// Deletes the key of a device that is gone for good, while others of its instance stay.
+    ///
+    /// # Errors
+    /// [`DiskError::Io`]. There may be none already.
+    pub fn delete_device_key(&self, instance: &InstanceId, device: u32) -> Result<(), DiskError> {
+        let dir = self.instance_dir(instance);
+        let path = dir.join(file_of(device));
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(DiskError::io("delete", &path)).and_then(|()| sync_dir(&dir)),
+        }
+    }
+
+    /// The devices of an instance that have a key.
+    ///
+    /// # Errors
+    /// [`DiskError::Io`].
+    pub fn devices_with_key(&self, instance: &InstanceId) -> Result<Vec<u32>, DiskError> {
+        let dir = self.instance_dir(instance);
+        let entries = match fs::read_dir(&dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(DiskError::io("read", &dir))?,
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(DiskError::io("read", &dir))?.file_name();
+            found.extend(name.to_str().and_then(device_of));
+        }
+        Ok(found)
+    }
+
+    /// Deletes an instance's keys for good.
     ///
     /// # Errors
     /// [`DiskError::Io`]. There may be none already.
@@ -54,7 +85,7 @@ impl StateDir {
         sync_dir(&self.file("instances"))
     }
 
-    /// Sets an instance's key aside: nobody said that the instance is deleted, it is merely not wanted any more.
+    /// Sets an instance's keys aside: nobody said that the instance is deleted, it is merely not wanted any more.
     ///
     /// # Errors
     /// [`DiskError::Io`]. There may be none already.
@@ -87,9 +118,9 @@ impl StateDir {
     }
 
     /// The key that was set aside last for an instance. It stays there until it is old: it may be read again after a crash.
-    fn take_back(&self, instance: &InstanceId) -> Result<Option<SecretKey>, DiskError> {
+    fn take_back(&self, instance: &InstanceId, device: u32) -> Result<Option<SecretKey>, DiskError> {
         match self.set_aside_of(instance)?.into_iter().max_by_key(|(at, _)| *at) {
-            Some((_, dir)) => read_key(&dir.join("key")),
+            Some((_, dir)) => read_key(&dir.join(file_of(device))),
             None => Ok(None),
         }
     }
@@ -113,6 +144,17 @@ impl StateDir {
         }
         Ok(found)
     }
+}
+
+/// The file of a device's key; the first one's is older than there were others.
+fn file_of(device: u32) -> String {
+    if device == 0 { "key".to_owned() } else { format!("key-{device}") }
+}
+
+/// The device whose key a file holds.
+fn device_of(file: &str) -> Option<u32> {
+    let device = if file == "key" { 0 } else { file.strip_prefix("key-")?.parse().ok()? };
+    (file_of(device) == file).then_some(device)
 }
 
 fn read_key(path: &Path) -> Result<Option<SecretKey>, DiskError> {

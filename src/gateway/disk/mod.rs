@@ -6,7 +6,8 @@
 //!   install                  a random word, made once
 //!   desired.log              what the hub last told
 //!   traffic.log              totals by peer, and the number of the last report
-//!   instances/<id>/key       0600: the instance's private key, as `wg genkey` prints it
+//!   instances/<id>/key       0600: the private key of the instance's first device, as `wg genkey` prints it
+//!   instances/<id>/key-<n>   the same of device n, where there was more than one
 //!   aside/<time>-<id>/key    keys of instances that a hub no longer lists, for 30 days
 //! ```
 //!
@@ -95,7 +96,7 @@ impl DiskError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Io { .. } => "check that the directory is there, belongs to this user, and that the disk is not full".to_owned(),
-            Self::Corrupt { path, .. } if path.ends_with("key") => {
+            Self::Corrupt { path, .. } if is_key(path) => {
                 "put the key back from a backup, or move the file away: a new key is made then, and every peer of the instance \
                  needs it"
                     .to_owned()
@@ -108,6 +109,11 @@ impl DiskError {
             Self::NoKey { .. } => return None,
         })
     }
+}
+
+/// Whether a file holds a private key, by its name.
+fn is_key(path: &Path) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name == "key" || name.starts_with("key-"))
 }
 
 /// A state directory that belongs to this process as long as this lives.

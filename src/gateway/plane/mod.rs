@@ -31,15 +31,17 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use ipnet::IpNet;
 
-use crate::api::{Backend, GatewayInstance, GatewayPeer, InstanceId, PeerId};
+use crate::api::{Backend, GatewayDevice, GatewayInstance, GatewayPeer, InstanceId, PeerId};
 use crate::domain::PublicKey;
 use crate::wireguard::keys::SecretKey;
 
 pub use self::rooted::Rooted;
 
-/// A peer as the device has it.
+/// A peer as a device has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DevicePeer {
+    /// The device: one that changes to another is on both.
+    pub device: u32,
     /// Its key.
     pub public_key: PublicKey,
     /// Allowed addresses, in ascending order.
@@ -89,7 +91,8 @@ impl PlaneError {
 pub trait Planes: Send + Sync + fmt::Debug {
     /// Which one.
     fn backend(&self) -> Backend;
-    /// Brings an instance up, or takes over what an earlier run left of it, peers and sessions included (kernel).
+    /// Brings an instance up, or takes over what an earlier run left of it, peers and sessions included (kernel). Of its devices
+    /// only the one that new peers get, whose key this is: the others are added to the plane.
     ///
     /// # Errors
     /// [`PlaneError`], such as a port that is taken; nothing of it stays then.
@@ -108,20 +111,57 @@ pub trait Planes: Send + Sync + fmt::Debug {
 /// Dropping it leaves a kernel interface at work; the others end.
 #[async_trait]
 pub trait Plane: Send + Sync + fmt::Debug {
-    /// The port outside, as it really is.
+    /// The port outside of the device that new peers get, as it really is.
     fn listen_port(&self) -> u16;
-    /// Changes addresses, port, policy and pushed routes to these; no peer is touched, and what is the same is left alone.
+    /// Its devices and their ports, as they really are; a device that an earlier run left and nobody added has the port 0.
+    async fn devices(&self) -> Vec<(u32, u16)>;
+    /// Adds a device beside those that are there, or changes its port; returns its port. On an error the others are as before. Peers
+    /// and sessions that an earlier run left in it are taken over.
+    async fn set_device(&self, device: &GatewayDevice, key: &SecretKey) -> Result<u16, PlaneError>;
+    /// Takes a device away, with all that is on it. The one that new peers get stays.
+    async fn remove_device(&self, device: u32) -> Result<(), PlaneError>;
+    /// Changes addresses, policy, pushed routes, the device that new peers get and its port to these; no peer is touched, and what is
+    /// the same is left alone. That device has to be there.
     async fn configure(&self, instance: &GatewayInstance) -> Result<(), PlaneError>;
-    /// Reads all peers of the device. Fewer than were set is the device's truth and the caller's business; a list that was cut
+    /// Reads all peers of all devices. Fewer than were set is the devices' truth and the caller's business; a list that was cut
     /// short on the way is an error.
     async fn peers(&self) -> Result<Vec<DevicePeer>, PlaneError>;
     /// Adds a peer, or changes it in place, with its routes, rules and counters; its session stays, no other peer is touched.
-    /// A peer whose key changed is the old one removed and this one added. What it gives up (prefixes, a preshared key, a keepalive) is
+    /// A peer whose key changed is the old one removed and this one added; one that changes to another device is on both, and what is
+    /// sent to it changes over without a gap. What it gives up (prefixes, a preshared key, a keepalive) is
     /// really cleared; the endpoint is set only if the wanted one changed, for a peer may roam. What belongs to another peer by now
-    /// is that peer's. `heard` is where a peer was last heard that the device does not have: it is called there until it calls.
+    /// is that peer's. `heard` is where a peer was last heard that its device does not have: it is called there until it calls.
     async fn set_peer(&self, peer: &GatewayPeer, heard: Option<SocketAddr>) -> Result<(), PlaneError>;
-    /// Removes a peer of the device, known by its key, with its routes and rules; `peer` is `None` for one nobody knows.
-    async fn remove_peer(&self, public_key: &PublicKey, peer: Option<&PeerId>) -> Result<(), PlaneError>;
+    /// Removes a peer of a device, known by its key, with its routes and rules; `peer` is `None` for one nobody knows. The same peer
+    /// stays on another device.
+    async fn remove_peer(&self, device: u32, public_key: &PublicKey, peer: Option<&PeerId>) -> Result<(), PlaneError>;
+}
+
+/// A peer on one of the devices that it is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Leg {
+    /// The device.
+    pub device: u32,
+    /// The peer's key there.
+    pub public_key: PublicKey,
+    /// What is sent to the peer goes through this device.
+    pub sends: bool,
+}
+
+impl Leg {
+    /// Device and key, which nobody else has.
+    #[must_use]
+    pub fn place(&self) -> (u32, PublicKey) {
+        (self.device, self.public_key)
+    }
+}
+
+/// Where a peer is: on its device, and while it moves on the other one too.
+pub fn legs(peer: &GatewayPeer) -> impl Iterator<Item = Leg> + use<> {
+    let beside = peer.moving.map(|to| Leg { device: to.device, public_key: to.public_key, sends: to.sends });
+    let sends = beside.is_none_or(|to| !to.sends);
+    let own = Leg { device: peer.device, public_key: peer.public_key, sends };
+    std::iter::once(own).chain(beside)
 }
 
 /// What a peer may send from, and is sent to: its addresses and its subnets, in ascending order, each once.

@@ -16,10 +16,20 @@ use super::{DevicePeer, PlaneError};
 use crate::api::GatewayPeer;
 use crate::domain::{Endpoint, Host, PresharedKey, PublicKey};
 
-/// The tunnel's name inside the namespace.
-pub(super) const NAME: &str = "wg0";
+/// What the names of tunnels inside the namespace begin with; the device's number follows.
+pub(super) const PREFIX: &str = "wg";
 /// How long the name of a remote peer may take to resolve.
 const RESOLVE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A device's name inside the namespace.
+pub(super) fn name(device: u32) -> String {
+    format!("{PREFIX}{device}")
+}
+
+/// The number of the device that has a name.
+pub(super) fn number(name: &str) -> Option<u32> {
+    name.strip_prefix(PREFIX)?.parse().ok().filter(|device| self::name(*device) == name)
+}
 
 /// A device at work. Its changes are made one after another.
 #[async_trait]

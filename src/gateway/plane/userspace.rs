@@ -23,7 +23,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::namespace::Namespace;
 use super::trouble::Doing;
-use super::tunnel::{NAME, Tunnel, TunnelPeer, ascending, canonical};
+use super::tunnel::{Tunnel, TunnelPeer, ascending, canonical, name};
 use super::{DevicePeer, PlaneError, preshared_digest};
 use crate::domain::PublicKey;
 use crate::wireguard::keys::SecretKey;
@@ -39,6 +39,7 @@ type Wireguard = Device<DefaultDeviceTransports>;
 
 /// A device in this process.
 pub(super) struct Userspace {
+    number: u32,
     shared: Arc<Shared>,
     listen_port: AtomicU16,
     watch: AbortHandle,
@@ -65,13 +66,14 @@ impl Drop for Userspace {
 
 impl Userspace {
     /// Makes the device, without peers.
-    pub async fn new(namespace: &Namespace, key: &SecretKey, port: u16) -> Result<Self, PlaneError> {
+    pub async fn new(namespace: &Namespace, number: u32, key: &SecretKey, port: u16) -> Result<Self, PlaneError> {
         let links = namespace.links().await?;
-        if let Some(left) = links.find(NAME).await? {
+        let name = name(number);
+        if let Some(left) = links.find(&name).await? {
             // Of a device that broke down, or of a process that is just ending: it would hold the name.
             links.remove(left).await?;
         }
-        let tun = namespace.run(|| TunDevice::from_name(NAME).doing(|| "open a TUN device".to_owned())).await?;
+        let tun = namespace.run(move || TunDevice::from_name(&name).doing(|| "open a TUN device".to_owned())).await?;
         let device = DeviceBuilder::new()
             .with_default_udp()
             .udp_recv_buffer_size(SOCKET_BUFFER)
@@ -87,7 +89,7 @@ impl Userspace {
         let port = device.read(async |device| device.listen_port()).await;
         let shared = Arc::new(Shared { device: Some(device).into(), handshakes: Mutex::default() });
         let watch = tokio::spawn(watch(Arc::downgrade(&shared))).abort_handle();
-        Ok(Self { shared, listen_port: port.into(), watch })
+        Ok(Self { number, shared, listen_port: port.into(), watch })
     }
 }
 
@@ -183,7 +185,7 @@ impl Tunnel for Userspace {
     async fn peers(&self) -> Result<Vec<DevicePeer>, PlaneError> {
         let stats = self.shared.stats().await?;
         let handshakes = self.shared.handshakes.lock().unwrap_or_else(PoisonError::into_inner);
-        stats.into_iter().map(|found| device_peer(found, &handshakes)).collect()
+        stats.into_iter().map(|found| device_peer(self.number, found, &handshakes)).collect()
     }
 
     async fn set_peer(&self, peer: &TunnelPeer) -> Result<(), PlaneError> {
@@ -263,12 +265,17 @@ fn networks(allowed: &[IpNet]) -> Vec<IpNetwork> {
     allowed.iter().filter_map(|net| IpNetwork::new(net.network(), net.prefix_len()).ok()).collect()
 }
 
-fn device_peer(found: PeerStats, handshakes: &HashMap<PublicKey, SystemTime>) -> Result<DevicePeer, PlaneError> {
+fn device_peer(
+    device: u32,
+    found: PeerStats,
+    handshakes: &HashMap<PublicKey, SystemTime>,
+) -> Result<DevicePeer, PlaneError> {
     let public_key =
         PublicKey::from_bytes(found.peer.public_key.to_bytes()).doing(|| "read a peer's key".to_owned())?;
     let allowed = found.peer.allowed_ips.iter().map(|net| IpNet::new(net.network(), net.prefix()));
     let allowed: Vec<IpNet> = allowed.collect::<Result<_, _>>().doing(|| "read a peer's prefixes".to_owned())?;
     Ok(DevicePeer {
+        device,
         public_key,
         allowed: ascending(allowed),
         keepalive_secs: found.peer.keepalive.unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! What has to change on a device so that it has the wanted peers. Pure.
+//! What has to change on an instance's devices so that they have the wanted peers. Pure.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -7,46 +7,57 @@ use ipnet::IpNet;
 
 use crate::api::{GatewayPeer, PeerId};
 use crate::domain::{PresharedKey, PublicKey};
-use crate::gateway::plane::{DevicePeer, allowed, preshared_digest};
+use crate::gateway::plane::{DevicePeer, allowed, legs, preshared_digest};
 
 /// What has to change, in this order: removals, then peers that give something up, then those that get something.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Keys to take out, and whose they were, if that is known.
-    pub remove: Vec<(PublicKey, Option<PeerId>)>,
+    /// Keys to take out of a device, and whose they were, if that is known.
+    pub remove: Vec<(u32, PublicKey, Option<PeerId>)>,
     /// Peers to set.
     pub set: Vec<Arc<GatewayPeer>>,
 }
 
 impl Changes {
-    /// Whether the device is as it should be.
+    /// Whether the devices are as they should be.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.remove.is_empty() && self.set.is_empty()
     }
 }
 
-/// Compares what is wanted with what the device has. `done` is what was set last: it tells what no device shows, such as a
-/// full tunnel.
+/// Compares what is wanted with what the devices have. `done` is what was set last: it tells what no device shows, such as a
+/// full tunnel, or by which of two devices a peer is sent to.
 #[must_use]
 #[expect(clippy::implicit_hasher, reason = "workers have one kind of map")]
 pub fn diff(wanted: &[Arc<GatewayPeer>], done: &HashMap<PeerId, Arc<GatewayPeer>>, device: &[DevicePeer]) -> Changes {
-    let keys: HashSet<&PublicKey> = wanted.iter().map(|peer| &peer.public_key).collect();
-    let on_device: HashMap<&PublicKey, &DevicePeer> = device.iter().map(|peer| (&peer.public_key, peer)).collect();
-    let stray: Vec<&PublicKey> = device.iter().map(|peer| &peer.public_key).filter(|key| !keys.contains(key)).collect();
-    let owners: HashMap<&PublicKey, &PeerId> = if stray.is_empty() {
+    let places: HashSet<Place> = wanted.iter().flat_map(|peer| legs(peer)).map(|leg| leg.place()).collect();
+    let on_device: HashMap<Place, &DevicePeer> = device.iter().map(|peer| (place(peer), peer)).collect();
+    let stray: Vec<Place> = device.iter().map(place).filter(|place| !places.contains(place)).collect();
+    let owners: HashMap<Place, &PeerId> = if stray.is_empty() {
         HashMap::new()
     } else {
-        done.values().map(|peer| (&peer.public_key, &peer.id)).collect()
+        done.values().flat_map(|peer| legs(peer).map(|leg| (leg.place(), &peer.id))).collect()
     };
-    let remove = stray.into_iter().map(|key| (*key, owners.get(key).map(|id| (*id).clone()))).collect();
+    let owner = |place: &Place| owners.get(place).map(|id| (*id).clone());
+    let remove = stray.into_iter().map(|place| (place.0, place.1, owner(&place))).collect();
     let differs = |peer: &&Arc<GatewayPeer>| {
         let unlike_before = done.get(&peer.id).is_none_or(|before| !same(before, peer));
-        unlike_before || on_device.get(&peer.public_key).is_none_or(|found| !shows(found, peer))
+        unlike_before || legs(peer).any(|leg| on_device.get(&leg.place()).is_none_or(|found| !shows(found, peer)))
     };
     let mut set: Vec<Arc<GatewayPeer>> = wanted.iter().filter(differs).cloned().collect();
-    set.sort_by_key(|peer| !on_device.get(&peer.public_key).is_some_and(|found| gives_up(found, peer)));
+    let gives = |peer: &GatewayPeer| {
+        legs(peer).any(|leg| on_device.get(&leg.place()).is_some_and(|found| gives_up(found, peer)))
+    };
+    set.sort_by_key(|peer| !gives(peer));
     Changes { remove, set }
+}
+
+/// A device and a key.
+type Place = (u32, PublicKey);
+
+fn place(peer: &DevicePeer) -> Place {
+    (peer.device, peer.public_key)
 }
 
 /// Whether the device shows a peer as it is wanted. Where it was last heard is its own business, unless it is to be called and

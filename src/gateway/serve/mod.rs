@@ -153,7 +153,9 @@ impl Served {
 }
 
 fn done_before(held: &Held, settled: i64) -> HashMap<PeerId, Arc<GatewayPeer>> {
-    let done = held.peers.iter().filter(|(_, peer)| peer.revision <= settled);
+    // By which of two devices a peer is sent to, no device tells: such a one is set again.
+    let is_done = |peer: &GatewayPeer| peer.revision <= settled && peer.moving.is_none();
+    let done = held.peers.iter().filter(|(_, peer)| is_done(peer));
     done.map(|(id, peer)| (id.clone(), Arc::clone(peer))).collect()
 }
 

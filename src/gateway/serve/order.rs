@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::api::{GatewayInstanceApplied, GatewayPeerFailed, InstanceId};
+use crate::api::{GatewayDeviceApplied, GatewayInstanceApplied, GatewayPeerFailed, InstanceId};
 use crate::domain::PublicKey;
 use crate::gateway::desired::Held;
 
@@ -84,10 +84,14 @@ pub struct Outcome {
     pub ticket: u64,
     /// The instance's revision that was tried.
     pub revision: i64,
-    /// The public half of its key.
+    /// The device that new peers get.
+    pub device: u32,
+    /// The public half of that one's key.
     pub public_key: Option<PublicKey>,
-    /// The port outside.
+    /// Its port outside.
     pub listen_port: Option<u16>,
+    /// The devices beside it.
+    pub devices: Vec<GatewayDeviceApplied>,
     /// Why it is not served, or not as it should be.
     pub error: Option<String>,
     /// Peers that are not served.
@@ -103,9 +107,11 @@ impl Outcome {
         GatewayInstanceApplied {
             id: id.clone(),
             revision: self.revision,
+            device: self.device,
             public_key: self.public_key,
             listen_port: self.listen_port,
             error: self.error.clone(),
+            devices: self.devices.clone(),
         }
     }
 }

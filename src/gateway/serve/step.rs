@@ -1,6 +1,6 @@
 //! What a worker does with its device.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::future::Future;
 use std::sync::Arc;
@@ -12,12 +12,14 @@ use tokio::time::{Instant, timeout};
 use super::diff::{Changes, diff};
 use super::order::{Order, Outcome, Wanted};
 use super::{Host, RETRY_FIRST, RETRY_MOST};
-use crate::api::{GatewayInstance, GatewayPeer, GatewayPeerFailed, InstanceId, PeerId};
+use crate::api::{
+    GatewayDevice, GatewayDeviceApplied, GatewayInstance, GatewayPeer, GatewayPeerFailed, InstanceId, PeerId,
+};
 use crate::domain::PublicKey;
 use crate::gateway::desired::{Held, admit};
 use crate::gateway::disk::DiskError;
-use crate::gateway::plane::{DevicePeer, Plane, PlaneError};
-use crate::gateway::traffic::Seen;
+use crate::gateway::plane::{DevicePeer, Plane, PlaneError, legs};
+use crate::gateway::traffic::{Part, Seen};
 use crate::wireguard::keys::SecretKey;
 
 /// How long bringing an instance up or down may take: namespaces, firewall, an interface that waits for its predecessor's port.
@@ -67,10 +69,14 @@ struct Up {
 pub(super) struct Hands {
     id: InstanceId,
     host: Arc<Host>,
-    key: Option<(SecretKey, PublicKey)>,
+    keys: BTreeMap<u32, (SecretKey, PublicKey)>,
     up: Option<Up>,
+    /// The devices beside the one that new peers get: as each was wanted when it was last brought up.
+    beside: BTreeMap<u32, GatewayDevice>,
     /// It was taken down, and nothing has been brought up since.
     down: bool,
+    /// Keys that an earlier run left were looked for.
+    looked: bool,
     /// What was set last, by peer.
     done: HashMap<PeerId, Arc<GatewayPeer>>,
     patience: HashMap<PeerId, Patience>,
@@ -78,7 +84,8 @@ pub(super) struct Hands {
 
 impl Hands {
     pub fn new(id: InstanceId, host: Arc<Host>, done: HashMap<PeerId, Arc<GatewayPeer>>) -> Self {
-        Self { id, host, key: None, up: None, down: false, done, patience: HashMap::new() }
+        let (keys, beside) = (BTreeMap::new(), BTreeMap::new());
+        Self { id, host, keys, up: None, beside, down: false, looked: false, done, patience: HashMap::new() }
     }
 
     pub fn host(&self) -> &Host {
@@ -110,7 +117,7 @@ impl Hands {
         });
         left.await.map_err(|_| Trouble::Task)??;
         self.host.traffic.leave(&self.id);
-        self.key = None;
+        self.keys.clear();
         outcome.gone = true;
         tracing::info!(instance = %self.id, ?wanted, "an instance is taken down");
         Ok(())
@@ -126,6 +133,7 @@ impl Hands {
             self.observe(&device);
         }
         self.up = None;
+        self.beside.clear();
         within(RAISE_DEADLINE, "take it down", self.host.planes.remove(&self.id)).await?;
         self.done.clear();
         self.down = true;
@@ -133,13 +141,17 @@ impl Hands {
     }
 
     async fn serve(&mut self, held: &Held, outcome: &mut Outcome) -> Result<(), Trouble> {
-        let (key, own) = self.key().await?;
-        outcome.public_key = Some(own);
+        let main = held.instance.device;
+        let (key, own) = self.key(main).await?;
+        (outcome.device, outcome.public_key) = (main, Some(own));
         if held.instance.suspended {
             return self.take_down().await;
         }
         let plane = self.plane(&held.instance, &key).await?;
         outcome.listen_port = Some(plane.listen_port());
+        outcome.devices = self.devices(&plane, &held.instance).await?;
+        let beside = outcome.devices.iter().filter(|device| device.listen_port.is_some());
+        let own = beside.filter_map(|device| Some((device.device, device.public_key?))).chain([(main, own)]).collect();
         let device = match within(CALL_DEADLINE, "read its peers", plane.peers()).await {
             Ok(device) => device,
             Err(trouble) => {
@@ -165,17 +177,20 @@ impl Hands {
             error: patience.error.clone(),
         }));
         outcome.failed.sort_by(|a, b| a.id.cmp(&b.id));
-        done
+        outcome.failed.dedup_by(|a, b| a.id == b.id);
+        done?;
+        // Last: whoever was on a device that goes is on another one by now.
+        self.drop_devices(&plane, &held.instance).await
     }
 
-    async fn key(&mut self) -> Result<(SecretKey, PublicKey), Trouble> {
-        if let Some(key) = &self.key {
+    async fn key(&mut self, device: u32) -> Result<(SecretKey, PublicKey), Trouble> {
+        if let Some(key) = self.keys.get(&device) {
             return Ok(key.clone());
         }
         let (disk, id) = (Arc::clone(&self.host.disk), self.id.clone());
-        let key = spawn_blocking(move || disk.key(&id)).await.map_err(|_| Trouble::Task)??;
+        let key = spawn_blocking(move || disk.key(&id, device)).await.map_err(|_| Trouble::Task)??;
         let public = PublicKey::from_bytes(key.public()).map_err(|_| Trouble::Key)?;
-        self.key = Some((key.clone(), public));
+        self.keys.insert(device, (key.clone(), public));
         Ok((key, public))
     }
 
@@ -191,13 +206,10 @@ impl Hands {
         let mut left = if instance.any_port { PORTS_TRIED } else { 1 };
         let plane = loop {
             left -= 1;
-            let error = match self.bring_up(&tried, key).await {
-                Err(Trouble::Plane(error)) if left > 0 && error.is_port_taken() => error,
+            match self.bring_up(&tried, key).await {
+                Err(trouble) if left > 0 => tried.listen_port = self.next_port(tried.listen_port, trouble)?,
                 brought => break brought?,
-            };
-            let Some(next) = self.host.port_after(tried.listen_port) else { return Err(error.into()) };
-            tracing::warn!(instance = %self.id, taken = tried.listen_port, next, "another process has the port");
-            tried.listen_port = next;
+            }
         };
         let up = Up { plane: Arc::clone(&plane), instance: Arc::clone(instance), configured: Instant::now() };
         self.up = Some(up);
@@ -207,13 +219,19 @@ impl Hands {
 
     /// An instance with the port that it was given instead of the one that is still wanted.
     fn where_it_is(&self, instance: &GatewayInstance) -> GatewayInstance {
-        let moved = self.up.as_ref().filter(|up| instance.any_port && up.instance.listen_port == instance.listen_port);
+        let same = |up: &&Up| (up.instance.device, up.instance.listen_port) == (instance.device, instance.listen_port);
+        let moved = self.up.as_ref().filter(|up| instance.any_port && same(up));
         let listen_port = moved.map_or(instance.listen_port, |up| up.plane.listen_port());
         GatewayInstance { listen_port, ..instance.clone() }
     }
 
     async fn bring_up(&self, instance: &GatewayInstance, key: &SecretKey) -> Result<Arc<dyn Plane>, Trouble> {
         if let Some(up) = &self.up {
+            let there = within(CALL_DEADLINE, "list its devices", async { Ok(up.plane.devices().await) }).await?;
+            if !there.iter().any(|(device, port)| *device == instance.device && *port != 0) {
+                let device = main_of(instance);
+                within(RAISE_DEADLINE, "bring a device up", up.plane.set_device(&device, key)).await?;
+            }
             within(CALL_DEADLINE, "change its settings", up.plane.configure(instance)).await?;
             return Ok(Arc::clone(&up.plane));
         }
@@ -221,6 +239,91 @@ impl Hands {
         let plane = within(RAISE_DEADLINE, "bring it up", self.host.planes.raise(instance, key)).await?;
         tracing::info!(instance = %self.id, name = %instance.name, port = plane.listen_port(), "an instance is up");
         Ok(plane)
+    }
+
+    /// The port to try after one that another process has; another trouble is what it was.
+    fn next_port(&self, taken: u16, trouble: Trouble) -> Result<u16, Trouble> {
+        let Trouble::Plane(error) = trouble else { return Err(trouble) };
+        match self.host.port_after(taken).filter(|_| error.is_port_taken()) {
+            Some(next) => {
+                tracing::warn!(instance = %self.id, taken, next, "another process has the port");
+                Ok(next)
+            }
+            None => Err(error.into()),
+        }
+    }
+
+    /// Brings the devices beside the one that new peers get up; one that fails does not stop the others.
+    async fn devices(
+        &mut self,
+        plane: &Arc<dyn Plane>,
+        instance: &GatewayInstance,
+    ) -> Result<Vec<GatewayDeviceApplied>, Trouble> {
+        let there: BTreeMap<u32, u16> = plane.devices().await.into_iter().collect();
+        let mut applied = Vec::with_capacity(instance.devices.len());
+        for wanted in &instance.devices {
+            let (key, public) = self.key(wanted.device).await?;
+            let is_up = self.beside.get(&wanted.device) == Some(wanted);
+            let port = match there.get(&wanted.device).filter(|port| is_up && **port != 0) {
+                Some(port) => Ok(*port),
+                None => self.bring_device_up(plane, *wanted, &key).await,
+            };
+            let (listen_port, error) = match port {
+                Ok(port) => (Some(port), None),
+                Err(trouble) => {
+                    let error = text(&trouble);
+                    tracing::error!(instance = %self.id, device = wanted.device, %error, "a device is not up");
+                    (None, Some(error))
+                }
+            };
+            applied.push(GatewayDeviceApplied { device: wanted.device, public_key: Some(public), listen_port, error });
+        }
+        Ok(applied)
+    }
+
+    async fn bring_device_up(
+        &mut self,
+        plane: &Arc<dyn Plane>,
+        wanted: GatewayDevice,
+        key: &SecretKey,
+    ) -> Result<u16, Trouble> {
+        let mut tried = wanted;
+        let mut left = if wanted.any_port { PORTS_TRIED } else { 1 };
+        let port = loop {
+            left -= 1;
+            match within(RAISE_DEADLINE, "bring a device up", plane.set_device(&tried, key)).await {
+                Err(trouble) if left > 0 => tried.listen_port = self.next_port(tried.listen_port, trouble)?,
+                brought => break brought?,
+            }
+        };
+        self.beside.insert(wanted.device, wanted);
+        tracing::info!(instance = %self.id, device = wanted.device, port, "a device is up");
+        Ok(port)
+    }
+
+    /// Takes devices away that are not wanted any more, with their keys: those of this run, and what an earlier one left.
+    async fn drop_devices(&mut self, plane: &Arc<dyn Plane>, instance: &GatewayInstance) -> Result<(), Trouble> {
+        let wanted = |device: u32| device == instance.device || instance.devices.iter().any(|one| one.device == device);
+        for (device, _) in plane.devices().await.into_iter().filter(|(device, _)| !wanted(*device)) {
+            within(RAISE_DEADLINE, "take a device down", plane.remove_device(device)).await?;
+            self.beside.remove(&device);
+            tracing::info!(instance = %self.id, device, "a device is gone");
+        }
+        self.beside.retain(|device, _| wanted(*device));
+        let gone: Vec<u32> = self.keys.keys().copied().filter(|device| !wanted(*device)).collect();
+        if gone.is_empty() && self.looked {
+            return Ok(());
+        }
+        let (disk, id) = (Arc::clone(&self.host.disk), self.id.clone());
+        let kept: BTreeSet<u32> = instance.devices.iter().map(|one| one.device).chain([instance.device]).collect();
+        let deleted = spawn_blocking(move || {
+            let unwanted = disk.devices_with_key(&id)?.into_iter().filter(|device| !kept.contains(device));
+            unwanted.into_iter().try_for_each(|device| disk.delete_device_key(&id, device))
+        });
+        deleted.await.map_err(|_| Trouble::Task)??;
+        self.keys.retain(|device, _| wanted(*device));
+        self.looked = true;
+        Ok(())
     }
 
     /// Carries changes out, peer by peer: one that fails does not stop the next.
@@ -231,8 +334,9 @@ impl Hands {
         device: &[DevicePeer],
     ) -> Result<(), Trouble> {
         let mut kept = Vec::new();
-        for (key, peer) in &changes.remove {
-            let removed = within(CALL_DEADLINE, "remove a peer", plane.remove_peer(key, peer.as_ref())).await;
+        for (device, key, peer) in &changes.remove {
+            let removed = plane.remove_peer(*device, key, peer.as_ref());
+            let removed = within(CALL_DEADLINE, "remove a peer", removed).await;
             match (removed, peer) {
                 (Ok(()), Some(peer)) => drop(self.done.remove(peer)),
                 (Ok(()), None) => {}
@@ -254,7 +358,7 @@ impl Hands {
         if waits.is_some_and(|patience| patience.revision == peer.revision && patience.due > Instant::now()) {
             return;
         }
-        let is_new = !device.iter().any(|found| found.public_key == peer.public_key);
+        let is_new = !device.iter().any(|found| (found.device, found.public_key) == (peer.device, peer.public_key));
         let heard = if is_new && peer.endpoint.is_none() {
             self.host.traffic.heard(&peer.id, &peer.public_key, SystemTime::now())
         } else {
@@ -297,14 +401,24 @@ impl Hands {
 
     /// Hands the device's counters over.
     fn observe(&self, device: &[DevicePeer]) {
-        let by_key: HashMap<&PublicKey, &Arc<GatewayPeer>> =
-            self.done.values().map(|peer| (&peer.public_key, peer)).collect();
+        let places = self.done.values().flat_map(|peer| legs(peer).map(move |leg| (leg.place(), peer)));
+        let by_place: HashMap<(u32, PublicKey), &Arc<GatewayPeer>> = places.collect();
         let seen = device.iter().filter_map(|found| {
-            let peer = by_key.get(&found.public_key)?;
-            Some(Seen { peer: &peer.id, revision: peer.revision, device: found })
+            let peer = by_place.get(&(found.device, found.public_key))?;
+            let part = match &peer.moving {
+                None => Part::Whole,
+                Some(to) if to.device == found.device => Part::Beside,
+                Some(_) => Part::Own,
+            };
+            Some(Seen { peer: &peer.id, revision: peer.revision, device: found, part })
         });
         self.host.traffic.observe(&self.id, seen, SystemTime::now());
     }
+}
+
+/// The device that new peers get, as one among the others.
+fn main_of(instance: &GatewayInstance) -> GatewayDevice {
+    GatewayDevice { device: instance.device, listen_port: instance.listen_port, any_port: instance.any_port }
 }
 
 async fn within<T>(

@@ -47,6 +47,19 @@ pub struct Seen<'a> {
     pub revision: i64,
     /// What the device says.
     pub device: &'a DevicePeer,
+    /// How much of the peer's traffic that is.
+    pub part: Part,
+}
+
+/// What of a peer one device counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// All: it is on no other device.
+    Whole,
+    /// What goes by its own device; there is another one.
+    Own,
+    /// What goes by the device that it is changing to.
+    Beside,
 }
 
 /// A line of the log.
@@ -106,13 +119,21 @@ impl Traffic {
     /// Takes readings of an instance's device.
     pub fn observe<'a>(&self, instance: &InstanceId, seen: impl Iterator<Item = Seen<'a>>, now: SystemTime) {
         let (mut rows, now) = (self.rows(), unix(now));
-        for Seen { peer, revision, device } in seen {
+        for Seen { peer, revision, device, part } in seen {
             let row = match rows.get_mut(peer) {
                 Some(row) => row,
                 None => rows.entry(peer.clone()).or_insert_with(|| Row { unsent: true, ..Row::default() }),
             };
-            row.has_key(device.public_key);
-            row.read(device.rx_bytes, device.tx_bytes, device.handshake.map(unix), device.endpoint);
+            let (rx, tx, handshake) = (device.rx_bytes, device.tx_bytes, device.handshake.map(unix));
+            if part == Part::Beside {
+                row.read_beside(device.public_key, rx, tx, handshake);
+            } else {
+                row.has_key(device.public_key);
+                row.read(rx, tx, handshake, device.endpoint);
+            }
+            if part == Part::Whole {
+                row.beside = None;
+            }
             row.unsent |= row.revision != revision;
             row.revision = revision;
             row.at = now;
@@ -125,7 +146,7 @@ impl Traffic {
     /// A peer was added to a device: its counters begin at 0.
     pub fn begins(&self, peer: &PeerId) {
         if let Some(row) = self.rows().get_mut(peer) {
-            row.seen = (0, 0);
+            (row.seen, row.beside) = ((0, 0), None);
             row.unsaved = true;
         }
     }

@@ -21,6 +21,8 @@ pub(super) struct Row {
     pub connected_since: Option<i64>,
     /// With which it was heard there.
     pub key: Option<PublicKey>,
+    /// The key on the device that it is changing to, and that one's counters.
+    pub beside: Option<(PublicKey, (u64, u64))>,
     pub endpoint: Option<SocketAddr>,
     pub revision: i64,
     /// When it was last on a device.
@@ -53,16 +55,30 @@ pub(super) struct SavedRow {
     pub key: Option<PublicKey>,
     #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<SocketAddr>,
+    #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<(PublicKey, (u64, u64))>,
 }
 
 impl Row {
-    /// Says whose the next readings are. Another key is another device: where the last one was heard says nothing of it.
+    /// Says whose the next readings are. Another key is another device: where the last one was heard says nothing of it. One that was
+    /// read beside it goes on from there.
     pub fn has_key(&mut self, key: PublicKey) {
         if self.key != Some(key) {
+            if let Some((_, seen)) = self.beside.take_if(|(beside, _)| *beside == key) {
+                self.seen = seen;
+            }
             self.key = Some(key);
             self.endpoint = None;
             self.unsaved = true;
         }
+    }
+
+    /// Takes a reading of the device that the peer is changing to: its bytes count too.
+    pub fn read_beside(&mut self, key: PublicKey, rx: u64, tx: u64, handshake_at: Option<i64>) {
+        let seen = self.beside.take().filter(|(before, _)| *before == key).map_or((0, 0), |(_, seen)| seen);
+        let own = std::mem::replace(&mut self.seen, seen);
+        self.read(rx, tx, handshake_at, None);
+        self.beside = Some((key, std::mem::replace(&mut self.seen, own)));
     }
 
     /// Takes a reading of the device. A counter that fell began again at 0.
@@ -104,6 +120,7 @@ impl Row {
             at: self.at,
             key: self.key,
             endpoint: self.endpoint,
+            beside: self.beside,
         }
     }
 
@@ -131,6 +148,7 @@ impl From<SavedRow> for Row {
             at: saved.at,
             key: saved.key,
             endpoint: saved.endpoint,
+            beside: saved.beside,
             ..Self::default()
         }
     }
@@ -151,6 +169,24 @@ mod tests {
         }
         row.read(0, 0, None, None);
         assert_eq!(row.handshake_at, Some(1481), "a device that forgot it does not undo it");
+    }
+
+    #[test]
+    fn bytes_of_both_devices_count_and_the_one_that_stays_goes_on_from_there() {
+        let key = |byte| PublicKey::from_bytes([byte; 32]).unwrap();
+        let mut row = Row::default();
+        row.has_key(key(1));
+        row.read(100, 10, None, None);
+        for beside in [5, 40] {
+            row.has_key(key(1));
+            row.read(100, 10, None, None);
+            row.read_beside(key(2), beside, beside, Some(1000));
+        }
+        assert_eq!((row.rx, row.tx, row.handshake_at), (140, 50, Some(1000)));
+        let mut row = Row::from(row.save(&"peer1".parse().unwrap()));
+        row.has_key(key(2));
+        row.read(45, 45, None, None);
+        assert_eq!((row.rx, row.tx, row.beside), (145, 55, None), "only what came since is added");
     }
 
     proptest! {

@@ -23,7 +23,7 @@ pub(super) fn conf(peer: &Peer, instance: &Instance) -> Result<String, Refusal> 
     if peer.kind != PeerKind::Client {
         return Err(not_yet(format!("peer {} is not a client peer: only those have profiles", peer.id)));
     }
-    let (Some(endpoint), Some(public_key)) = (&instance.endpoint, &instance.public_key) else {
+    let Some((public_key, endpoint)) = instance.end_of(peer.device) else {
         return Err(not_yet(format!("instance {} is not served by a gateway yet", instance.name))
             .hint("GET /v1/instances/{id} shows under `readiness` what it waits for"));
     };

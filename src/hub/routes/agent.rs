@@ -59,7 +59,7 @@ pub(in crate::hub) async fn reports(
 }
 
 /// An agent's own peer is not there any more.
-fn gone(error: StoreError) -> Refusal {
+pub(super) fn gone(error: StoreError) -> Refusal {
     match error {
         StoreError::NotFound { .. } => Refusal::removed(),
         other => other.into(),

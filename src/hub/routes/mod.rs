@@ -23,6 +23,7 @@ pub(super) mod peer;
 mod poll;
 pub(super) mod proxy;
 mod reply;
+pub(super) mod rotation;
 pub(super) mod service;
 pub(super) mod site;
 pub(super) mod site_health;
@@ -71,6 +72,7 @@ fn people() -> Router<Context> {
         .route("/v1/instances/{id}/retry", post(instance::retry))
         .route("/v1/instances/{id}/suspend", post(instance::suspend))
         .route("/v1/instances/{id}/resume", post(instance::resume))
+        .route("/v1/instances/{id}/rotate", post(rotation::instance))
         .route("/v1/instances/{id}/usage", get(instance::usage))
         .route("/v1/instances/{id}/peers", get(peer::list_of_instance).post(peer::create))
         .route("/v1/peers", get(peer::list))
@@ -78,6 +80,7 @@ fn people() -> Router<Context> {
         .route("/v1/peers/{id}/enable", post(peer::enable))
         .route("/v1/peers/{id}/disable", post(peer::disable))
         .route("/v1/peers/{id}/credential", delete(peer::revoke))
+        .route("/v1/peers/{id}/rotate", post(rotation::peer).delete(rotation::cancel))
         .route("/v1/peers/{id}/usage", get(peer::usage))
         .route("/v1/peers/{id}/profile", get(peer::profile))
         .route("/v1/sites", get(site::list).post(site::create))
@@ -98,6 +101,7 @@ fn machines() -> Router<Context> {
         .route("/v1/enroll", post(enrollment::enroll))
         .route("/v1/agent/desired", get(agent::desired))
         .route("/v1/agent/applied", post(agent::applied))
+        .route("/v1/agent/rotate", post(rotation::agent))
         .route("/v1/agent/reports", post(agent::reports))
         .route("/v1/proxy/leases", post(proxy::leases))
         .route("/v1/proxy/peers/{id}/desired", get(proxy::desired))

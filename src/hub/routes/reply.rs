@@ -30,6 +30,11 @@ pub(super) fn created(location: &str, version: Option<i64>, body: &impl Serializ
     Ok(response)
 }
 
+/// 202.
+pub(super) fn accepted() -> Response {
+    StatusCode::ACCEPTED.into_response()
+}
+
 /// 204.
 pub(super) fn done() -> Response {
     StatusCode::NO_CONTENT.into_response()

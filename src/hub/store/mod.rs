@@ -29,7 +29,7 @@ mod verdict;
 
 pub use backup::{backup, restore};
 pub use error::StoreError;
-pub use open::{Settings, StoreConfig, first_admin, open, open_with};
+pub use open::{ROTATE_GRACE, Settings, StoreConfig, first_admin, open, open_with};
 pub use rescue::admin_token;
 pub use sql::Clock;
 
@@ -313,6 +313,15 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn revoke_enrollment(&self, by: &Actor, id: &EnrollmentId) -> Stored<()>;
     /// Enrols a device.
     async fn enroll(&self, request: EnrollRequest) -> Stored<EnrollReply>;
+
+    /// Makes a new gateway key for an instance: its site peers follow to it, one after another. While that goes on, nothing more.
+    async fn rotate_instance(&self, by: &Actor, id: &InstanceId) -> Stored<Instance>;
+    /// Gives a site peer's router a new key, make before break. While that goes on, nothing more.
+    async fn rotate_peer(&self, by: &Actor, id: &PeerId) -> Stored<Peer>;
+    /// Gives a change up that is not yet made. [`StoreError::NotFound`] if there is none.
+    async fn cancel_rotation(&self, by: &Actor, id: &PeerId) -> Stored<()>;
+    /// The same as [`rotate_peer`](Self::rotate_peer), wanted by the peer's own agent.
+    async fn agent_rotate(&self, peer: &PeerId) -> Stored<()>;
 
     /// Takes an agent's credential back; its peer stays, and can be enrolled again.
     async fn revoke_agent(&self, by: &Actor, peer: &PeerId) -> Stored<()>;

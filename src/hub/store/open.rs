@@ -5,11 +5,16 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 #[cfg(doc)]
 use super::StoreError;
 use super::{Clock, Store, Stored, sql};
 use crate::domain::Secret;
+
+/// How long a site's old tunnel stays after the new one is used both ways: a WireGuard session lives three minutes, so whatever an
+/// end still sends by the old one has ended by then.
+pub const ROTATE_GRACE: Duration = Duration::from_mins(3);
 
 /// Which database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,13 +32,15 @@ pub struct Settings {
     pub domain: Option<String>,
     /// How often gateways are to report, in seconds.
     pub report_secs: u32,
+    /// How long a site's old tunnel stays after the new one is used both ways.
+    pub rotate_grace: Duration,
     /// The hub's clock.
     pub clock: Clock,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { domain: None, report_secs: 10, clock: Clock::default() }
+        Self { domain: None, report_secs: 10, rotate_grace: ROTATE_GRACE, clock: Clock::default() }
     }
 }
 

@@ -13,6 +13,9 @@ use crate::wireguard::exchange::{Exchange, Member, MemberState, Rules, Side};
 use crate::wireguard::keys::SecretKey;
 use crate::wireguard::wire::{Network, TakenPort};
 
+/// The number of its only device.
+const DEVICE: u32 = 0;
+
 /// How a hub end is set up.
 #[derive(Debug, Clone)]
 pub struct HubOptions {
@@ -89,9 +92,9 @@ impl HubEnd {
         };
         let network = Arc::new(Network::default());
         let rules = Rules { client_to_client: false, site_to_site: true };
-        let exchange = Exchange::start(&settings, options.addresses, rules, Arc::clone(&network)).await;
+        let exchange = Exchange::start(DEVICE, &settings, options.addresses, rules, Arc::clone(&network)).await;
         let exchange = exchange.map_err(|error| stopped(&error))?;
-        let endpoint = exchange.socket().await.ok_or(PlaneError::Stopped)?;
+        let endpoint = exchange.socket(DEVICE).await.ok_or(PlaneError::Stopped)?;
         Ok(Self { exchange, network, public_key, endpoint })
     }
 
@@ -122,7 +125,8 @@ impl HubEnd {
             allowed: peer.allowed,
             keepalive_secs: None,
         };
-        self.exchange.set(Member { settings, side: Side::Site }, None).await.map_err(|error| stopped(&error))
+        let member = Member { device: DEVICE, settings, side: Side::Site, sends: true };
+        self.exchange.set(member, None).await.map(drop).map_err(|error| stopped(&error))
     }
 
     /// Removes a peer; returns whether there was one.
@@ -133,7 +137,7 @@ impl HubEnd {
     /// # Cancel safety
     /// A dropped future may leave the peer half removed; remove it again.
     pub async fn remove_peer(&self, public_key: &[u8; 32]) -> Result<bool, PlaneError> {
-        self.exchange.remove(public_key).await.map_err(|error| stopped(&error))
+        self.exchange.remove(DEVICE, public_key).await.map_err(|error| stopped(&error))
     }
 
     /// What WireGuard knows of the peers.

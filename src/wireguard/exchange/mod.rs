@@ -1,4 +1,7 @@
-//! A WireGuard device that forwards between its own peers ("members"), in this process: no root, no TUN device, no way out.
+//! WireGuard devices that forward between their peers ("members"), in this process: no root, no TUN device, no way out.
+//!
+//! Mostly it is one device. A second one has another key and port: a member that changes to it is on both for a while, with another
+//! key on each, and is sent to by one of them.
 //!
 //! That a packet's source belongs to the member that sent it, WireGuard checks. That its destination belongs to *another* member,
 //! and that the two may talk, is checked here: isolation is not WireGuard's business.
@@ -8,7 +11,7 @@
 
 mod table;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
@@ -19,9 +22,10 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::device::{DeviceSettings, Embedded, Error, PeerOnDevice, PeerSettings, networks};
+use super::memory::TunnelInput;
 use super::packet::IpPacket;
 use super::wire::Network;
-use table::Table;
+use table::{Leg, Table};
 
 pub(crate) use table::{Rules, Side};
 
@@ -31,16 +35,22 @@ const TICK: Duration = Duration::from_secs(5);
 /// By how much two readings of one handshake's time differ at most: gotatun tells an age, which is a moment old when it arrives.
 const SAME_HANDSHAKE: Duration = Duration::from_millis(500);
 
-/// A peer that may be sent to.
+/// A peer on one of the devices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Member {
+    /// Its device.
+    pub device: u32,
     pub settings: PeerSettings,
     pub side: Side,
+    /// It is sent to by this device; one that is on two devices is so by one of them.
+    pub sends: bool,
 }
 
 /// What the exchange knows of a member.
 #[derive(Debug, Clone)]
 pub(crate) struct MemberState {
+    /// Its device.
+    pub device: u32,
     pub on_device: PeerOnDevice,
     /// The last handshake, ever.
     pub handshake: Option<SystemTime>,
@@ -49,20 +59,35 @@ pub(crate) struct MemberState {
 /// An exchange at work; it stops when dropped.
 pub(crate) struct Exchange {
     inside: Arc<Inside>,
+    network: Arc<Network>,
     /// The task that looks after handshakes.
     _task: JoinSet<()>,
 }
 
 struct Inside {
-    table: Arc<RwLock<Table>>,
-    /// Held while something is changed, so that table and device change together.
-    device: Mutex<Members>,
+    ways: Ways,
+    /// Held while something is changed, so that table and devices change together.
+    members: Mutex<Members>,
 }
 
+/// Where packets go, and the ways into the tunnels.
+#[derive(Clone)]
+struct Ways {
+    table: Arc<RwLock<Table>>,
+    inputs: Arc<RwLock<HashMap<u32, TunnelInput>>>,
+}
+
+#[derive(Default)]
 struct Members {
+    devices: BTreeMap<u32, One>,
+    known: HashMap<Leg, Known>,
+    /// Who has a prefix on a device, as WireGuard has it.
+    owners: HashMap<(u32, IpNet), [u8; 32]>,
+}
+
+struct One {
     device: Embedded,
     port: u16,
-    known: HashMap<[u8; 32], Known>,
 }
 
 struct Known {
@@ -71,115 +96,193 @@ struct Known {
 }
 
 impl Exchange {
-    /// Starts without members.
+    /// Starts with one device, without members.
     pub async fn start(
+        number: u32,
         settings: &DeviceSettings,
         addresses: Vec<IpNet>,
         rules: Rules,
         network: Arc<Network>,
     ) -> Result<Self, Error> {
         let table = Arc::new(RwLock::new(Table::new(addresses, rules, settings.mtu)));
-        let watched = Arc::clone(&table);
-        let device = Embedded::new(settings, network, |input| {
-            Box::new(move |bytes: &[u8]| {
-                let Some(packet) = IpPacket::parse(bytes) else {
-                    return tracing::debug!("a tunnel brought no IP packet");
-                };
-                let onward = watched.read().unwrap_or_else(PoisonError::into_inner).forward(packet);
-                if let Some(bytes) = onward.and_then(|packet| packet.to_bytes()) {
-                    input.send(&bytes);
-                }
+        let ways = Ways { table, inputs: Arc::default() };
+        let inside = Arc::new(Inside { ways, members: Mutex::default() });
+        let mut task = JoinSet::new();
+        task.spawn(look_after(Arc::clone(&inside)));
+        let exchange = Self { inside, network, _task: task };
+        exchange.add_device(number, settings).await?;
+        Ok(exchange)
+    }
+
+    /// Adds a device; returns its port.
+    pub async fn add_device(&self, number: u32, settings: &DeviceSettings) -> Result<u16, Error> {
+        let mut members = self.inside.members.lock().await;
+        let ways = self.inside.ways.clone();
+        let device = Embedded::new(settings, Arc::clone(&self.network), |input| {
+            ways.add(number, input.clone());
+            Box::new(move |bytes: &[u8]| match IpPacket::parse(bytes) {
+                Some(packet) => ways.pass(packet, (number, &input)),
+                None => tracing::debug!("a tunnel brought no IP packet"),
             })
         });
         let device = device.await?;
-        device.resume(true).await?;
-        let port = device.socket().map_or(settings.port, |socket| socket.port());
-        let members = Members { device, port, known: HashMap::new() };
-        let inside = Arc::new(Inside { table, device: Mutex::new(members) });
-        let mut task = JoinSet::new();
-        task.spawn(look_after(Arc::clone(&inside)));
-        Ok(Self { inside, _task: task })
-    }
-
-    /// Where members reach it.
-    pub async fn socket(&self) -> Option<SocketAddr> {
-        self.inside.device.lock().await.device.socket()
-    }
-
-    /// Changes what the exchange itself is; no member is touched. An error leaves the port as it was before.
-    pub async fn configure(&self, addresses: &[IpNet], rules: Rules, port: u16) -> Result<(), Error> {
-        let mut members = self.inside.device.lock().await;
-        if port != members.port {
-            if let Err(error) = members.device.set_listen_port(port).await {
-                members.device.set_listen_port(members.port).await?;
-                return Err(error);
-            }
-            members.port = port;
+        if let Err(error) = device.resume(true).await {
+            self.inside.ways.remove(number);
+            return Err(error);
         }
-        let mut table = self.inside.table.write().unwrap_or_else(PoisonError::into_inner);
+        let port = device.socket().map_or(settings.port, |socket| socket.port());
+        members.devices.insert(number, One { device, port });
+        Ok(port)
+    }
+
+    /// Takes a device away, and who is on it.
+    pub async fn remove_device(&self, number: u32) {
+        let mut members = self.inside.members.lock().await;
+        let Some(one) = members.devices.remove(&number) else { return };
+        one.device.suspend().await;
+        self.inside.ways.remove(number);
+        members.owners.retain(|(device, _), _| *device != number);
+        let mut table = self.inside.ways.table.write().unwrap_or_else(PoisonError::into_inner);
+        members.known.retain(|leg, known| {
+            if leg.device == number {
+                table.take(*leg, &known.member.settings.allowed);
+            }
+            leg.device != number
+        });
+    }
+
+    /// The devices and their ports.
+    pub async fn devices(&self) -> Vec<(u32, u16)> {
+        let members = self.inside.members.lock().await;
+        members.devices.iter().map(|(number, one)| (*number, one.port)).collect()
+    }
+
+    /// Where members reach a device.
+    pub async fn socket(&self, number: u32) -> Option<SocketAddr> {
+        self.inside.members.lock().await.devices.get(&number)?.device.socket()
+    }
+
+    /// Changes what the exchange itself is; no member is touched.
+    pub fn configure(&self, addresses: &[IpNet], rules: Rules) {
+        let mut table = self.inside.ways.table.write().unwrap_or_else(PoisonError::into_inner);
         table.addresses = addresses.to_vec();
         table.rules = rules;
-        Ok(())
     }
 
-    /// Adds a member, or changes the one with this key in place; its session stays. A new one without an endpoint is called where it
-    /// was last heard.
-    pub async fn set(&self, member: Member, heard: Option<SocketAddr>) -> Result<(), Error> {
-        let mut members = self.inside.device.lock().await;
-        let key = member.settings.public_key;
-        let before = members.known.get(&key).map(|known| known.member.clone());
-        match &before {
-            None => members.add(&member.settings, heard).await?,
-            Some(before) => members.modify(&before.settings, &member.settings).await?,
+    /// Moves a device to another port; returns whether there is such a device. An error leaves the port as it was before.
+    pub async fn listen(&self, number: u32, port: u16) -> Result<bool, Error> {
+        let mut members = self.inside.members.lock().await;
+        let Some(one) = members.devices.get_mut(&number) else { return Ok(false) };
+        if port != one.port {
+            if let Err(error) = one.device.set_listen_port(port).await {
+                one.device.set_listen_port(one.port).await?;
+                return Err(error);
+            }
+            one.port = port;
         }
-        for robbed in self.inside.give(before.as_ref(), &member) {
-            members.rob(&robbed, &member.settings.allowed).await?;
-        }
-        let handshake = members.known.get(&key).and_then(|known| known.handshake);
-        members.known.insert(key, Known { member, handshake });
-        Ok(())
-    }
-
-    /// Removes a member; returns whether there was one.
-    pub async fn remove(&self, key: &[u8; 32]) -> Result<bool, Error> {
-        let mut members = self.inside.device.lock().await;
-        members.device.remove(key).await?;
-        let Some(known) = members.known.remove(key) else {
-            return Ok(false);
-        };
-        let mut table = self.inside.table.write().unwrap_or_else(PoisonError::into_inner);
-        table.take(*key, &known.member.settings.allowed);
         Ok(true)
     }
 
-    /// What the device knows of the members.
-    pub async fn members(&self) -> Vec<MemberState> {
-        let mut members = self.inside.device.lock().await;
-        let found = members.remember_handshakes().await;
-        let handshake = |key: &[u8; 32]| members.known.get(key).and_then(|known| known.handshake);
-        found.into_iter().map(|on| MemberState { handshake: handshake(&on.public_key), on_device: on }).collect()
+    /// Adds a member, or changes the one with this key in place; its session stays. A new one without an endpoint is called where it
+    /// was last heard. Returns whether there is such a device.
+    pub async fn set(&self, member: Member, heard: Option<SocketAddr>) -> Result<bool, Error> {
+        let mut members = self.inside.members.lock().await;
+        let members = &mut *members;
+        let Some(one) = members.devices.get(&member.device) else { return Ok(false) };
+        let leg = Leg { device: member.device, key: member.settings.public_key };
+        let before = members.known.get(&leg).map(|known| known.member.clone());
+        match &before {
+            None => one.add(&member.settings, heard).await?,
+            Some(before) => one.modify(&before.settings, &member.settings).await?,
+        }
+        self.inside.ways.give(leg, before.as_ref(), &member);
+        for robbed in members.own(leg, before.as_ref(), &member) {
+            members.rob(robbed, &member.settings.allowed).await?;
+        }
+        let handshake = members.known.get(&leg).and_then(|known| known.handshake);
+        members.known.insert(leg, Known { member, handshake });
+        Ok(true)
     }
 
-    /// Stops and waits until the socket is closed.
+    /// Removes a member from a device; returns whether there was one.
+    pub async fn remove(&self, number: u32, key: &[u8; 32]) -> Result<bool, Error> {
+        let mut members = self.inside.members.lock().await;
+        let members = &mut *members;
+        let Some(one) = members.devices.get(&number) else { return Ok(false) };
+        one.device.remove(key).await?;
+        let leg = Leg { device: number, key: *key };
+        let Some(known) = members.known.remove(&leg) else {
+            return Ok(false);
+        };
+        let allowed = known.member.settings.allowed;
+        for net in &allowed {
+            if members.owners.get(&(number, *net)) == Some(key) {
+                members.owners.remove(&(number, *net));
+            }
+        }
+        let mut table = self.inside.ways.table.write().unwrap_or_else(PoisonError::into_inner);
+        table.take(leg, &allowed);
+        Ok(true)
+    }
+
+    /// What the devices know of the members.
+    pub async fn members(&self) -> Vec<MemberState> {
+        let mut members = self.inside.members.lock().await;
+        let found = members.remember_handshakes().await;
+        let handshake = |leg: &Leg| members.known.get(leg).and_then(|known| known.handshake);
+        let state =
+            |(leg, on_device): (Leg, _)| MemberState { device: leg.device, handshake: handshake(&leg), on_device };
+        found.into_iter().map(state).collect()
+    }
+
+    /// Stops and waits until the sockets are closed.
     pub async fn stop(&self) {
-        self.inside.device.lock().await.device.suspend().await;
+        for one in self.inside.members.lock().await.devices.values() {
+            one.device.suspend().await;
+        }
     }
 }
 
-impl Inside {
-    /// Writes a member's addresses into the table; returns who had some of them.
-    fn give(&self, before: Option<&Member>, member: &Member) -> HashSet<[u8; 32]> {
-        let key = member.settings.public_key;
+impl Ways {
+    fn add(&self, number: u32, input: TunnelInput) {
+        self.inputs.write().unwrap_or_else(PoisonError::into_inner).insert(number, input);
+    }
+
+    fn remove(&self, number: u32) {
+        self.inputs.write().unwrap_or_else(PoisonError::into_inner).remove(&number);
+    }
+
+    /// Passes a packet on that a device brought, by the device that leads to where it goes.
+    fn pass(&self, packet: IpPacket, (from, back): (u32, &TunnelInput)) {
+        let (onward, by) = {
+            let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+            let Some(onward) = table.forward(packet) else { return };
+            let by = table.device_to(onward.destination()).unwrap_or(from);
+            (onward, by)
+        };
+        let Some(bytes) = onward.to_bytes() else { return };
+        if by == from {
+            return back.send(&bytes);
+        }
+        if let Some(input) = self.inputs.read().unwrap_or_else(PoisonError::into_inner).get(&by) {
+            input.send(&bytes);
+        }
+    }
+
+    /// Writes the addresses of a member into the table that is sent to by this device.
+    fn give(&self, leg: Leg, before: Option<&Member>, member: &Member) {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(before) = before {
             let gone: Vec<IpNet> = less(&before.settings.allowed, &member.settings.allowed);
-            table.take(key, &gone);
+            table.take(leg, &gone);
         }
-        table.give(key, member.side, &member.settings.allowed)
+        if member.sends {
+            table.give(leg, member.side, &member.settings.allowed);
+        }
     }
 }
 
-impl Members {
+impl One {
     /// Adds a member, and calls it at once if it is to be kept alive, as the kernel's WireGuard does.
     async fn add(&self, settings: &PeerSettings, heard: Option<SocketAddr>) -> Result<(), Error> {
         let settings = PeerSettings { endpoint: settings.endpoint.or(heard), ..settings.clone() };
@@ -212,10 +315,25 @@ impl Members {
         };
         self.device.modify(&after.public_key, change).await
     }
+}
 
-    /// Takes addresses from a member that another one now has, so that the device says who really has them.
-    async fn rob(&mut self, key: &[u8; 32], taken: &[IpNet]) -> Result<(), Error> {
-        let Some(known) = self.known.get_mut(key) else { return Ok(()) };
+impl Members {
+    /// Notes who has which prefix on a device; returns who lost some.
+    fn own(&mut self, leg: Leg, before: Option<&Member>, member: &Member) -> HashSet<Leg> {
+        let (device, key) = (leg.device, leg.key);
+        for net in before.map(|before| less(&before.settings.allowed, &member.settings.allowed)).into_iter().flatten() {
+            if self.owners.get(&(device, net)) == Some(&key) {
+                self.owners.remove(&(device, net));
+            }
+        }
+        let owners = &mut self.owners;
+        let lost = member.settings.allowed.iter().filter_map(|net| owners.insert((device, *net), key));
+        lost.filter(|before| *before != key).map(|key| Leg { device, key }).collect()
+    }
+
+    /// Takes addresses from a member that another one on its device now has, so that the device says who really has them.
+    async fn rob(&mut self, leg: Leg, taken: &[IpNet]) -> Result<(), Error> {
+        let (Some(known), Some(one)) = (self.known.get_mut(&leg), self.devices.get(&leg.device)) else { return Ok(()) };
         let allowed = &mut known.member.settings.allowed;
         *allowed = less(allowed, taken);
         let left = networks(allowed);
@@ -223,14 +341,18 @@ impl Members {
             peer.clear_allowed_ips();
             peer.add_allowed_ips(left);
         };
-        self.device.modify(key, change).await
+        one.device.modify(&leg.key, change).await
     }
 
-    async fn remember_handshakes(&mut self) -> Vec<PeerOnDevice> {
-        let found = self.device.peers().await;
+    async fn remember_handshakes(&mut self) -> Vec<(Leg, PeerOnDevice)> {
+        let mut found = Vec::new();
+        for (number, one) in &self.devices {
+            let on = one.device.peers().await;
+            found.extend(on.into_iter().map(|peer| (Leg { device: *number, key: peer.public_key }, peer)));
+        }
         let now = SystemTime::now();
-        for peer in &found {
-            let Some(known) = self.known.get_mut(&peer.public_key) else { continue };
+        for (leg, peer) in &found {
+            let Some(known) = self.known.get_mut(leg) else { continue };
             let Some(at) = peer.handshake_age.and_then(|age| now.checked_sub(age)) else { continue };
             let newer = known.handshake.is_none_or(|before| at > before + SAME_HANDSHAKE);
             if newer {
@@ -238,6 +360,19 @@ impl Members {
             }
         }
         found
+    }
+
+    /// Starts handshakes that should have been.
+    async fn nudge(&self, found: Vec<(Leg, PeerOnDevice)>) {
+        let mut by_device: BTreeMap<u32, Vec<PeerOnDevice>> = BTreeMap::new();
+        for (leg, peer) in found {
+            by_device.entry(leg.device).or_default().push(peer);
+        }
+        for (number, peers) in by_device {
+            if let Some(one) = self.devices.get(&number) {
+                one.device.nudge(&peers).await;
+            }
+        }
     }
 }
 
@@ -247,9 +382,9 @@ async fn look_after(inside: Arc<Inside>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let mut members = inside.device.lock().await;
+        let mut members = inside.members.lock().await;
         let found = members.remember_handshakes().await;
-        members.device.nudge(&found).await;
+        members.nudge(found).await;
     }
 }
 

@@ -1,6 +1,5 @@
 //! Where a packet goes that a member sent: to another member, back as an answer, or nowhere. Pure; bytes come and go elsewhere.
 
-use std::collections::HashSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -24,10 +23,17 @@ pub(crate) struct Rules {
     pub site_to_site: bool,
 }
 
+/// A member on one of the devices, by its key there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Leg {
+    pub device: u32,
+    pub key: [u8; 32],
+}
+
 /// An owner of addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Owner {
-    key: [u8; 32],
+    leg: Leg,
     side: Side,
 }
 
@@ -47,19 +53,25 @@ impl Table {
         Self { addresses, rules, mtu, owners: PrefixTable::default() }
     }
 
-    /// Gives addresses to a member, as WireGuard does: whoever is set last has them. Returns who lost some.
-    pub fn give(&mut self, key: [u8; 32], side: Side, allowed: &[IpNet]) -> HashSet<[u8; 32]> {
-        let before = allowed.iter().filter_map(|net| self.owners.insert(*net, Owner { key, side }));
-        before.map(|owner| owner.key).filter(|before| *before != key).collect()
+    /// Gives addresses to a member, as WireGuard does: whoever is set last has them, and is sent to.
+    pub fn give(&mut self, leg: Leg, side: Side, allowed: &[IpNet]) {
+        for net in allowed {
+            self.owners.insert(*net, Owner { leg, side });
+        }
     }
 
     /// Takes addresses from a member that are still its own.
-    pub fn take(&mut self, key: [u8; 32], allowed: &[IpNet]) {
+    pub fn take(&mut self, leg: Leg, allowed: &[IpNet]) {
         for net in allowed {
-            if self.owners.get(*net).is_some_and(|owner| owner.key == key) {
+            if self.owners.get(*net).is_some_and(|owner| owner.leg == leg) {
                 self.owners.remove(*net);
             }
         }
+    }
+
+    /// The device by which an address is reached.
+    pub fn device_to(&self, destination: IpAddr) -> Option<u32> {
+        self.owners.find(destination).map(|owner| owner.leg.device)
     }
 
     /// Whether a member may reach an address by way of the exchange; its own packets never come back to it.
@@ -81,7 +93,7 @@ impl Table {
             let here = self.addresses.iter().any(|net| net.contains(&destination));
             return self.complain(&packet, if here { Problem::HostUnreachable } else { Problem::NetUnreachable });
         };
-        if owner.key == sender.key {
+        if owner.leg == sender.leg {
             return None;
         }
         if !self.rules.allow(sender.side, owner.side) {
@@ -134,7 +146,11 @@ fn is_broadcast(address: IpAddr) -> bool {
 mod tests {
     use super::*;
 
-    const KEYS: [[u8; 32]; 4] = [[1; 32], [2; 32], [3; 32], [4; 32]];
+    const KEYS: [Leg; 4] = [leg(1), leg(2), leg(3), leg(4)];
+
+    const fn leg(number: u8) -> Leg {
+        Leg { device: 0, key: [number; 32] }
+    }
 
     fn nets(texts: &[&str]) -> Vec<IpNet> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
@@ -208,9 +224,26 @@ mod tests {
     #[test]
     fn addresses_that_moved_to_another_member_are_not_taken_with_the_first() {
         let mut table = table(Rules { client_to_client: true, site_to_site: true });
-        assert_eq!(table.give(KEYS[1], Side::Site, &nets(&["10.1.0.0/16"])), HashSet::from([KEYS[0]]));
+        table.give(KEYS[1], Side::Site, &nets(&["10.1.0.0/16"]));
         table.take(KEYS[0], &nets(&["10.1.0.0/16", "10.99.0.2/32"]));
         assert_eq!(fate(&table, ping("10.99.0.20", "10.1.0.9", 64, 84)), "to 10.1.0.9");
         assert_eq!(fate(&table, ping("10.99.0.20", "10.99.0.2", 64, 84)), "back HostUnreachable");
+    }
+
+    #[test]
+    fn a_member_on_two_devices_is_sent_to_by_the_one_that_was_given_its_addresses_last() {
+        let mut table = table(Rules { client_to_client: false, site_to_site: true });
+        let mine = nets(&["10.99.0.2/32", "10.1.0.0/16", "fd99::2/128"]);
+        let beside = Leg { device: 1, ..leg(9) };
+        assert_eq!(table.device_to("10.1.0.9".parse().unwrap()), Some(0));
+        table.give(beside, Side::Site, &mine);
+        assert_eq!(table.device_to("10.1.0.9".parse().unwrap()), Some(1));
+        assert_eq!(fate(&table, ping("10.1.0.9", "10.1.0.10", 64, 84)), "dropped", "its own packets never come back");
+        table.take(KEYS[0], &mine);
+        assert_eq!(
+            fate(&table, ping("10.2.0.9", "10.1.0.9", 64, 84)),
+            "to 10.1.0.9",
+            "what it left stays with the other"
+        );
     }
 }

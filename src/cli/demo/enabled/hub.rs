@@ -277,6 +277,7 @@ async fn tenancy(api: &Hub) -> anyhow::Result<(Account, Instance)> {
         search: Vec::new(),
         pushed_routes: Vec::new(),
         policy: Policy::default(),
+        rotate_keys_days: None,
         allow_broad: false,
     };
     let made: Instance = api.post("/v1/instances", &new).await.context("the instance")?;

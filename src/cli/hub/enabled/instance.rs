@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::api::{Api, Asked};
 use super::text::{Column, Sheet, Table, join, now, when, word};
-use crate::api::{Instance, InstanceStatus, Policy, Readiness, StepState};
+use crate::api::{Instance, InstanceDevice, InstanceStatus, Policy, Readiness, StepState};
 use crate::cli::args::hub::InstanceAction;
 use crate::cli::failure::Failure;
 use crate::cli::report::{Confirm, Outcome, Reporter, Verdict};
@@ -49,6 +49,13 @@ pub(super) async fn run(api: &Api, action: InstanceAction, reporter: &Reporter) 
             let resumed: Instance = api.act(&format!("{}/resume", path(&found))).await?;
             reporter.note_for_people(&format!("instance {} ({}) is switched on", resumed.name, resumed.id));
             settled(api, resumed, wait, reporter).await
+        }
+        InstanceAction::Rotate(instance) => {
+            let found = api.instance(&instance).await?;
+            let rotating: Instance = api.act(&format!("{}/rotate", path(&found))).await?;
+            let said = format!("instance {} ({}) gets another key; its sites follow", rotating.name, rotating.id);
+            let look = format!("sitepeer hub instance show {} tells how far they are", rotating.id);
+            Ok(changed(&rotating).say(said).say(look))
         }
         InstanceAction::Suspend(instance, confirm) => suspend(api, &instance, confirm, reporter).await,
         InstanceAction::Delete(instance, confirm) => delete(api, &instance, confirm, reporter).await,
@@ -205,13 +212,17 @@ fn sheet(instance: &Instance) -> Sheet {
         .line("account", format!("{} ({})", instance.account_name, instance.account))
         .line("status", status);
     let sheet = instance.readiness.iter().fold(sheet, |sheet, step| sheet.line("", readiness(step)));
-    sheet
+    let sheet = sheet
         .line("hostname", &instance.hostname)
         .line("region", &instance.region)
         .line_if("gateway", instance.gateway.as_ref().map(ToString::to_string))
         .line("endpoint", instance.endpoint.as_ref().map(ToString::to_string).unwrap_or_default())
         .line("public key", instance.public_key.map(|key| key.to_string()).unwrap_or_default())
         .line("listen port", instance.listen_port.map(|port| port.to_string()).unwrap_or_default())
+        .line_if("rotating", instance.rotating_since.map(|at| format!("since {}", when(at, now))));
+    let sheet = instance.devices.iter().fold(sheet, |sheet, device| sheet.line("other key", other(device)));
+    sheet
+        .line_if("new keys", instance.rotate_keys_days.map(|days| format!("of routers every {days} days")))
         .line("tunnel", join(subnets.into_iter().flatten()))
         .line("routes", join(instance.pushed_routes.iter()))
         .line("reach", join(instance.reach.iter()))
@@ -229,6 +240,14 @@ fn sheet(instance: &Instance) -> Sheet {
 fn readiness(step: &Readiness) -> String {
     let detail = if step.detail.is_empty() { String::new() } else { format!(": {}", step.detail) };
     format!("{} {}{detail}", word(&step.step), word(&step.state))
+}
+
+/// A further device of the gateway.
+fn other(device: &InstanceDevice) -> String {
+    let key = device.public_key.map_or_else(|| "no key yet".to_owned(), |key| key.to_string());
+    let trouble = device.error.as_ref().map(|error| format!(", could not: {error}")).unwrap_or_default();
+    let (state, port) = (word(&device.state), device.listen_port);
+    format!("{state}, port {port}, {} peers, {key}{trouble}", device.peers)
 }
 
 fn policy(policy: Policy) -> String {

@@ -8,7 +8,7 @@ use super::api::{Api, Asked};
 use super::instance::{json_of, listed};
 use super::profile;
 use super::text::{Column, Sheet, Table, age, join, now, rate, since, when, word};
-use crate::api::{NewPeer, Peer, PeerKind, PeerStatus};
+use crate::api::{MoveStep, NewPeer, Peer, PeerKind, PeerMove, PeerStatus};
 use crate::cli::args::hub::{PeerAction, PeerAdding, PeerEditing};
 use crate::cli::failure::Failure;
 use crate::cli::report::{Confirm, Outcome, Reporter, Verdict};
@@ -44,6 +44,7 @@ pub(super) async fn run(api: &Api, action: PeerAction, reporter: &Reporter) -> A
             let said = if on { "may connect again" } else { "is switched off; its configuration is kept" };
             Ok(changed(&switched).say(format!("peer {} {said}", called(&switched))))
         }
+        PeerAction::Rotate(peer, cancel) => rotate(api, &peer, cancel).await,
         PeerAction::Edit(editing) => edit(api, *editing).await,
         PeerAction::Profile(peer, shape) => profile::run(api, &api.peer(&peer).await?, shape, reporter).await,
         PeerAction::Revoke(peer, confirm) => revoke(api, &peer, confirm, reporter).await,
@@ -117,6 +118,20 @@ async fn edit(api: &Api, editing: PeerEditing) -> Asked<Outcome> {
     }
     let edited: Peer = api.edit(&path(&found), version, &edit).await?;
     Ok(changed(&edited).say(format!("changed peer {}", called(&edited))))
+}
+
+async fn rotate(api: &Api, peer: &str, cancel: bool) -> Asked<Outcome> {
+    let found = api.peer(peer).await?;
+    let place = format!("{}/rotate", path(&found));
+    if cancel {
+        api.delete(&place).await?;
+        let said = format!("peer {} keeps the key that it has", called(&found));
+        return Ok(Outcome::new(Verdict::Done).say(said).detail("deleted", found.id.as_str()));
+    }
+    let rotating: Peer = api.act(&place).await?;
+    let said = format!("the router of peer {} gets a new key", called(&rotating));
+    let look = format!("sitepeer hub peer show {} tells how far it is", rotating.id);
+    Ok(changed(&rotating).say(said).say(look))
 }
 
 async fn revoke(api: &Api, peer: &str, confirm: Confirm, reporter: &Reporter) -> Asked<Outcome> {
@@ -216,7 +231,9 @@ fn sheet(peer: &Peer) -> Sheet {
         .line_if("site", peer.site.as_ref().map(ToString::to_string))
         .line_if("user", peer.user.as_deref())
         .line("address", join(&peer.addresses))
-        .line("public key", peer.public_key.map(|key| key.to_string()).unwrap_or_default());
+        .line("public key", peer.public_key.map(|key| key.to_string()).unwrap_or_default())
+        .line_if("", peer.key_at.map(|at| format!("since {}", when(at, now))))
+        .line_if("next key", peer.next.as_ref().map(|next| next_key(next, now)));
     let sheet = match peer.kind {
         PeerKind::Client => sheet
             .line("routes", if peer.route_all { "everything" } else { "what the instance reaches" })
@@ -249,6 +266,17 @@ fn sheet(peer: &Peer) -> Sheet {
         .line_if("router", (peer.kind == PeerKind::Site).then(|| applied(link.router_revision, link.revision, None)))
         .line_if("agent says", link.agent_says.as_ref().map(|says| agent(says, link.agent_at, now)))
         .line("made", when(peer.created_at, now))
+}
+
+/// What is to take over, and what it waits for.
+fn next_key(next: &PeerMove, now: i64) -> String {
+    let waits = match next.step {
+        MoveStep::Device => "waits for the gateway to make its end",
+        MoveStep::Router => "waits for the router to make its end",
+        MoveStep::Proof => "both ends are there; waits for the router to prove and use it",
+        MoveStep::Grace => "in use; the old one stays a while",
+    };
+    format!("tunnel {} {waits}, {}", next.generation, since(next.step_at, now))
 }
 
 fn agent(says: &str, at: Option<i64>, now: i64) -> String {

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use super::PlaneError;
 use super::namespace::Namespace;
 use super::trouble::Doing;
+use super::tunnel;
 use crate::api::{GatewayInstance, GatewayPeer, PeerKind};
 use crate::domain::SubnetSet;
 
@@ -93,8 +94,9 @@ pub(super) fn instance_script(instance: &GatewayInstance) -> Script {
     for (set, allowed) in
         [("client_to_client", instance.policy.client_to_client), ("site_to_site", instance.policy.site_to_site)]
     {
-        if allowed {
-            script.add(set, "\"wg0\"");
+        let others = instance.devices.iter().map(|device| device.device);
+        for device in std::iter::once(instance.device).chain(others).filter(|_| allowed) {
+            script.add(set, format_args!("\"{}\"", tunnel::name(device)));
         }
     }
     script

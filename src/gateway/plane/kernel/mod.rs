@@ -22,7 +22,7 @@ use self::netlink::Reply;
 use super::links::{Link, Links};
 use super::namespace::Namespace;
 use super::trouble::Doing;
-use super::tunnel::{NAME, Tunnel, TunnelPeer, canonical};
+use super::tunnel::{Tunnel, TunnelPeer, canonical, name};
 use super::{DevicePeer, PlaneError, preshared_digest};
 use crate::api::InstanceId;
 use crate::domain::PublicKey;
@@ -36,6 +36,7 @@ const READINGS: u32 = 5;
 /// A device of the kernel.
 #[derive(Debug)]
 pub(super) struct Kernel {
+    number: u32,
     namespace: Namespace,
     links: Links,
     link: Link,
@@ -62,16 +63,18 @@ impl Kernel {
     pub async fn new(
         instance: &InstanceId,
         namespace: &Namespace,
+        number: u32,
         key: &SecretKey,
         port: u16,
     ) -> Result<Self, PlaneError> {
         let links = namespace.links().await?;
-        let found = links.find(NAME).await?;
+        let found = links.find(&name(number)).await?;
         let link = match found {
             Some(link) => link,
-            None => Self::make(instance, namespace, &links).await?,
+            None => Self::make(instance, namespace, number, &links).await?,
         };
-        let device = Self { namespace: namespace.clone(), links, link, listen_port: 0.into(), known: Mutex::default() };
+        let (namespace, known) = (namespace.clone(), Mutex::default());
+        let device = Self { number, namespace, links, link, listen_port: 0.into(), known };
         let before = device.read().await?;
         device.known().read(before.peers.values());
         if before.public_key != Some(key.public()) {
@@ -86,12 +89,17 @@ impl Kernel {
         Ok(device)
     }
 
-    async fn make(instance: &InstanceId, namespace: &Namespace, inside: &Links) -> Result<Link, PlaneError> {
+    async fn make(
+        instance: &InstanceId,
+        namespace: &Namespace,
+        number: u32,
+        inside: &Links,
+    ) -> Result<Link, PlaneError> {
         sweep(instance).await?;
         let outside = Links::here()?;
         let link = outside.add_wireguard(&outside_name(instance)).await?;
-        outside.move_to(link, namespace, NAME).await?;
-        inside.need(NAME).await
+        outside.move_to(link, namespace, &name(number)).await?;
+        inside.need(&name(number)).await
     }
 
     async fn change(
@@ -99,7 +107,7 @@ impl Kernel {
         mut attributes: Vec<WireguardAttribute>,
         what: impl Fn() -> String + Send + 'static,
     ) -> Result<(), PlaneError> {
-        attributes.insert(0, WireguardAttribute::IfName(NAME.to_owned()));
+        attributes.insert(0, WireguardAttribute::IfName(name(self.number)));
         self.namespace.run(move || netlink::change(attributes).doing(what)).await
     }
 
@@ -107,9 +115,10 @@ impl Kernel {
     async fn read(&self) -> Result<Reading, PlaneError> {
         let what = || "read the WireGuard device".to_owned();
         for _ in 0..READINGS {
-            let reply = self.namespace.run(move || netlink::read(NAME).doing(what)).await?;
+            let name = name(self.number);
+            let reply = self.namespace.run(move || netlink::read(&name).doing(what)).await?;
             if let Reply::Complete(parts) = reply {
-                return Reading::from(parts);
+                return Reading::from(self.number, parts);
             }
         }
         Err(PlaneError::new(format!("the WireGuard device changed during each of {READINGS} readings")))
@@ -241,14 +250,15 @@ fn allowed_ip(net: &IpNet) -> WireguardAllowedIp {
 /// A device as it was read.
 #[derive(Default)]
 struct Reading {
+    device: u32,
     listen_port: u16,
     public_key: Option<[u8; 32]>,
     peers: BTreeMap<PublicKey, DevicePeer>,
 }
 
 impl Reading {
-    fn from(parts: Vec<Vec<WireguardAttribute>>) -> Result<Self, PlaneError> {
-        let mut reading = Self::default();
+    fn from(device: u32, parts: Vec<Vec<WireguardAttribute>>) -> Result<Self, PlaneError> {
+        let mut reading = Self { device, ..Self::default() };
         for attribute in parts.into_iter().flatten() {
             match attribute {
                 WireguardAttribute::ListenPort(port) => reading.listen_port = port,
@@ -271,7 +281,7 @@ impl Reading {
         });
         let key = key.ok_or_else(|| PlaneError::new("the kernel named a peer without a key"))?;
         let public_key = PublicKey::from_bytes(key).doing(|| "read a peer's key".to_owned())?;
-        let peer = self.peers.entry(public_key).or_insert_with(|| new_peer(public_key));
+        let peer = self.peers.entry(public_key).or_insert_with(|| new_peer(self.device, public_key));
         for attribute in attributes {
             match attribute {
                 WireguardPeerAttribute::Endpoint(endpoint) => peer.endpoint = Some(canonical(*endpoint)),
@@ -295,8 +305,9 @@ impl Reading {
     }
 }
 
-fn new_peer(public_key: PublicKey) -> DevicePeer {
+fn new_peer(device: u32, public_key: PublicKey) -> DevicePeer {
     DevicePeer {
+        device,
         public_key,
         allowed: Vec::new(),
         keepalive_secs: 0,

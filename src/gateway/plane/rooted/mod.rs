@@ -6,27 +6,31 @@
 //! sp-<id> ◀── veth ─────────▶ uplink0 ── pushed routes, full tunnels
 //! nft table `sitepeer`         nft table `sitepeer`
 //! ```
+//!
+//! Beside wg0 there may be wg1 and so on, each with a key and a UDP port of its own, the same addresses and the same rules. WireGuard
+//! takes a peer's packets on every device that it is on; its routes say by which one it is sent to, and one `replace` changes that.
 
+mod device;
 mod plane;
 mod state;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io::ErrorKind;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, RwLock, Weak};
 
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
+use self::device::Maker;
 use self::plane::RootedPlane;
 use self::state::State;
 use super::firewall;
-use super::host::{self, MTU};
-use super::kernel::{self, Kernel};
+use super::host;
+use super::kernel;
 use super::namespace::{self, Namespace};
 use super::trouble::Doing;
-use super::tunnel::{NAME, Tunnel};
-use super::userspace::Userspace;
+use super::tunnel::{PREFIX, number};
 use super::{Plane, PlaneError, Planes};
 use crate::api::{Backend, GatewayInstance, InstanceId};
 use crate::domain::SubnetSet;
@@ -78,28 +82,22 @@ impl Rooted {
         firewall::load(Some(namespace), firewall::INSTANCE.to_owned()).await?;
         let v6 = instance.addresses.iter().any(|net| net.addr().is_ipv6());
         let uplink = host::connect(&instance.id, namespace, &links, &self.owner, v6).await?;
-        let swept = self.backend != Backend::Kernel || links.find(NAME).await?.is_none();
+        let left: BTreeSet<u32> = links.names(PREFIX).await?.iter().filter_map(|name| number(name)).collect();
+        let swept = self.backend != Backend::Kernel || left.is_empty();
         if swept {
             firewall::no_peers_script().inside(namespace).await?;
         }
-        let tunnel: Box<dyn Tunnel> = if self.backend == Backend::Kernel {
-            Box::new(Kernel::new(&instance.id, namespace, key, instance.listen_port).await?)
-        } else {
-            Box::new(Userspace::new(namespace, key, instance.listen_port).await?)
-        };
-        let link = links.need(NAME).await?;
-        links.set_mtu(link, MTU).await?;
-        links.up(link).await?;
         firewall::beyond_script(&self.beyond).inside(namespace).await?;
-        let state = State::new(tunnel.peers().await?, swept);
+        let mut state = State::new(swept);
+        let maker = Maker { backend: self.backend, id: instance.id.clone(), namespace: namespace.clone(), links };
+        let first = maker.make(&mut state, instance.device, key, instance.listen_port).await?;
         let plane = RootedPlane {
-            id: instance.id.clone(),
-            namespace: namespace.clone(),
-            links,
-            link,
+            maker,
             uplink,
             v6,
-            tunnel,
+            main: instance.device.into(),
+            devices: RwLock::new([(instance.device, Arc::new(first))].into()),
+            left: Mutex::new(left.into_iter().filter(|device| *device != instance.device).collect()),
             state: state.into(),
         };
         plane.configure(instance).await?;
@@ -141,11 +139,11 @@ impl Planes for Rooted {
     async fn raise(&self, instance: &GatewayInstance, key: &SecretKey) -> Result<Arc<dyn Plane>, PlaneError> {
         let mut raised = self.raised.lock().await;
         if let Some(plane) = raised.get(&instance.id).and_then(Weak::upgrade) {
-            if plane.tunnel.peers().await.is_ok() {
+            if plane.answers(instance.device).await {
                 plane.configure(instance).await?;
                 return Ok(plane);
             }
-            plane.tunnel.stop().await;
+            plane.stop().await;
         }
         let found = Namespace::open(&instance.id)?;
         let is_new = found.is_none();
@@ -188,7 +186,7 @@ impl Planes for Rooted {
     async fn remove(&self, instance: &InstanceId) -> Result<(), PlaneError> {
         let mut raised = self.raised.lock().await;
         if let Some(plane) = raised.remove(instance).and_then(|plane| plane.upgrade()) {
-            plane.tunnel.stop().await;
+            plane.stop().await;
         }
         let namespace = match Namespace::open(instance)? {
             Some(namespace) if !self.is_ours(&namespace).await? => {
@@ -209,8 +207,10 @@ async fn take_down(instance: &InstanceId, namespace: Option<Namespace>, owner: &
     if let Some(namespace) = namespace {
         // The namespace itself ends some time after its name: its port has to be free now.
         let links = namespace.links().await?;
-        if let Some(link) = links.find(NAME).await? {
-            links.remove(link).await?;
+        for name in links.names(PREFIX).await? {
+            if let Some(link) = links.find(&name).await? {
+                links.remove(link).await?;
+            }
         }
         host::disconnect(instance, owner).await?;
         namespace.forget()?;

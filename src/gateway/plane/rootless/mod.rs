@@ -43,7 +43,7 @@ impl Planes for Rootless {
     async fn raise(&self, instance: &GatewayInstance, key: &SecretKey) -> Result<Arc<dyn Plane>, PlaneError> {
         let mut up = self.up.lock().await;
         if let Some(plane) = up.get(&instance.id).and_then(Weak::upgrade) {
-            if plane.has_key(key) {
+            if plane.has_key(instance.device, key).await {
                 plane.configure(instance).await?;
                 return Ok(plane);
             }

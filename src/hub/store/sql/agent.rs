@@ -7,13 +7,14 @@ use super::db::{Db, RowExt as _, Run as _, Tx, q};
 use super::instance::{Inst, host_address};
 use super::once::{Change, audit};
 use super::peer::{self, Pr};
+use super::rotate::{End, Ends};
 use super::telemetry::{Said, Telemetry};
-use super::{Context, health, pool, reach, site};
+use super::{Context, health, pool, reach, rotate, site};
 use crate::api::{
-    AgentApplied, AgentDesired, AgentReport, AgentReports, DeviceFacts, HubEnd, MAX_FINDINGS, MAX_REPORTS, PeerId,
-    PeerKind, ReportsTaken, SiteConfig, SiteId, TunnelEnd, code,
+    AgentApplied, AgentDesired, AgentReport, AgentReports, DeviceFacts, HubEnd, MAX_FINDINGS, MAX_REPORTS, NextTunnel,
+    PeerId, PeerKind, ReportsTaken, SiteConfig, SiteId, TunnelEnd, code,
 };
-use crate::domain::MAX_SUBNETS;
+use crate::domain::{Endpoint, MAX_SUBNETS};
 use crate::hub::store::{Actor, Scope, StoreError, Stored};
 use crate::hub::wake::{Signal, Topic};
 
@@ -25,7 +26,7 @@ const MOST_KEY_CHANGES: i64 = 12;
 /// In seconds.
 const KEY_CHANGES_WITHIN: i64 = 3600;
 /// What a change of the key is called in the audit log, which has an index of these.
-const KEY_CHANGED: &str = "peer.key";
+pub(super) const KEY_CHANGED: &str = "peer.key";
 /// Longest verdict and epoch, in characters.
 const MAX_WORD: usize = 64;
 
@@ -55,10 +56,11 @@ pub(super) async fn desired(
     let mut snapshot = db.snapshot().await?;
     let row = rows.maybe(&mut snapshot).await?.ok_or_else(|| not_found("peer", id))?;
     let peer = peer::find(&mut snapshot, id).await?;
-    snapshot.commit().await?;
     let inst = Inst::from_row(&row)?;
+    let ends = rotate::ends(&mut snapshot, &inst, &peer).await?;
+    snapshot.commit().await?;
     let public_host = row.opt_text("public_host")?;
-    let config = config(context, &inst, &peer, public_host.as_deref())?;
+    let config = config(context, &inst, &peer, ends, public_host.as_deref())?;
     let waiting_for = match (&config, &inst.gateway, inst.swallowed(public_host.as_deref())) {
         (Some(_), ..) => None,
         (None, None, _) => Some(format!("a gateway in region {}", inst.region)),
@@ -99,9 +101,20 @@ pub(super) async fn revoke(db: &Db, by: &Actor, id: &PeerId) -> Stored<()> {
 }
 
 /// The site config, once gateway and key are there.
-fn config(context: &Context, inst: &Inst, peer: &Pr, public_host: Option<&str>) -> Stored<Option<SiteConfig>> {
+fn config(
+    context: &Context,
+    inst: &Inst,
+    peer: &Pr,
+    ends: Ends,
+    public_host: Option<&str>,
+) -> Stored<Option<SiteConfig>> {
     let endpoint = inst.endpoint(context.domain.as_deref(), public_host);
-    let (Some(public_key), Some(endpoint)) = (inst.public_key, endpoint) else { return Ok(None) };
+    let (Some(now), Some(endpoint)) = (ends.now, endpoint) else { return Ok(None) };
+    let hub = |end: End| HubEnd {
+        public_key: end.public_key,
+        endpoints: vec![Endpoint { host: endpoint.host.clone(), port: end.port }],
+        keepalive_secs: peer.keepalive,
+    };
     let id = peer.id.as_str().parse().map_err(|_| not_found("peer", &peer.id))?;
     let lengths = inst.tunnels().map(|net| net.prefix_len());
     let addresses =
@@ -121,11 +134,11 @@ fn config(context: &Context, inst: &Inst, peer: &Pr, public_host: Option<&str>) 
             // One answer proves the tunnel; the IPv4 address is always there.
             probe: gateway.iter().take(1).map(IpNet::addr).collect(),
         },
-        hub: HubEnd { public_key, endpoints: vec![endpoint], keepalive_secs: peer.keepalive },
+        hub: hub(now),
         advertise: reach::carried(&peer.subnets),
         reach: told.reach,
-        generation: 0,
-        next: None,
+        generation: peer.generation,
+        next: ends.next.map(|(generation, end)| NextTunnel { generation, hub: hub(end), listen_port: None }),
     }))
 }
 
@@ -151,14 +164,25 @@ pub(super) fn check_device(field: &str, device: &DeviceFacts) -> Stored<()> {
 }
 
 /// Takes what is on a router. With a key that is known already, as nearly always, it is written together with what others say.
-pub(super) async fn applied(db: &Db, telemetry: &Telemetry, id: &PeerId, applied: AgentApplied) -> Stored<()> {
+pub(super) async fn applied(
+    db: &Db,
+    context: &Context,
+    telemetry: &Telemetry,
+    id: &PeerId,
+    applied: AgentApplied,
+) -> Stored<()> {
     check_device("device", &applied.device)?;
-    let row = q!("SELECT public_key FROM peer WHERE id = $1 AND kind = 'site'", id.as_str());
+    let row = q!(
+        "SELECT p.public_key, m.generation AS next_generation, m.device AS next_device, m.public_key AS next_key, m.step, \
+         m.step_at, m.since, m.cause, m.told FROM peer p LEFT JOIN moving m ON m.peer = p.id WHERE p.id = $1 AND p.kind = 'site'",
+        id.as_str()
+    );
     let row = row.maybe(&mut *db.read().await?).await?.ok_or_else(|| not_found("peer", id))?;
-    if row.opt_word("public_key")? == Some(applied.public_key) {
+    let moves = rotate::is_news(&row, &applied)?;
+    if row.opt_word("public_key")? == Some(applied.public_key) && !moves {
         return telemetry.write(id.clone(), Said::Applied(applied)).await.map(drop);
     }
-    applied_with_key(db, id, applied).await
+    applied_with_key(db, context, id, applied).await
 }
 
 /// Notes what is on a router whose key is known. What a second machine or a request sent again says of the past is not noted.
@@ -187,9 +211,9 @@ async fn note_device(tx: &mut Tx, id: &PeerId, site: Option<&SiteId>, device: &D
     }
 }
 
-async fn applied_with_key(db: &Db, id: &PeerId, applied: AgentApplied) -> Stored<()> {
+async fn applied_with_key(db: &Db, context: &Context, id: &PeerId, applied: AgentApplied) -> Stored<()> {
     let mut tx = db.begin().await?;
-    let (mut inst, old) = peer::lock(&mut tx, &Scope::All, id).await?;
+    let (mut inst, mut old) = peer::lock(&mut tx, &Scope::All, id).await?;
     if old.kind != PeerKind::Site {
         return Err(not_found("peer", id));
     }
@@ -200,7 +224,12 @@ async fn applied_with_key(db: &Db, id: &PeerId, applied: AgentApplied) -> Stored
     let current = old.agent_revision.max(inst.agent_revision);
     let mut now = current;
     let timely = (known..=current).contains(&applied.revision) || old.public_key.is_none();
-    if timely && old.public_key != Some(applied.public_key) {
+    if timely {
+        rotate::heard(&mut tx, context, &mut inst, &mut old, &applied).await?;
+    }
+    // A router that has not heard yet that another tunnel took over still tells the key of the one before.
+    let of_this_tunnel = applied.revision >= old.generation_revision || old.public_key.is_none();
+    if timely && of_this_tunnel && old.public_key != Some(applied.public_key) {
         not_too_often(&mut tx, &who).await?;
         let mut new = Pr { public_key: Some(applied.public_key), ..old.clone() };
         peer::settle(&mut tx, &mut inst, Some(&old), &mut new).await.map_err(nameless)?;
@@ -224,7 +253,7 @@ async fn applied_with_key(db: &Db, id: &PeerId, applied: AgentApplied) -> Stored
 }
 
 /// Refuses one more key of an agent that brought many lately, by the audit log's word.
-async fn not_too_often(tx: &mut Tx, who: &str) -> Stored<()> {
+pub(super) async fn not_too_often(tx: &mut Tx, who: &str) -> Stored<()> {
     let since = tx.now - KEY_CHANGES_WITHIN;
     let lately = q!(
         // As its index has it: the action stands in the text.

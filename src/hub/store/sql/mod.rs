@@ -24,6 +24,7 @@ mod peer;
 mod pool;
 mod prefix;
 mod reach;
+mod rotate;
 mod secret;
 mod site;
 mod store;
@@ -49,6 +50,8 @@ struct Context {
     domain: Option<String>,
     /// How often gateways are to report, in seconds.
     report_secs: u32,
+    /// How long an old tunnel stays, in milliseconds.
+    rotate_grace_ms: i64,
 }
 
 /// What ends with the store.
@@ -74,7 +77,8 @@ pub(super) struct SqlStore {
 
 impl SqlStore {
     fn new(db: Db, settings: &Settings, holds: Holds) -> Self {
-        let context = Context { domain: settings.domain.clone(), report_secs: settings.report_secs };
+        let rotate_grace_ms = i64::try_from(settings.rotate_grace.as_millis()).unwrap_or(i64::MAX);
+        let context = Context { domain: settings.domain.clone(), report_secs: settings.report_secs, rotate_grace_ms };
         let db = Arc::new(db);
         let telemetry = telemetry::Telemetry::start(Arc::clone(&db));
         let rounds = tick::Rounds::begin(db.clock.now());

@@ -144,8 +144,7 @@ pub(in crate::hub::store) async fn beside(config: &StoreConfig) -> Stored<SqlSto
     if dialect == Dialect::Sqlite {
         check(&mut alone, &shown).await?;
     }
-    let version = q!("SELECT COALESCE(MAX(version), 0) AS version FROM schema_version").one(&mut alone).await;
-    let is_known = version.is_ok_and(|row| row.int("version").is_ok_and(migrate::is_newest));
+    let is_known = migrate::versions(&mut alone).await.is_ok_and(|done| migrate::is_newest(&done));
     alone.close().await.map_err(|error| cannot_open(&shown, error))?;
     if !is_known {
         let detail = format!("{shown} is no store of this version: start the hub of this version on it once");
@@ -171,10 +170,9 @@ pub(in crate::hub::store) async fn inspect(path: &Path) -> Stored<()> {
     let pool =
         AnyPoolOptions::new().max_connections(1).connect(&url).await.map_err(|error| cannot_open(&shown, error))?;
     check(&mut *pool.acquire().await.map_err(|error| cannot_open(&shown, error))?, &shown).await?;
-    let version =
-        q!("SELECT COALESCE(MAX(version), 0) AS version FROM schema_version").one(&mut *pool.acquire().await?).await;
-    let version = version.map_err(|error| StoreError::Corrupt { path: shown.clone(), source: Box::new(error) })?;
-    migrate::known(version.int("version")?, &shown)?;
+    let done = migrate::versions(&mut *pool.acquire().await?).await;
+    let done = done.map_err(|error| StoreError::Corrupt { path: shown.clone(), source: Box::new(error) })?;
+    migrate::known(&done, &shown)?;
     pool.close().await;
     Ok(())
 }

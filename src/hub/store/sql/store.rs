@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use super::check::invalid;
 use super::db::{Run as _, is_clash, q};
 use super::{
-    SqlStore, account, agent, enrollment, freeze, gateway, health, instance, lease, once, peer, site, tick, token,
+    SqlStore, account, agent, enrollment, freeze, gateway, health, instance, lease, once, peer, rotate, site, tick,
+    token,
 };
 use crate::api::{
     Account, AccountEdit, AccountId, AgentApplied, AgentDesired, AgentReports, AuditEntry, EnrollReply, EnrollRequest,
@@ -259,6 +260,25 @@ impl Store for SqlStore {
         again!(enrollment::enroll(&self.db, request.clone()))
     }
 
+    async fn rotate_instance(&self, by: &Actor, id: &InstanceId) -> Stored<Instance> {
+        may(by, Role::Operator)?;
+        again!(rotate::instance(&self.db, &self.context, by, id))
+    }
+
+    async fn rotate_peer(&self, by: &Actor, id: &PeerId) -> Stored<Peer> {
+        may(by, Role::Operator)?;
+        again!(rotate::peer(&self.db, by, id))
+    }
+
+    async fn cancel_rotation(&self, by: &Actor, id: &PeerId) -> Stored<()> {
+        may(by, Role::Operator)?;
+        again!(rotate::cancel(&self.db, by, id))
+    }
+
+    async fn agent_rotate(&self, peer: &PeerId) -> Stored<()> {
+        again!(rotate::by_agent(&self.db, peer))
+    }
+
     async fn revoke_agent(&self, by: &Actor, peer: &PeerId) -> Stored<()> {
         may(by, Role::Operator)?;
         again!(agent::revoke(&self.db, by, peer))
@@ -269,7 +289,7 @@ impl Store for SqlStore {
     }
 
     async fn agent_applied(&self, peer: &PeerId, applied: AgentApplied) -> Stored<()> {
-        again!(agent::applied(&self.db, &self.telemetry, peer, applied.clone()))
+        again!(agent::applied(&self.db, &self.context, &self.telemetry, peer, applied.clone()))
     }
 
     async fn agent_reports(&self, peer: &PeerId, reports: AgentReports) -> Stored<ReportsTaken> {

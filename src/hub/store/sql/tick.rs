@@ -11,6 +11,7 @@ use super::health;
 use super::instance::{self, Assigned, assign};
 use super::once::{Change, audit};
 use super::reach;
+use super::rotate;
 use super::usage::{KEPT_PERIODS, period};
 use crate::api::{InstanceId, InstanceStatus};
 use crate::domain::SubnetSet;
@@ -59,11 +60,13 @@ pub(super) async fn tick(db: &Db, rounds: &Rounds) -> Stored<()> {
     if due(&rounds.assigned, now_ms, ASSIGN_EVERY_MS) {
         find_gateways(db).await?;
         freeze::thaw_due(db).await?;
+        rotate::tick(db).await?;
     }
     if due(&rounds.silent, now_ms, SILENT_EVERY_MS) {
         health::mark_silent(db, rounds.began).await?;
     }
     if due(&rounds.pruned, now_ms, PRUNE_EVERY_MS) {
+        rotate::by_policy(db).await?;
         prune(db).await?;
     }
     Ok(())

@@ -40,6 +40,8 @@ pub(super) enum InstanceCommand {
     Suspend(SureArgs),
     /// Switch an instance on again
     Resume(WaitedArgs),
+    /// Make a new gateway key and port; sites follow without a gap, clients with their next profile
+    Rotate(OneArgs),
     /// Delete an instance with its peers and keys
     Delete(SureArgs),
 }
@@ -125,6 +127,9 @@ struct CommonArgs {
     /// Allow routes broader than /8
     #[arg(long)]
     allow_broad: bool,
+    /// Give routers new keys when theirs are older than so many days; 0 is never
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(..=3650))]
+    rotate_keys_days: Option<u32>,
     /// Whether client peers reach each other: true or false
     #[arg(long, value_name = "BOOL")]
     client_to_client: Option<bool>,
@@ -200,6 +205,8 @@ pub enum InstanceAction {
     Suspend(String, Confirm),
     /// Switch on.
     Resume(String, Option<Duration>),
+    /// Another key.
+    Rotate(String),
     /// Delete.
     Delete(String, Confirm),
 }
@@ -214,6 +221,7 @@ impl InstanceCommand {
             Self::Retry(args) => InstanceAction::Retry(args.instance, args.wait.settle()),
             Self::Suspend(args) => InstanceAction::Suspend(args.instance, args.yes.settle()?),
             Self::Resume(args) => InstanceAction::Resume(args.instance, args.wait.settle()),
+            Self::Rotate(args) => InstanceAction::Rotate(args.instance),
             Self::Delete(args) => InstanceAction::Delete(args.instance, args.yes.settle()?),
         })
     }
@@ -239,6 +247,7 @@ impl CreateArgs {
             search: list(common.search)?.unwrap_or_default(),
             pushed_routes: list(common.routes)?.unwrap_or_default(),
             policy,
+            rotate_keys_days: common.rotate_keys_days,
             allow_broad: common.allow_broad,
         };
         Ok(InstanceAction::Create { new, account: self.account, wait: self.wait.settle() })
@@ -256,6 +265,7 @@ impl EditArgs {
             search: list(common.search)?,
             pushed_routes: list(common.routes)?,
             policy: None,
+            rotate_keys_days: common.rotate_keys_days,
             allow_broad: common.allow_broad,
         };
         let (client_to_client, site_to_site) = (common.client_to_client, common.site_to_site);

@@ -40,6 +40,8 @@ pub(super) enum PeerCommand {
     Edit(Box<EditArgs>),
     /// Write a client's profile: a .conf for WireGuard
     Profile(ProfileArgs),
+    /// Give a site's router a new key, without a gap
+    Rotate(RotateArgs),
     /// Take the credential of a site's agent back; the peer stays, and can be enrolled again
     Revoke(SureArgs),
     /// Delete a peer
@@ -59,6 +61,15 @@ pub(super) struct ShowArgs {
     /// Measure how much passes, over two reports of the gateway
     #[arg(long)]
     rate: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RotateArgs {
+    /// Its name, INSTANCE/NAME or id
+    peer: String,
+    /// Give up a change that its router does not use yet
+    #[arg(long)]
+    cancel: bool,
 }
 
 #[derive(Debug, Args)]
@@ -179,6 +190,8 @@ pub enum PeerAction {
     Profile(String, ProfileAs),
     /// Take the agent's credential back.
     Revoke(String, Confirm),
+    /// Give a router a new key, or give that up.
+    Rotate(String, bool),
     /// Delete.
     Remove(String, Confirm),
 }
@@ -237,6 +250,7 @@ impl PeerCommand {
                 PeerAction::Profile(args.peer, shape)
             }
             Self::Revoke(args) => PeerAction::Revoke(args.peer, args.yes.settle()?),
+            Self::Rotate(args) => PeerAction::Rotate(args.peer, args.cancel),
             Self::Rm(args) => PeerAction::Remove(args.peer, args.yes.settle()?),
         })
     }

@@ -5,6 +5,7 @@ use crate::hub::store::sql::check::{invalid, not_found};
 use crate::hub::store::sql::db::{Db, RowExt as _, Run as _, Tx, q, to_word};
 use crate::hub::store::sql::instance::{Inst, assign, lock, next_revision};
 use crate::hub::store::sql::once::{Change, audit};
+use crate::hub::store::sql::rotate;
 use crate::hub::store::{Scope, StoreError, Stored};
 
 /// Most instances in one word of a gateway: as many as one part tells it.
@@ -20,18 +21,26 @@ pub(in crate::hub::store::sql) async fn applied(db: &Db, id: &GatewayId, mut app
     let mut tx = db.begin().await?;
     // In one order for all, so that two changes never wait for each other in a circle: instances by id, then the gateway.
     applied.instances.sort_by(|a, b| a.id.cmp(&b.id));
-    let mut moved = Vec::new();
-    for one in applied.instances {
+    let mut noted = Vec::new();
+    for mut one in applied.instances {
         match lock(&mut tx, &Scope::All, &one.id).await {
             // Deleted meanwhile, or given away: the gateway hears of that by itself.
             Err(StoreError::NotFound { .. }) => {}
             Err(error) => return Err(error),
             Ok(inst) if inst.gateway.as_ref() != Some(id) => {}
-            Ok(inst) => moved.extend(note(&mut tx, id, inst, one).await?),
+            Ok(inst) => {
+                let devices = std::mem::take(&mut one.devices);
+                noted.push((note(&mut tx, id, inst, one).await?, devices));
+            }
         }
     }
-    for (inst, port) in moved {
-        take_port(&mut tx, id, inst, port).await?;
+    for ((mut inst, port), devices) in noted {
+        if let Some(port) = port {
+            inst = take_port(&mut tx, id, inst, port).await?;
+        }
+        if !devices.is_empty() {
+            rotate::devices_applied(&mut tx, id, &mut inst, &devices).await?;
+        }
     }
     for failed in applied.peers.iter().take(MOST_INSTANCES) {
         note_failed(&mut tx, id, failed).await?;
@@ -64,13 +73,14 @@ async fn note_failed(tx: &mut Tx, gateway: &GatewayId, failed: &GatewayPeerFaile
     Ok(())
 }
 
-/// Writes down what came of an instance; returns it with its port if that is another one than was wanted.
-async fn note(tx: &mut Tx, gateway: &GatewayId, was: Inst, one: GatewayInstanceApplied) -> Stored<Option<(Inst, u16)>> {
+/// Writes down what came of an instance; returns it, with its port if that is another one than was wanted.
+async fn note(tx: &mut Tx, gateway: &GatewayId, was: Inst, one: GatewayInstanceApplied) -> Stored<(Inst, Option<u16>)> {
     let mut inst = was.clone();
-    inst.public_key = one.public_key.or(inst.public_key);
-    // What was said of an older revision says nothing of this one.
-    let is_new = one.revision >= inst.revision;
-    let port = one.listen_port.filter(|port| is_new && *port != 0 && Some(*port) != inst.listen_port);
+    // What was said of the device before this one says nothing of this one, nor what was said of an older revision.
+    let is_same = one.device == inst.device;
+    inst.public_key = one.public_key.filter(|_| is_same).or(inst.public_key);
+    let is_new = one.revision >= inst.revision && (is_same || one.error.is_some());
+    let port = one.listen_port.filter(|port| is_new && is_same && *port != 0 && Some(*port) != inst.listen_port);
     if is_new {
         (inst.state, inst.reason) = match one.error {
             Some(error) => (InstanceStatus::Error, Some(readable(&error))),
@@ -79,29 +89,31 @@ async fn note(tx: &mut Tx, gateway: &GatewayId, was: Inst, one: GatewayInstanceA
         };
     }
     if inst.public_key != was.public_key {
+        inst.key_at = Some(tx.now);
         inst.all_agents_changed(tx);
     }
     let same = inst.state == was.state && inst.reason == was.reason && inst.public_key == was.public_key;
     if !same {
         q!(
-            "UPDATE instance SET state = $2, reason = $3, public_key = $4, agent_counter = $5, agent_revision = $6 WHERE id = $1",
+            "UPDATE instance SET state = $2, reason = $3, public_key = $4, agent_counter = $5, agent_revision = $6, key_at = $7 WHERE id = $1",
             inst.id.as_str(),
             to_word(&inst.state)?,
             inst.reason.clone(),
             inst.public_key.map(|key| key.to_string()),
             inst.agent_counter,
-            inst.agent_revision
+            inst.agent_revision,
+            inst.key_at
         )
         .run(tx)
         .await?;
         note_applied(tx, gateway, &was, &inst).await?;
     }
-    Ok(port.map(|port| (inst, port)))
+    Ok((inst, port))
 }
 
 /// Takes over the port that a gateway really serves. The gateway is told it as the wanted one, so that it is still this one after a
 /// restart; and one that another instance has in the store was given away meanwhile: a free one is wanted then.
-async fn take_port(tx: &mut Tx, gateway: &GatewayId, was: Inst, port: u16) -> Stored<()> {
+async fn take_port(tx: &mut Tx, gateway: &GatewayId, was: Inst, port: u16) -> Stored<Inst> {
     let mut inst = was.clone();
     // The gateway's row is held from here on, so that nobody else takes the port.
     inst.revision = next_revision(tx, Some(gateway)).await?;
@@ -114,7 +126,7 @@ async fn take_port(tx: &mut Tx, gateway: &GatewayId, was: Inst, port: u16) -> St
         Ok(port) => port,
         Err(why) => {
             tracing::error!(instance = %inst.id, why, "an instance is served on a port that is another's");
-            return Ok(());
+            return Ok(was);
         }
     };
     inst.listen_port = Some(port);
@@ -129,7 +141,8 @@ async fn take_port(tx: &mut Tx, gateway: &GatewayId, was: Inst, port: u16) -> St
     )
     .run(tx)
     .await?;
-    note_applied(tx, gateway, &was, &inst).await
+    note_applied(tx, gateway, &was, &inst).await?;
+    Ok(inst)
 }
 
 async fn note_applied(tx: &mut Tx, gateway: &GatewayId, was: &Inst, inst: &Inst) -> Stored<()> {
@@ -160,5 +173,5 @@ async fn is_free(tx: &mut Tx, gateway: &GatewayId, inst: &Inst, port: u16) -> St
         i64::from(port),
         inst.id.as_str()
     );
-    Ok(row.one(tx).await?.int("n")? == 0)
+    Ok(row.one(tx).await?.int("n")? == 0 && rotate::port_is_free(tx, gateway, port).await?)
 }

@@ -10,7 +10,8 @@ use crate::hub::store::sql::check::not_found;
 use crate::hub::store::sql::db::{Db, RowExt as _, Run as _, q};
 use crate::hub::store::sql::instance::Inst;
 use crate::hub::store::sql::peer::Pr;
-use crate::hub::store::sql::pool;
+use crate::hub::store::sql::rotate::Dev;
+use crate::hub::store::sql::{pool, rotate};
 
 /// A gateway that asks is there; noted at most this often, in seconds, since asking should not become writing.
 const SEEN_STEP: i64 = 15;
@@ -109,13 +110,16 @@ async fn instances(
     );
     for row in rows.all(connection).await? {
         let inst = Inst::from_row(&row)?;
+        let devices = rotate::devices(connection, &inst.id).await?;
         let instance = GatewayInstance {
             addresses: pool::gateway_addresses(inst.tunnel4, inst.tunnel6),
             id: inst.id,
             name: inst.name.to_string(),
             suspended: inst.suspended,
+            device: inst.device,
             listen_port: inst.listen_port.unwrap_or_default(),
-            any_port: inst.asked_port.is_none(),
+            any_port: inst.asked_port.is_none() || inst.asked_port != inst.listen_port,
+            devices: devices.iter().filter_map(Dev::told).collect(),
             pushed_routes: inst.pushed,
             policy: inst.policy,
             revision: inst.revision,
@@ -127,8 +131,8 @@ async fn instances(
 
 async fn peers(connection: &mut AnyConnection, id: &GatewayId, since: i64, items: &mut Vec<(i64, Item)>) -> Stored<()> {
     let rows = q!(
-        "SELECT p.* FROM instance i JOIN peer p ON p.instance = i.id WHERE i.gateway = $1 AND p.revision > $2 \
-         ORDER BY p.revision LIMIT $3",
+        "SELECT p.*, m.device AS next_device, m.public_key AS next_key, m.step FROM instance i \
+         JOIN peer p ON p.instance = i.id LEFT JOIN moving m ON m.peer = p.id WHERE i.gateway = $1 AND p.revision > $2 ORDER BY p.revision LIMIT $3",
         id.as_str(),
         since,
         most()
@@ -144,7 +148,9 @@ async fn peers(connection: &mut AnyConnection, id: &GatewayId, since: i64, items
             id: peer.id,
             instance: peer.instance,
             kind: peer.kind,
+            device: peer.device,
             public_key,
+            moving: rotate::told(&row)?,
             preshared_key: peer.preshared_key,
             subnets: peer.subnets,
             route_all: peer.route_all,

@@ -4,6 +4,7 @@ use crate::api::{GatewayId, InstanceId};
 use crate::hub::store::sql::check::not_found;
 use crate::hub::store::sql::db::{Db, RowExt as _, Run as _, q};
 use crate::hub::store::sql::once::{Change, audit};
+use crate::hub::store::sql::rotate;
 use crate::hub::store::{Actor, Scope, Stored};
 use crate::hub::wake::{Signal, Topic};
 
@@ -19,6 +20,7 @@ pub(in crate::hub::store::sql) async fn delete(db: &Db, by: &Actor, id: &Gateway
     let instances = held.all(&mut tx).await?;
     let row = q!("SELECT token, name FROM gateway WHERE id = $1", id.as_str()).maybe(&mut tx).await?;
     let row = row.ok_or_else(|| not_found("gateway", id))?;
+    rotate::forget_gateway(&mut tx, id).await?;
     q!(
         "UPDATE instance SET gateway = NULL, listen_port = NULL, public_key = NULL, state = 'deploying', reason = NULL, \
          agent_counter = agent_counter + 1, agent_revision = agent_counter + 1 WHERE gateway = $1",

@@ -90,7 +90,7 @@ pub(in crate::hub::store::sql) async fn port(
             i64::from(port),
             inst.id.as_str()
         );
-        let Some(row) = row.maybe(tx).await? else { return leaving(tx, gateway, port).await };
+        let Some(row) = row.maybe(tx).await? else { return beside(tx, gateway, port).await };
         let seen = *seen_by == Scope::All || row.text("account")? == inst.account.as_str();
         let whose =
             if seen { format!("instance {} ({})", row.text("id")?, row.text("name")?) } else { "another".to_owned() };
@@ -98,6 +98,7 @@ pub(in crate::hub::store::sql) async fn port(
     }
     let rows = q!(
         "SELECT listen_port FROM instance WHERE gateway = $1 AND listen_port >= $2 \
+         UNION SELECT listen_port FROM device WHERE gateway = $1 AND listen_port >= $2 \
          UNION SELECT r.port FROM removal r JOIN gateway_seen s ON s.gateway = r.gateway \
          WHERE r.gateway = $1 AND r.port >= $2 AND r.revision > s.applied_revision ORDER BY 1",
         gateway.as_str(),
@@ -114,6 +115,19 @@ pub(in crate::hub::store::sql) async fn port(
         }
     }
     Ok(Ok(free))
+}
+
+/// A further device of an instance has its port until the gateway has taken it down.
+async fn beside(tx: &mut Tx, gateway: &GatewayId, port: u16) -> Stored<Result<u16, String>> {
+    let row = q!(
+        "SELECT COUNT(*) AS n FROM device WHERE gateway = $1 AND listen_port = $2",
+        gateway.as_str(),
+        i64::from(port)
+    );
+    if row.one(tx).await?.int("n")? > 0 {
+        return Ok(Err(format!("port {port} is taken on the gateway by a further device of an instance")));
+    }
+    leaving(tx, gateway, port).await
 }
 
 /// A port is taken until the gateway has taken the instance down that had it.

@@ -1,7 +1,7 @@
 //! Changing an instance's settings.
 
 use super::assign::port;
-use super::create::{dns, free, hostname, pushed_beside, same, taken};
+use super::create::{dns, free, hostname, pushed_beside, rotate_days, same, taken};
 use super::{Inst, lock, next_revision, read};
 use crate::api::{Instance, InstanceEdit, InstanceId, code};
 use crate::hub::store::sql::Context;
@@ -65,6 +65,9 @@ async fn merge(tx: &mut Tx, by: &Actor, inst: &mut Inst, edit: InstanceEdit) -> 
         pushed_beside(&inst.pushed, inst.tunnels())?;
     }
     inst.policy = edit.policy.unwrap_or(inst.policy);
+    if edit.rotate_keys_days.is_some() {
+        inst.rotate_days = rotate_days(edit.rotate_keys_days)?;
+    }
     let Some(asked) = edit.listen_port else { return Ok(()) };
     if asked == 0 {
         return Err(invalid("listen_port", "a port is 1 to 65535", code::INVALID));
@@ -98,7 +101,7 @@ async fn follow(tx: &mut Tx, was: &Inst, inst: &mut Inst) -> Stored<()> {
 async fn save(tx: &mut Tx, inst: &Inst) -> Stored<()> {
     let result = q!(
         "UPDATE instance SET name = $2, hostname = $3, asked_port = $4, listen_port = $5, dns = $6, search = $7, pushed = $8, \
-         client_to_client = $9, site_to_site = $10, revision = $11, version = $12 WHERE id = $1",
+         client_to_client = $9, site_to_site = $10, revision = $11, version = $12, rotate_days = $13 WHERE id = $1",
         inst.id.as_str(),
         inst.name.as_str(),
         inst.hostname.as_str(),
@@ -110,7 +113,8 @@ async fn save(tx: &mut Tx, inst: &Inst) -> Stored<()> {
         i64::from(inst.policy.client_to_client),
         i64::from(inst.policy.site_to_site),
         inst.revision,
-        inst.version
+        inst.version,
+        inst.rotate_days.map(i64::from)
     );
     taken(result.run(tx).await, &inst.hostname)
 }

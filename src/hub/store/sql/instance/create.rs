@@ -6,7 +6,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::assign::{Assigned, assign};
 use super::{Inst, lock, read};
-use crate::api::{AccountId, Instance, InstanceId, NewInstance, RESERVED_HOSTNAMES, code};
+use crate::api::{AccountId, Instance, InstanceId, MAX_ROTATE_DAYS, NewInstance, RESERVED_HOSTNAMES, code};
 use crate::domain::{InstanceName, MAX_SUBNETS, SubnetSet, overlap};
 use crate::hub::store::sql::check::{self, conflict, invalid, not_found, owner};
 use crate::hub::store::sql::db::{Db, RowExt as _, Run as _, Tx, is_unique, q, to_json};
@@ -81,6 +81,7 @@ impl Made {
             return Err(invalid("listen_port", "a port is 1 to 65535", code::INVALID));
         }
         dns(&new.dns, &new.search)?;
+        rotate_days(new.rotate_keys_days)?;
         let made = Self { hostname, tunnel4, tunnel6, pushed };
         pushed_beside(&made.pushed, made.tunnels())?;
         Ok(made)
@@ -222,8 +223,8 @@ async fn insert(tx: &mut Tx, id: &InstanceId, owner: &AccountId, new: &NewInstan
     let reach = to_json(&reach::published(made.pushed.iter().chain(made.tunnels())))?;
     let result = q!(
         "INSERT INTO instance (id, account, name, hostname, region, suspended, state, asked_port, tunnel4, tunnel6, dns, search, \
-         pushed, client_to_client, site_to_site, reach, agent_counter, agent_revision, revision, cursor, created_at, version) \
-         VALUES ($1, $2, $3, $4, $5, 0, 'deploying', $6, $7, $8, $9, $10, $11, $12, $13, $14, 1, 1, 0, 1, $15, 1)",
+         pushed, client_to_client, site_to_site, reach, agent_counter, agent_revision, revision, cursor, created_at, version, rotate_days) \
+         VALUES ($1, $2, $3, $4, $5, 0, 'deploying', $6, $7, $8, $9, $10, $11, $12, $13, $14, 1, 1, 0, 1, $15, 1, $16)",
         id.as_str(),
         owner.as_str(),
         new.name.as_str(),
@@ -238,9 +239,19 @@ async fn insert(tx: &mut Tx, id: &InstanceId, owner: &AccountId, new: &NewInstan
         i64::from(new.policy.client_to_client),
         i64::from(new.policy.site_to_site),
         reach,
-        tx.now
+        tx.now,
+        rotate_days(new.rotate_keys_days)?.map(i64::from)
     );
     taken(result.run(tx).await, &made.hostname)
+}
+
+/// After how many days routers get another key; 0 is never.
+pub(super) fn rotate_days(asked: Option<u32>) -> Stored<Option<u32>> {
+    if asked.is_some_and(|days| days > MAX_ROTATE_DAYS) {
+        let detail = format!("a key is used for at most {MAX_ROTATE_DAYS} days, or for ever with 0");
+        return Err(invalid("rotate_keys_days", detail, code::INVALID));
+    }
+    Ok(asked.filter(|days| *days > 0))
 }
 
 /// Two replicas that took the same name at the same time: the constraint decides.
@@ -264,4 +275,5 @@ pub(super) fn same(before: &Inst, after: &Inst) -> bool {
         && before.search == after.search
         && before.pushed == after.pushed
         && before.policy == after.policy
+        && before.rotate_days == after.rotate_days
 }

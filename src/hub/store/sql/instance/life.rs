@@ -180,6 +180,8 @@ async fn remove_rows(tx: &mut Tx, id: &InstanceId) -> Stored<()> {
         "DELETE FROM traffic WHERE kind = 'peer' AND object IN (SELECT id FROM peer WHERE instance = $1)",
         "DELETE FROM traffic WHERE kind = 'instance' AND object = $1",
         "DELETE FROM prefix WHERE instance = $1",
+        "DELETE FROM moving WHERE instance = $1",
+        "DELETE FROM device WHERE instance = $1",
         "DELETE FROM removal WHERE instance = $1 AND peer <> ''",
         "DELETE FROM peer WHERE instance = $1",
         "DELETE FROM instance WHERE id = $1",

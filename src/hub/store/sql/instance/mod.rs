@@ -23,7 +23,7 @@ pub(super) use assign::{Assigned, assign};
 pub(super) use change::edit;
 pub(super) use create::create;
 pub(super) use life::{delete, fail, retry, suspend};
-pub(super) use read::{get, list, usage};
+pub(super) use read::{get, list, read as shown, usage};
 
 /// From a change of what is offered to its publication: changes that come together are told once.
 const DEBOUNCE_MS: i64 = 200;
@@ -51,6 +51,12 @@ pub(super) struct Inst {
     pub pushed: SubnetSet,
     pub policy: Policy,
     pub public_key: Option<PublicKey>,
+    pub key_at: Option<i64>,
+    /// The number of the device that key and port are of; how many were given out.
+    pub device: u32,
+    pub devices: u32,
+    pub rotating_since: Option<i64>,
+    pub rotate_days: Option<u32>,
     /// What sites were last told that they may reach.
     pub reach: SubnetSet,
     pub reach_since_ms: Option<i64>,
@@ -84,6 +90,11 @@ impl Inst {
             pushed: row.json("pushed")?,
             policy: Policy { client_to_client: row.flag("client_to_client")?, site_to_site: row.flag("site_to_site")? },
             public_key: row.opt_word("public_key")?,
+            key_at: row.opt_int("key_at")?,
+            device: row.small("device")?,
+            devices: row.small("devices")?,
+            rotating_since: row.opt_int("rotating_since")?,
+            rotate_days: row.opt_small("rotate_days")?,
             reach: row.json("reach")?,
             reach_since_ms: row.opt_int("reach_since_ms")?,
             reach_due_ms: row.opt_int("reach_due_ms")?,

@@ -10,7 +10,7 @@ use crate::hub::store::sql::check::not_found;
 use crate::hub::store::sql::db::{Db, RowExt as _, Run as _, q, to_word};
 use crate::hub::store::sql::list::{Page as _, Sql};
 use crate::hub::store::sql::usage::{KEPT_PERIODS, period};
-use crate::hub::store::sql::{Context, peer, reach};
+use crate::hub::store::sql::{Context, peer, reach, rotate};
 use crate::hub::store::{Actor, InstanceFilter, Paging, Scope, Stored};
 
 const SELECT: &str = "SELECT i.*, a.name AS account_name, g.name AS gateway_name, g.public_host, t.rx, t.tx, \
@@ -58,6 +58,11 @@ fn from_row(row: &AnyRow, domain: Option<&str>, now: i64) -> Stored<Instance> {
         pushed_routes: inst.pushed,
         policy: inst.policy,
         public_key: inst.public_key,
+        key_at: inst.key_at,
+        device: inst.device,
+        devices: Vec::new(),
+        rotating_since: inst.rotating_since,
+        rotate_keys_days: inst.rotate_days,
         reach: reach::for_site(&inst.reach, &SubnetSet::default(), host_address(public_host)).reach,
         created_at: inst.created_at,
         version: inst.version,
@@ -106,7 +111,9 @@ pub(in crate::hub::store::sql) async fn read(
     let mut sql = select(now);
     sql.scope("i.account", scope).push(" AND i.id = ").bind(id.as_str().to_owned());
     let row = sql.query().maybe(connection).await?;
-    from_row(&row.ok_or_else(|| not_found("instance", id))?, context.domain.as_deref(), now)
+    let mut instance = from_row(&row.ok_or_else(|| not_found("instance", id))?, context.domain.as_deref(), now)?;
+    instance.devices = rotate::devices(connection, id).await?.into_iter().map(Into::into).collect();
+    Ok(instance)
 }
 
 pub(in crate::hub::store::sql) async fn get(

@@ -42,6 +42,7 @@ pub(in crate::hub::store::sql) async fn delete(db: &Db, by: &Actor, id: &PeerId,
         "DELETE FROM agent WHERE peer = $1",
         "INSERT INTO gone (peer) SELECT id FROM peer WHERE id = $1 AND kind = 'site'",
         "DELETE FROM failure WHERE peer = $1",
+        "DELETE FROM moving WHERE peer = $1",
         "DELETE FROM traffic WHERE kind = 'peer' AND object = $1",
         "DELETE FROM peer WHERE id = $1",
     ] {

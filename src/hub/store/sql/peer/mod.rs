@@ -9,7 +9,7 @@ use super::check::{conflict, not_found};
 use super::db::{RowExt as _, Run as _, Tx, is_unique, q, to_json, to_word};
 use super::instance::{self, Inst, next_revision};
 use super::list::Sql;
-use super::{pool, prefix};
+use super::{pool, prefix, rotate};
 use crate::api::{AccountId, InstanceId, PeerId, PeerKind, SiteId, code};
 use crate::domain::{Endpoint, PublicKey, Secret, SubnetSet};
 use crate::hub::store::{Scope, Stored};
@@ -44,6 +44,13 @@ pub(super) struct Pr {
     pub site: Option<SiteId>,
     pub person: Option<String>,
     pub public_key: Option<PublicKey>,
+    pub key_at: Option<i64>,
+    /// The gateway's device that it is on.
+    pub device: u32,
+    /// Which tunnel in a row; how many were given out; from which revision of the agent's on.
+    pub generation: u32,
+    pub generations: u32,
+    pub generation_revision: i64,
     pub preshared_key: Option<Secret>,
     pub host: u32,
     pub address4: Ipv4Addr,
@@ -72,6 +79,11 @@ impl Pr {
             site: row.opt_word("site")?,
             person: row.opt_text("person")?,
             public_key: row.opt_word("public_key")?,
+            key_at: row.opt_int("key_at")?,
+            device: row.small("device")?,
+            generation: row.small("generation")?,
+            generations: row.small("generations")?,
+            generation_revision: row.int("generation_revision")?,
             preshared_key: row.opt_text("preshared_key")?.map(Secret::new),
             host: row.small("host")?,
             address4: row.word("address4")?,
@@ -108,6 +120,7 @@ impl Pr {
     fn differs_at_gateway(&self, old: &Self) -> bool {
         self.enabled != old.enabled
             || self.public_key != old.public_key
+            || self.device != old.device
             || self.preshared_key != old.preshared_key
             || self.host != old.host
             || self.subnets != old.subnets
@@ -120,6 +133,7 @@ impl Pr {
     fn differs_on_router(&self, old: &Self) -> bool {
         self.enabled != old.enabled
             || self.public_key != old.public_key
+            || (self.device, self.generation) != (old.device, old.generation)
             || self.host != old.host
             || self.subnets != old.subnets
             || self.reach != old.reach
@@ -155,6 +169,7 @@ pub(super) async fn find(connection: &mut AnyConnection, id: &PeerId) -> Stored<
 pub(super) async fn settle(tx: &mut Tx, inst: &mut Inst, old: Option<&Pr>, new: &mut Pr) -> Stored<()> {
     let field = new.subnets_field();
     free(tx, inst, new).await?;
+    rotate::key_changes(tx, inst, old, new).await?;
     let subnets_changed = old.is_none_or(|old| old.subnets != new.subnets);
     let enabled_changed = old.is_some_and(|old| old.enabled != new.enabled);
     if subnets_changed {
@@ -172,6 +187,9 @@ pub(super) async fn settle(tx: &mut Tx, inst: &mut Inst, old: Option<&Pr>, new: 
     }
     if old.is_none_or(|old| new.differs_on_router(old)) {
         new.agent_revision = inst.agents_changed(tx);
+        if old.is_some_and(|old| old.generation != new.generation) {
+            new.generation_revision = new.agent_revision;
+        }
         if new.kind == PeerKind::Site {
             tx.signal(Signal::Topic(Topic::Peer(new.id.clone())));
         }
@@ -210,6 +228,7 @@ async fn free(tx: &mut Tx, inst: &Inst, new: &Pr) -> Stored<()> {
     if inst.public_key.as_ref() == Some(key) {
         return Err(conflict("public_key", "this is the key of the instance's own gateway", code::KEY_TAKEN));
     }
+    rotate::key_is_free(tx, inst, &new.id, key).await?;
     let row = q!(
         "SELECT id, name FROM peer WHERE instance = $1 AND public_key = $2 AND id <> $3",
         inst.id.as_str(),
@@ -233,8 +252,9 @@ async fn insert(tx: &mut Tx, peer: &Pr) -> Result<(), sqlx::Error> {
     write(
         tx,
         "INSERT INTO peer (id, instance, account, kind, name, enabled, site, person, public_key, preshared_key, host, address4, \
-         address6, subnets, reach, route_all, dns, keepalive, endpoint, revision, agent_revision, created_at, version) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)",
+         address6, subnets, reach, route_all, dns, keepalive, endpoint, revision, agent_revision, created_at, version, key_at, \
+         device, generation, generations, generation_revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
+         $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28)",
         peer,
     )
     .await
@@ -246,7 +266,7 @@ async fn update(tx: &mut Tx, peer: &Pr) -> Result<(), sqlx::Error> {
         "UPDATE peer SET instance = $2, account = $3, kind = $4, name = $5, enabled = $6, site = $7, person = $8, \
          public_key = $9, preshared_key = $10, host = $11, address4 = $12, address6 = $13, subnets = $14, reach = $15, \
          route_all = $16, dns = $17, keepalive = $18, endpoint = $19, revision = $20, agent_revision = $21, created_at = $22, \
-         version = $23 WHERE id = $1",
+         version = $23, key_at = $24, device = $25, generation = $26, generations = $27, generation_revision = $28 WHERE id = $1",
         peer,
     )
     .await
@@ -278,7 +298,12 @@ async fn write(tx: &mut Tx, sql: &'static str, peer: &Pr) -> Result<(), sqlx::Er
         peer.revision,
         peer.agent_revision,
         peer.created_at,
-        peer.version
+        peer.version,
+        peer.key_at,
+        i64::from(peer.device),
+        i64::from(peer.generation),
+        i64::from(peer.generations),
+        peer.generation_revision
     )
     .run(tx)
     .await

@@ -10,6 +10,7 @@ use crate::api::{Link, Page, Peer, PeerId, Protocol, Usage};
 use crate::hub::store::sql::check::not_found;
 use crate::hub::store::sql::db::{Db, RowExt as _, Run as _, q, to_word};
 use crate::hub::store::sql::list::{Page as _, Sql};
+use crate::hub::store::sql::rotate;
 use crate::hub::store::sql::usage::{KEPT_PERIODS, from_row as usage_row, period};
 use crate::hub::store::{Actor, Paging, PeerFilter, Scope, Stored};
 
@@ -25,7 +26,8 @@ macro_rules! status {
 const SELECT: &str = concat!(
     "SELECT p.id, p.instance, p.account, p.kind, p.name, p.enabled, p.site, p.person, p.public_key, p.address4, p.address6, \
      p.subnets, p.reach, p.route_all, p.dns, p.keepalive, p.endpoint, p.revision, p.agent_revision, p.created_at, p.version, \
-     CASE WHEN p.preshared_key IS NULL THEN 0 ELSE 1 END AS preshared, i.name AS instance_name, \
+     p.key_at, p.device, p.generation, m.generation AS next_generation, m.device AS next_device, m.public_key AS next_key, \
+     m.step, m.step_at, m.since, m.cause, CASE WHEN p.preshared_key IS NULL THEN 0 ELSE 1 END AS preshared, i.name AS instance_name, \
      i.agent_revision AS all_revision, l.handshake_at, l.connected_since, l.endpoint AS seen_at, l.rx AS link_rx, \
      l.tx AS link_tx, l.reported_at, CASE WHEN w.applied_revision >= p.revision AND COALESCE(f.revision, -1) <> p.revision \
      THEN p.revision ELSE l.gateway_revision END AS gateway_revision, CASE WHEN f.revision = p.revision AND \
@@ -33,7 +35,7 @@ const SELECT: &str = concat!(
     status!(),
     " AS status FROM peer p JOIN instance i ON i.id = p.instance LEFT JOIN site s ON s.id = p.site \
      LEFT JOIN link l ON l.peer = p.id LEFT JOIN agent g ON g.peer = p.id LEFT JOIN failure f ON f.peer = p.id \
-     LEFT JOIN gateway_seen w ON w.gateway = i.gateway \
+     LEFT JOIN gateway_seen w ON w.gateway = i.gateway LEFT JOIN moving m ON m.peer = p.id \
      LEFT JOIN traffic t ON t.kind = 'peer' AND t.object = p.id AND t.period = $3 WHERE 1 = 1"
 );
 
@@ -56,6 +58,10 @@ fn from_row(row: &AnyRow, now: i64) -> Stored<Peer> {
         site: row.opt_word("site")?,
         user: row.opt_text("person")?,
         public_key: row.opt_word("public_key")?,
+        key_at: row.opt_int("key_at")?,
+        device: row.small("device")?,
+        generation: row.small("generation")?,
+        next: rotate::shown(row)?,
         addresses: std::iter::once(four).chain(row.opt_word("address6")?).collect(),
         subnets: row.json("subnets")?,
         reach: row.opt_json("reach")?,

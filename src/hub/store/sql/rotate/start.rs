@@ -1,0 +1,154 @@
+//! How changes begin, and how they are given up.
+
+use super::{cause_word, device, devices, find, tell_agent, tell_gateway};
+use crate::api::{DeviceState, Instance, InstanceId, InstanceStatus, MoveCause, MoveStep, Peer, PeerId, PeerKind};
+use crate::hub::store::sql::Context;
+use crate::hub::store::sql::check::not_found;
+use crate::hub::store::sql::db::{Db, Run as _, Tx, q, to_word};
+use crate::hub::store::sql::instance::{self, Inst};
+use crate::hub::store::sql::once::{Change, audit, fields};
+use crate::hub::store::sql::peer::{self, Pr};
+use crate::hub::store::{Actor, Scope, StoreError, Stored};
+
+fn state(detail: String) -> StoreError {
+    StoreError::State { detail }
+}
+
+/// A new gateway key for an instance. Site peers begin to follow once the gateway has made it.
+pub(in crate::hub::store::sql) async fn instance(
+    db: &Db,
+    context: &Context,
+    by: &Actor,
+    id: &InstanceId,
+) -> Stored<Instance> {
+    let mut tx = db.begin().await?;
+    let mut inst = instance::lock(&mut tx, &by.scope, id).await?;
+    let now = tx.now;
+    let before = instance::shown(&mut tx, context, &by.scope, id, now).await?;
+    if inst.rotating_since.is_some() {
+        return Ok(before);
+    }
+    if inst.suspended || inst.state != InstanceStatus::Active {
+        return Err(state(format!("instance {id} is not active: it gets another key only while a gateway serves it")));
+    }
+    device::make(&mut tx, &mut inst, DeviceState::Coming).await?;
+    q!("UPDATE instance SET rotating_since = $2 WHERE id = $1", id.as_str(), now).run(&mut tx).await?;
+    let after = instance::shown(&mut tx, context, &by.scope, id, now).await?;
+    let change = Change {
+        action: "instance.rotate",
+        object: inst.object(),
+        account: Some(&inst.account),
+        before: fields(&before)?,
+        after: fields(&after)?,
+    };
+    audit(&mut tx, &by.who, change).await?;
+    tx.commit().await?;
+    Ok(after)
+}
+
+/// A new key for the router of a site peer.
+pub(in crate::hub::store::sql) async fn peer(db: &Db, by: &Actor, id: &PeerId) -> Stored<Peer> {
+    let mut tx = db.begin().await?;
+    let (mut inst, mut row) = peer::lock(&mut tx, &by.scope, id).await?;
+    let now = tx.now;
+    begin_once(&mut tx, &by.who, &mut inst, &mut row, MoveCause::Person).await?;
+    let after = peer::read(&mut tx, &by.scope, id, now).await?;
+    tx.commit().await?;
+    Ok(after)
+}
+
+/// The same, wanted by the peer's own agent.
+pub(in crate::hub::store::sql) async fn by_agent(db: &Db, id: &PeerId) -> Stored<()> {
+    let mut tx = db.begin().await?;
+    let (mut inst, mut row) = peer::lock(&mut tx, &Scope::All, id).await?;
+    begin_once(&mut tx, &format!("agent {id}"), &mut inst, &mut row, MoveCause::Agent).await?;
+    tx.commit().await
+}
+
+/// Begins a change where none is under way.
+async fn begin_once(tx: &mut Tx, who: &str, inst: &mut Inst, row: &mut Pr, cause: MoveCause) -> Stored<()> {
+    if find(tx, &row.id).await?.is_some() {
+        return Ok(());
+    }
+    let id = &row.id;
+    if row.kind != PeerKind::Site {
+        let way = "its owner makes another key, and `public_key` is changed to it";
+        return Err(state(format!("peer {id} is no site peer: {way}")));
+    }
+    if row.public_key.is_none() {
+        return Err(state(format!("peer {id} has no key yet: its router is not enrolled")));
+    }
+    if inst.rotating_since.is_some() && row.device == inst.device {
+        return Err(state(format!("the instance of peer {id} is getting another key, and its router has a new one")));
+    }
+    begin(tx, who, inst, row, cause).await
+}
+
+/// Begins a change of a site peer: to the device that the instance has now or, from there, to one beside it.
+pub(super) async fn begin(tx: &mut Tx, who: &str, inst: &mut Inst, row: &mut Pr, cause: MoveCause) -> Stored<()> {
+    let (target, is_there) = if row.device == inst.device {
+        let beside = devices(tx, &inst.id).await?.into_iter().find(|dev| dev.state == DeviceState::Beside);
+        match beside {
+            Some(dev) => (dev.number, dev.public_key.is_some()),
+            None => (device::make(tx, inst, DeviceState::Beside).await?, false),
+        }
+    } else {
+        (inst.device, inst.public_key.is_some())
+    };
+    row.generations += 1;
+    let step = if is_there { MoveStep::Router } else { MoveStep::Device };
+    q!(
+        "INSERT INTO moving (peer, instance, generation, device, step, cause, told, since, step_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $7)",
+        row.id.as_str(),
+        inst.id.as_str(),
+        i64::from(row.generations),
+        i64::from(target),
+        to_word(&step)?,
+        cause_word(cause),
+        tx.now
+    )
+    .run(tx)
+    .await?;
+    let given = i64::from(row.generations);
+    q!("UPDATE peer SET generations = $2, cancelled_at = NULL WHERE id = $1", row.id.as_str(), given).run(tx).await?;
+    if is_there {
+        tell_agent(tx, inst, row).await?;
+        q!("UPDATE moving SET told = $2 WHERE peer = $1", row.id.as_str(), row.agent_revision).run(tx).await?;
+    }
+    let after = serde_json::json!({
+        "generation": row.generations, "device": target, "cause": cause_word(cause), "step": step,
+    });
+    let before = serde_json::json!({ "generation": row.generation, "device": row.device });
+    let (object, account) = (row.object(), Some(&inst.account));
+    let change = Change { action: "peer.rotate", object, account, before: Some(before), after: Some(after) };
+    audit(tx, who, change).await
+}
+
+/// Gives a change up that is not yet made.
+pub(in crate::hub::store::sql) async fn cancel(db: &Db, by: &Actor, id: &PeerId) -> Stored<()> {
+    let mut tx = db.begin().await?;
+    let (mut inst, mut row) = peer::lock(&mut tx, &by.scope, id).await?;
+    let moving = find(&mut tx, id).await?.ok_or_else(|| not_found("rotation of peer", id))?;
+    if moving.shown.step == MoveStep::Grace {
+        let detail = format!("the router of peer {id} uses its new tunnel already; rotate it again for another one");
+        return Err(state(detail));
+    }
+    q!("DELETE FROM moving WHERE peer = $1", id.as_str()).run(&mut tx).await?;
+    q!("UPDATE peer SET cancelled_at = $2 WHERE id = $1", id.as_str(), tx.now).run(&mut tx).await?;
+    if moving.shown.public_key.is_some() {
+        tell_gateway(&mut tx, &inst, &mut row).await?;
+    }
+    if moving.shown.step != MoveStep::Device {
+        tell_agent(&mut tx, &mut inst, &mut row).await?;
+    }
+    let change = Change {
+        action: "peer.rotate-cancel",
+        object: row.object(),
+        account: Some(&inst.account),
+        before: fields(&moving.shown)?,
+        after: None,
+    };
+    audit(&mut tx, &by.who, change).await?;
+    tx.commit().await
+}

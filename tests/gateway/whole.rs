@@ -1,0 +1,253 @@
+//! The whole far side: a hub with its store, a gateway without root, and a router that both are told of. Only the agent is played.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sitepeer::api::*;
+use sitepeer::domain::{PublicKey, Secret};
+use sitepeer::gateway::plane::rootless::Rootless;
+use sitepeer::gateway::{self, GatewayOptions};
+use sitepeer::hub::config::HubConfig;
+use sitepeer::hub::server::Server;
+use sitepeer::hub::store::{Actor, Scope, Settings, Store, StoreConfig, open_with};
+use sitepeer::uplink::{Hub, Trust};
+use sitepeer::wireguard::keys::generate_private;
+use tokio::task::JoinHandle;
+
+use crate::world::{By, DEADLINE, Site, ip};
+
+/// In place of minutes: a ping on loopback is under way for less than a millisecond.
+const GRACE: Duration = Duration::from_secs(1);
+/// Twenty a second.
+const PACE: Duration = Duration::from_millis(50);
+
+struct Far {
+    store: Arc<dyn Store>,
+    admin: Actor,
+    url: String,
+    token: Secret,
+    folder: tempfile::TempDir,
+    gateway: JoinHandle<()>,
+    server: JoinHandle<()>,
+}
+
+impl Drop for Far {
+    fn drop(&mut self) {
+        self.gateway.abort();
+        self.server.abort();
+    }
+}
+
+impl Far {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings { rotate_grace: GRACE, report_secs: 1, ..Settings::default() };
+        let store = open_with(&StoreConfig::Sqlite(folder.path().join("hub.db")), &settings).await.unwrap();
+        let config = HubConfig::parse("listen = \"127.0.0.1:0\"", Path::new("test.toml")).unwrap();
+        let server = Server::bind(config, Arc::clone(&store)).await.unwrap();
+        let url = format!("http://{}", server.local_addr());
+        let server = tokio::spawn(async move { drop(server.run(std::future::pending()).await) });
+        let admin = Actor { who: "test".into(), token: None, role: Some(Role::Admin), scope: Scope::All };
+        let new = NewToken {
+            name: "gw".into(),
+            role: Role::Gateway,
+            account: None,
+            region: Some("eu".into()),
+            ttl_secs: None,
+        };
+        let token = store.create_token(&admin, None, new).await.unwrap().secret;
+        let gateway = Self::gateway(&url, &token, folder.path());
+        Self { store, admin, url, token, folder, gateway, server }
+    }
+
+    fn gateway(url: &str, token: &Secret, folder: &Path) -> JoinHandle<()> {
+        let options = GatewayOptions {
+            hub: Hub::new(url.parse().unwrap(), &Trust::Public, Some(token.clone())).unwrap(),
+            planes: Arc::new(Rootless::new(ip("127.0.0.1"))),
+            state_dir: folder.join("gateway"),
+            name: "gw".into(),
+            region: "eu".into(),
+            public_host: "127.0.0.1".into(),
+            report_every: Some(Duration::from_secs(1)),
+        };
+        tokio::spawn(async move { drop(gateway::run(options, std::future::pending()).await) })
+    }
+
+    /// As `kill -9` and another start.
+    async fn restart_gateway(&mut self) {
+        self.gateway.abort();
+        drop((&mut self.gateway).await);
+        let lock = std::fs::File::open(self.folder.path().join("gateway/lock")).unwrap();
+        while lock.try_lock().is_err() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        drop(lock);
+        self.gateway = Self::gateway(&self.url, &self.token, self.folder.path());
+    }
+
+    async fn instance(&self) -> InstanceId {
+        let account = NewAccount { name: "a".into(), max_instances: None };
+        let account = self.store.create_account(&self.admin, None, account).await.unwrap().id;
+        let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let new = serde_json::json!({"name": "main", "region": "eu", "account": account, "listen_port": port});
+        let new = serde_json::from_value(new).unwrap();
+        self.store.create_instance(&self.admin, None, new).await.unwrap().id
+    }
+
+    async fn peer(&self, instance: &InstanceId) -> PeerId {
+        let account = self.store.instance(&self.admin, instance).await.unwrap().account;
+        let site = NewSite { name: "branch".into(), account: Some(account) };
+        let site = self.store.create_site(&self.admin, None, site).await.unwrap().id;
+        let new = serde_json::json!({"kind": "site", "site": site, "subnets": ["10.2.0.0/24"], "address": "10.99.0.2"});
+        let new = serde_json::from_value(new).unwrap();
+        self.store.create_peer(&self.admin, None, instance, new).await.unwrap().id
+    }
+
+    async fn say(&self, peer: &PeerId, public_key: PublicKey, next: Option<AppliedNext>) {
+        let revision = self.store.agent_desired(peer, None).await.unwrap().unwrap().revision;
+        let applied = AgentApplied { revision, public_key, device: DeviceFacts::default(), next };
+        self.store.agent_applied(peer, applied).await.unwrap();
+    }
+
+    async fn shown(&self, peer: &PeerId) -> Peer {
+        self.store.peer(&self.admin, peer).await.unwrap()
+    }
+
+    /// Waits for a site config that is as it has to be.
+    async fn config(&self, peer: &PeerId, what: &str, is_so: impl Fn(&SiteConfig) -> bool) -> SiteConfig {
+        let begun = Instant::now();
+        loop {
+            let desired = self.store.agent_desired(peer, None).await.unwrap().unwrap();
+            if let Some(config) = desired.config.filter(|config| is_so(config)) {
+                return config;
+            }
+            assert!(begun.elapsed() < DEADLINE, "{what}: {:?}", self.shown(peer).await);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until the gateway has done all that it was told of a peer.
+    async fn is_done(&self, peer: &PeerId) {
+        let begun = Instant::now();
+        loop {
+            let link = self.shown(peer).await.link;
+            if link.gateway_revision >= Some(link.gateway_wanted) && link.gateway_error.is_none() {
+                return;
+            }
+            assert!(begun.elapsed() < DEADLINE, "the gateway does not follow: {link:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+fn end(hub: &HubEnd) -> (PublicKey, u16) {
+    (hub.public_key, hub.endpoints[0].port)
+}
+
+/// What is to happen half way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Half {
+    GoOn,
+    KillTheGateway,
+}
+
+/// Plays the agent from the moment that its router is told of another tunnel until it has it alone; returns the router's new site.
+async fn follow(far: &mut Far, peer: &PeerId, site: Site, half: Half) -> Site {
+    let config = far.config(peer, "another tunnel is told", |config| config.next.is_some()).await;
+    let (old, next) = (end(&config.hub), config.next.unwrap());
+    let (new, router, own) = (end(&next.hub), generate_private().unwrap(), site.public_key());
+    let public_key = site.call_beside(old, new, &router, By::First).await;
+    let made = |in_use| Some(AppliedNext { generation: next.generation, public_key, in_use });
+    far.say(peer, own, made(false)).await;
+    let begun = Instant::now();
+    while site.plane.peers().await.unwrap().iter().any(|peer| peer.last_handshake.is_none()) {
+        assert!(begun.elapsed() < DEADLINE, "no handshake through the other tunnel");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    if half == Half::KillTheGateway {
+        far.is_done(peer).await;
+        far.restart_gateway().await;
+    }
+    site.call_beside(old, new, &router, By::Second).await;
+    far.say(peer, own, made(true)).await;
+    let is_over = |config: &SiteConfig| config.next.is_none() && config.generation == next.generation;
+    let config = far.config(peer, "the change ends", is_over).await;
+    assert_eq!(end(&config.hub), new);
+    let site = site.with_key(&router);
+    site.keep_second(new).await;
+    far.say(peer, site.public_key(), None).await;
+    far.is_done(peer).await;
+    site
+}
+
+#[tokio::test]
+async fn a_site_changes_its_routers_key_and_its_gateways_key_under_traffic_and_loses_no_ping() {
+    let mut far = Far::start().await;
+    let instance = far.instance().await;
+    let peer = far.peer(&instance).await;
+    let config = far.config(&peer, "the gateway serves the instance", |_| true).await;
+    let first = end(&config.hub);
+    let mut site = Site::call(2, first.0, first.1).await;
+    far.say(&peer, site.public_key(), None).await;
+    site.handshake().await;
+
+    let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+    let plane = site.plane.clone();
+    let host = site.host();
+    let pinging = tokio::spawn(async move {
+        let (mut sent, mut received) = (0, 0);
+        let mut pace = tokio::time::interval(PACE);
+        while stopped.try_recv().is_err() {
+            pace.tick().await;
+            let ping = plane.lan_ping(host, ip("10.99.0.1"), 1).await;
+            (sent, received) = (sent + ping.sent, received + ping.received);
+        }
+        (sent, received)
+    });
+    // By the router's key, by the gateway's, and by the router's again, to whose device nobody went before.
+    far.store.rotate_peer(&far.admin, &peer).await.unwrap();
+    site = follow(&mut far, &peer, site, Half::GoOn).await;
+    far.store.rotate_instance(&far.admin, &instance).await.unwrap();
+    site = follow(&mut far, &peer, site, Half::GoOn).await;
+    far.store.rotate_peer(&far.admin, &peer).await.unwrap();
+    site = follow(&mut far, &peer, site, Half::GoOn).await;
+    stop.send(()).unwrap();
+    let (sent, received) = pinging.await.unwrap();
+    println!("a site that got three new keys, one of them its gateway's: {sent} pings, {} lost", sent - received);
+    assert!(sent > 60 && sent == received, "{sent} sent, {received} received");
+
+    // Neither the first device nor the one beside it is there any more, nor their keys.
+    let begun = Instant::now();
+    while far.store.instance(&far.admin, &instance).await.unwrap().devices.len() > 1 {
+        assert!(begun.elapsed() < DEADLINE, "old devices stay");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let shown = far.store.instance(&far.admin, &instance).await.unwrap();
+    assert_eq!((shown.rotating_since, shown.devices[0].device, shown.devices[0].peers), (None, 3, 1));
+    std::net::UdpSocket::bind(("127.0.0.1", first.1)).unwrap();
+    let keys = std::fs::read_dir(far.folder.path().join(format!("gateway/instances/{instance}"))).unwrap();
+    let mut keys: Vec<String> = keys.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    keys.sort();
+    assert_eq!(keys, ["key-2", "key-3"]);
+    assert!(far.shown(&peer).await.link.rx_bytes > 0);
+    drop(site);
+}
+
+#[tokio::test]
+async fn a_gateway_killed_in_the_midst_of_a_change_comes_back_with_both_and_the_change_ends() {
+    let mut far = Far::start().await;
+    let instance = far.instance().await;
+    let peer = far.peer(&instance).await;
+    let config = far.config(&peer, "the gateway serves the instance", |_| true).await;
+    let first = end(&config.hub);
+    let site = Site::call(2, first.0, first.1).await;
+    far.say(&peer, site.public_key(), None).await;
+    site.handshake().await;
+    far.store.rotate_peer(&far.admin, &peer).await.unwrap();
+    let site = follow(&mut far, &peer, site, Half::KillTheGateway).await;
+    let begun = Instant::now();
+    while site.plane.lan_ping(site.host(), ip("10.99.0.1"), 1).await.received == 0 {
+        assert!(begun.elapsed() < DEADLINE, "nothing gets through");
+    }
+}
