@@ -47,7 +47,7 @@ impl Far {
         let config = HubConfig::parse("listen = \"127.0.0.1:0\"", Path::new("test.toml")).unwrap();
         let server = Server::bind(config, Arc::clone(&store)).await.unwrap();
         let url = format!("http://{}", server.local_addr());
-        let server = tokio::spawn(async move { drop(server.run(std::future::pending()).await) });
+        let server = tokio::spawn(async move { server.run(std::future::pending()).await });
         let admin = Actor { who: "test".into(), token: None, role: Some(Role::Admin), scope: Scope::All };
         let new = NewToken {
             name: "gw".into(),

@@ -86,5 +86,8 @@ async fn a_router_gets_a_new_key_and_whoever_may_not_ask_for_it_is_refused() {
     assert_eq!((&shown["next"]["step"], &shown["public_key"]), (&json!("grace"), &json!(KEYS[1])));
     operator.delete(&rotate).await.refused(409, "wrong-state");
     let shown = operator.get(&format!("/v1/instances/{instance}")).await.done(200).json();
-    assert_eq!((&shown["devices"][0]["state"], &shown["devices"][0]["public_key"]), (&json!("beside"), &json!(KEYS[2])));
+    assert_eq!(
+        (&shown["devices"][0]["state"], &shown["devices"][0]["public_key"]),
+        (&json!("beside"), &json!(KEYS[2]))
+    );
 }
