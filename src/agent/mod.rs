@@ -8,6 +8,8 @@
 //! | `round` | one look at a router, and what was done about it |
 //! | `watch` | changes on the router that concern our rows, as they happen |
 //! | `pulse` | the health of the tunnel: when it is looked at, what is told of it |
+//! | `healer` | whether a step of healing is due |
+//! | `culprit` | who changed rows of ours |
 //! | `pace` | when a router that failed is tried again |
 //! | `hold` | why hands are held off a router, and for how long |
 //! | `gates` | how many routers are connected to, and written to, at once |
@@ -26,11 +28,13 @@
 //! The agent writes to a router only through [`crate::reconcile::converge`], and to its own disk only when the hub wants
 //! something else than before.
 
+mod culprit;
 pub mod device;
 mod driver;
 #[cfg(feature = "proxy")]
 pub mod fleet;
 mod gates;
+mod healer;
 mod hold;
 mod kept;
 mod pace;
@@ -45,6 +49,7 @@ mod watch;
 pub mod web;
 
 pub use gates::Gates;
+pub use healer::HealTiming;
 pub use kept::{Kept, KeptError};
 pub use round::RoundError;
 pub use source::{Follow, Source, Wanted};

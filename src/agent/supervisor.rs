@@ -13,6 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::driver::Driver;
 use super::gates::Gates;
+use super::healer::HealTiming;
 use super::hold::Hold;
 use super::source::Source;
 use super::spool::Spool;
@@ -71,13 +72,20 @@ pub struct Supervisor {
     members: Vec<Member>,
     settings: Settings,
     roll: Roll,
+    healing: HealTiming,
 }
 
 impl Supervisor {
     /// Of these routers; nothing is begun yet.
     #[must_use]
     pub fn new(members: Vec<Member>, settings: Settings) -> Self {
-        Self { members, settings, roll: Roll::default() }
+        Self { members, settings, roll: Roll::default(), healing: HealTiming::default() }
+    }
+
+    /// Heals by other times.
+    #[must_use]
+    pub fn healing(self, healing: HealTiming) -> Self {
+        Self { healing, ..self }
     }
 
     /// Returns where the routers stand, while it runs and after it.
@@ -97,6 +105,7 @@ impl Supervisor {
         let ending = CancellationToken::new();
         let mut crew = Crew {
             settings: self.settings,
+            healing: self.healing,
             roll: self.roll,
             ending: ending.clone(),
             units: BTreeMap::new(),
@@ -132,6 +141,7 @@ fn note(ended: Result<(), JoinError>) {
 /// The routers that are kept, or are being let go of.
 struct Crew {
     settings: Settings,
+    healing: HealTiming,
     roll: Roll,
     ending: CancellationToken,
     units: BTreeMap<String, Unit>,
@@ -174,19 +184,25 @@ impl Crew {
         let before = self.units.insert(member.name.clone(), unit).map(|unit| unit.ended);
         let standing = Standing::new(&member.name);
         self.roll.enter(standing.clone());
-        let settings = self.settings.clone();
+        let (settings, healing) = (self.settings.clone(), self.healing);
         self.tasks.spawn(async move {
             let _ended: DropGuard = ended.drop_guard();
             if let Some(before) = before {
                 before.cancelled().await;
             }
-            Box::pin(keep(member, &settings, standing, start, stop)).await;
+            Box::pin(keep(member, (&settings, healing), standing, start, stop)).await;
         });
     }
 }
 
 /// Keeps one router: its driver, and those who talk to its hub, until it is told to stop.
-async fn keep(member: Member, settings: &Settings, standing: Standing, start: Duration, stop: CancellationToken) {
+async fn keep(
+    member: Member,
+    (settings, healing): (&Settings, HealTiming),
+    standing: Standing,
+    start: Duration,
+    stop: CancellationToken,
+) {
     let hub = match &member.source {
         Source::Hub(follow) => Some(follow.hub.clone()),
         Source::File(_) => None,
@@ -213,6 +229,8 @@ async fn keep(member: Member, settings: &Settings, standing: Standing, start: Du
         period: settings.period,
         max_removals: settings.max_removals,
         hold: Hold::default(),
+        as_wanted: None,
+        healing,
         pulse: None,
         stop,
     };

@@ -3,6 +3,7 @@
 use ipnet::IpNet;
 
 use super::firewall::{self, Need, of_family};
+use super::heal::Chosen;
 use super::hex;
 use super::names::Names;
 use super::observe::Observed;
@@ -100,8 +101,22 @@ fn plain(text: impl ToString) -> Value {
 /// Returns the rows that a site needs on this router, interface first.
 #[must_use]
 pub fn desired(site: &Site, observed: &Observed) -> Vec<DesiredRow> {
-    let names = Names::of(site);
+    desired_as(site, observed, &Chosen::of(site, observed))
+}
+
+/// Returns them with what healing chose in place of what the site says.
+#[must_use]
+pub fn desired_as(site: &Site, observed: &Observed, chosen: &Chosen) -> Vec<DesiredRow> {
+    let [of_interface, of_peer] = chosen.notes(site);
+    let (site, names) = (&*chosen.meant(site), Names::of(site));
     let mut rows = tunnel_rows(site, &names);
+    for row in &mut rows {
+        match row.marker.role {
+            Role::Interface => row.notes.push(of_interface.clone()),
+            Role::Peer => row.notes.push(of_peer.clone()),
+            _ => {}
+        }
+    }
     rows.extend(network_rows(site, &names));
     rows.extend(firewall::needs(site, observed, &names).into_iter().map(|need| rule(site, &names, need)));
     rows

@@ -14,6 +14,7 @@ mod harness;
 mod hub;
 
 mod fleet;
+mod heals;
 mod keeps;
 mod kept;
 mod running;

@@ -20,6 +20,7 @@ const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("migrations/1.postgres.sql"),
     },
     Migration { common: include_str!("migrations/2.sql"), sqlite: "", postgres: "" },
+    Migration { common: include_str!("migrations/3.sql"), sqlite: "", postgres: "" },
 ];
 
 /// Two replicas must not migrate at once: any number that nobody else takes.

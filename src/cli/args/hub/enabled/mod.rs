@@ -70,7 +70,7 @@ enum HubCommandArgs {
     Instance(instance::InstanceArgs),
     /// Peers of instances: add, list, show, edit, enable, disable, profile, revoke, rm
     Peer(peer::PeerArgs),
-    /// Sites: create, list, show, edit, subnets, health, transitions, freeze, rm
+    /// Sites: create, list, show, edit, subnets, health, transitions, events, freeze, rm
     Site(site::SiteArgs),
     /// Enrolment tokens: create, list, revoke
     Enrollment(enrollment::EnrollmentArgs),

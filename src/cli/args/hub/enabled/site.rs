@@ -71,6 +71,14 @@ pub(super) enum SiteCommand {
         #[arg(long, value_name = "N", default_value = DEFAULT_TRANSITIONS)]
         limit: usize,
     },
+    /// List what agents did to the site's routers by themselves, and what they found changed by others, newest first
+    Events {
+        /// Its name or id
+        site: String,
+        /// How many at most
+        #[arg(long, value_name = "N", default_value = DEFAULT_TRANSITIONS)]
+        limit: usize,
+    },
     /// Make the site's agents hold hands off for a while: somebody works there. It ends by itself
     Freeze {
         /// Its name or id
@@ -121,6 +129,8 @@ pub enum SiteAction {
     Health(String, Option<String>),
     /// Its changes of state, at most so many.
     Transitions(String, usize),
+    /// What agents did there or found done, at most so many.
+    Events(String, usize),
     /// Freeze it, or end its freeze.
     Freeze(String, Option<NewFreeze>),
     /// Delete.
@@ -137,6 +147,7 @@ impl SiteCommand {
             Self::Subnets { site } => SiteAction::Subnets(site),
             Self::Health { site, month } => SiteAction::Health(site, month),
             Self::Transitions { site, limit } => SiteAction::Transitions(site, limit),
+            Self::Events { site, limit } => SiteAction::Events(site, limit),
             Self::Freeze { site, length, reason, off: _ } => {
                 let freeze = length.map(|length| NewFreeze { for_secs: length.as_secs(), reason });
                 SiteAction::Freeze(site, freeze)
