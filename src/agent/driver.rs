@@ -404,6 +404,7 @@ impl Driver {
                 break Woken::Lost(error.to_string());
             }
             if hands == Hands::On
+                && !self.is_held()
                 && let Some(due) = self.pulse.as_mut().and_then(Pulse::take_step)
             {
                 break Woken::Heal(due);
@@ -417,6 +418,11 @@ impl Driver {
             }
         }
         woken
+    }
+
+    /// Whether hands are to be held off now: a freeze may have begun while nothing was written.
+    fn is_held(&self) -> bool {
+        self.wish.borrow().as_ref().is_some_and(|wanted| self.hold.on(wanted, super::now()).is_some())
     }
 
     /// Looks at the tunnel once; `None` if there is none yet, or the agent stops.

@@ -71,10 +71,8 @@ pub(super) struct Look<'a> {
     pub(super) handshake: Option<Duration>,
     /// Something was sent into the tunnel, and nothing came back.
     pub(super) sends: bool,
-    /// A rule of the router's own drops it.
-    pub(super) own_rule: bool,
-    /// The hub says that its gateway is away: it is looked after there.
-    pub(super) gateway_away: bool,
+    /// The cause is known to lie elsewhere: a rule of the router's own drops it, or the hub says that its gateway is away.
+    pub(super) is_elsewhere: bool,
     /// The endpoint in use is a name.
     pub(super) is_named: bool,
     /// How many endpoints the hub has.
@@ -165,9 +163,7 @@ impl Healer {
             return None;
         }
         let cause = cause(look, self.timing.stuck_after)?;
-        let within = |span: Duration| {
-            self.taken.iter().filter(move |(_, at)| look.now.saturating_sub(*at) < span)
-        };
+        let within = |span: Duration| self.taken.iter().filter(move |(_, at)| look.now.saturating_sub(*at) < span);
         if within(DAY).count() >= MOST_A_DAY {
             return None;
         }
@@ -199,9 +195,9 @@ impl Healer {
     }
 }
 
-/// Whether a handshake was made since a step.
+/// Whether a handshake was made since a step, and its session may still live: the state waits for a second sign.
 fn is_coming(look: &Look<'_>, since: Duration) -> bool {
-    look.handshake.is_some_and(|age| age < since)
+    look.handshake.is_some_and(|age| age < since && age < STUCK_AFTER)
 }
 
 fn is_of_use(step: Step, look: &Look<'_>) -> bool {
@@ -222,7 +218,7 @@ struct Cause {
 fn cause(look: &Look<'_>, stuck_after: Duration) -> Option<Cause> {
     let mut grave = look.findings.iter().filter(|finding| finding.severity == Severity::Critical);
     let (first, more) = (grave.next()?, grave.next());
-    if more.is_some() || look.own_rule || look.gateway_away {
+    if more.is_some() || look.is_elsewhere {
         return None;
     }
     let ladder: &'static [Step] = match first.code.as_str() {

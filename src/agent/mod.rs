@@ -12,6 +12,7 @@
 //! | `culprit` | who changed rows of ours |
 //! | `pace` | when a router that failed is tried again |
 //! | `hold` | why hands are held off a router, and for how long |
+//! | [`freeze`] | a freeze asked for on this host |
 //! | `gates` | how many routers are connected to, and written to, at once |
 //! | `spool`, `teller` | reports that wait for the hub, and who brings them |
 //! | [`standing`] | how each router stands, for people and metrics |
@@ -33,6 +34,7 @@ pub mod device;
 mod driver;
 #[cfg(feature = "proxy")]
 pub mod fleet;
+pub mod freeze;
 mod gates;
 mod healer;
 mod hold;

@@ -122,8 +122,8 @@ impl Pulse {
             findings: &report.findings,
             handshake: report.sample.handshake_age_secs.map(Duration::from_secs),
             sends: silent,
-            own_rule: measured.near.as_ref().is_some_and(|near| near.value.output_drop.is_some()),
-            gateway_away: self.standing.figures().gateway_online == Some(false),
+            is_elsewhere: measured.near.as_ref().is_some_and(|near| near.value.output_drop.is_some())
+                || self.standing.figures().gateway_online == Some(false),
             is_named: matches!(endpoint.map(|endpoint| &endpoint.host), Some(Host::Name(_))),
             endpoints: self.of.site.hub.endpoints.len(),
         };

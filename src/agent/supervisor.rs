@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,13 +74,20 @@ pub struct Supervisor {
     settings: Settings,
     roll: Roll,
     healing: HealTiming,
+    freezes: Option<PathBuf>,
 }
 
 impl Supervisor {
     /// Of these routers; nothing is begun yet.
     #[must_use]
     pub fn new(members: Vec<Member>, settings: Settings) -> Self {
-        Self { members, settings, roll: Roll::default(), healing: HealTiming::default() }
+        Self { members, settings, roll: Roll::default(), healing: HealTiming::default(), freezes: None }
+    }
+
+    /// Looks for freezes of this host in a folder: see [`super::freeze`].
+    #[must_use]
+    pub fn freezes_in(self, folder: Option<PathBuf>) -> Self {
+        Self { freezes: folder, ..self }
     }
 
     /// Heals by other times.
@@ -106,6 +114,7 @@ impl Supervisor {
         let mut crew = Crew {
             settings: self.settings,
             healing: self.healing,
+            freezes: self.freezes,
             roll: self.roll,
             ending: ending.clone(),
             units: BTreeMap::new(),
@@ -142,6 +151,7 @@ fn note(ended: Result<(), JoinError>) {
 struct Crew {
     settings: Settings,
     healing: HealTiming,
+    freezes: Option<PathBuf>,
     roll: Roll,
     ending: CancellationToken,
     units: BTreeMap<String, Unit>,
@@ -184,13 +194,13 @@ impl Crew {
         let before = self.units.insert(member.name.clone(), unit).map(|unit| unit.ended);
         let standing = Standing::new(&member.name);
         self.roll.enter(standing.clone());
-        let (settings, healing) = (self.settings.clone(), self.healing);
+        let (settings, healing, freezes) = (self.settings.clone(), self.healing, self.freezes.clone());
         self.tasks.spawn(async move {
             let _ended: DropGuard = ended.drop_guard();
             if let Some(before) = before {
                 before.cancelled().await;
             }
-            Box::pin(keep(member, (&settings, healing), standing, start, stop)).await;
+            Box::pin(keep(member, (&settings, healing, freezes), standing, start, stop)).await;
         });
     }
 }
@@ -198,7 +208,7 @@ impl Crew {
 /// Keeps one router: its driver, and those who talk to its hub, until it is told to stop.
 async fn keep(
     member: Member,
-    (settings, healing): (&Settings, HealTiming),
+    (settings, healing, freezes): (&Settings, HealTiming, Option<PathBuf>),
     standing: Standing,
     start: Duration,
     stop: CancellationToken,
@@ -228,7 +238,7 @@ async fn keep(
         applied,
         period: settings.period,
         max_removals: settings.max_removals,
-        hold: Hold::default(),
+        hold: Hold::new(freezes),
         as_wanted: None,
         healing,
         pulse: None,

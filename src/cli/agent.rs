@@ -1,6 +1,6 @@
 //! `sitepeer agent`: keeps one router as it is wanted, until it is told to stop.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -22,10 +22,17 @@ const EPOCH_BYTES: usize = 8;
 /// # Errors
 /// Anything that has an exit code of its own, before it serves; everything else is an internal error.
 pub async fn run(command: Agent, reporter: &Reporter) -> anyhow::Result<Outcome> {
-    let Agent { access, source, state_dir, supervision } = command;
+    let Agent { access, source, state_dir, mut supervision } = command;
     let source = match source {
-        Source::File(site) => agent::Source::File(site),
-        Source::Hub(source) => agent::Source::Hub(Box::new(follow(*source, state_dir, reporter).await?)),
+        Source::File(site) => {
+            supervision.freezes = state_dir;
+            agent::Source::File(site)
+        }
+        Source::Hub(source) => {
+            let folder = state_dir.unwrap_or_else(|| source.file.path.parent().unwrap_or(Path::new("")).to_owned());
+            supervision.freezes = Some(folder.clone());
+            agent::Source::Hub(Box::new(follow(*source, &folder, reporter).await?))
+        }
     };
     let name = access.url.host.to_string();
     let member = Member { name, access, passwords: None, source };
@@ -35,10 +42,9 @@ pub async fn run(command: Agent, reporter: &Reporter) -> anyhow::Result<Outcome>
 }
 
 /// Makes a site at a hub one that is followed; enrols first if need be. A hub that is away is no reason to stop once enrolled.
-async fn follow(source: HubSource, state_dir: Option<PathBuf>, reporter: &Reporter) -> anyhow::Result<Follow> {
-    let folder = state_dir.unwrap_or_else(|| source.file.path.parent().unwrap_or(Path::new("")).to_owned());
+async fn follow(source: HubSource, folder: &Path, reporter: &Reporter) -> anyhow::Result<Follow> {
     let enrolled = uplink::enrolled(&source, reporter).await?;
-    let kept = Kept::open(&folder, &source.file.hub, &enrolled.peer).map_err(|error| unusable(&error))?;
+    let kept = Kept::open(folder, &source.file.hub, &enrolled.peer).map_err(|error| unusable(&error))?;
     Ok(Follow { hub: source.hub.with_credential(enrolled.credential), peer: enrolled.peer, kept: Some(kept) })
 }
 
@@ -67,7 +73,7 @@ pub(super) async fn keep(
         gates,
         epoch: random_hex::<EPOCH_BYTES>()?,
     };
-    let supervisor = Supervisor::new(members, settings);
+    let supervisor = Supervisor::new(members, settings).freezes_in(supervision.freezes);
     let roll = supervisor.roll();
     if let Some(address) = supervision.metrics {
         let taken = |error| Failure::usage("metrics-address", format!("--metrics {address}: {error}"));

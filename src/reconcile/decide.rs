@@ -98,7 +98,12 @@ pub fn decide_settled(site: &Site, observed: &Observed, session: &Session) -> Re
     plan(basis(site, &version, observed, session), &wanted, observed).map_err(Refused::Ambiguous)
 }
 
-pub(super) fn basis<'a>(site: &'a Site, version: &'a RouterOsVersion, observed: &Observed, session: &Session) -> Basis<'a> {
+pub(super) fn basis<'a>(
+    site: &'a Site,
+    version: &'a RouterOsVersion,
+    observed: &Observed,
+    session: &Session,
+) -> Basis<'a> {
     Basis { site: &site.id, version, may_read_secrets: observed.may_read_secrets(&session.user) }
 }
 

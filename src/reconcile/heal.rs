@@ -225,7 +225,9 @@ pub fn plan_step(
     plan.notes.clear();
     let has = |name: &str| peer.text(name).unwrap_or_default().into_owned();
     match step {
-        Step::Resolve => set(&mut plan, &menu::PEERS, Role::Peer, site, peer, "endpoint-address", &has("endpoint-address")),
+        Step::Resolve => {
+            set(&mut plan, &menu::PEERS, Role::Peer, site, peer, "endpoint-address", &has("endpoint-address"));
+        }
         Step::Port if site.tunnel.listen_port.is_none() => {
             set(&mut plan, &menu::WIREGUARD, Role::Interface, site, interface, "listen-port", &port.to_string());
         }

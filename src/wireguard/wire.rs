@@ -51,7 +51,8 @@ impl Network {
         if !on {
             ports.stuck.clear();
         } else if ports.stuck.is_empty() {
-            ports.stuck = ports.bound.clone();
+            let Ports { bound, stuck } = &mut *ports;
+            stuck.clone_from(bound);
         }
     }
 

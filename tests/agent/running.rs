@@ -1,5 +1,6 @@
 //! An agent that runs in this process until the test stops it.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use sitepeer::agent::standing::{Figures, Roll, Standing};
@@ -34,6 +35,15 @@ impl Running {
 
     /// With other times of healing.
     pub fn healing(members: Vec<Member>, healing: HealTiming) -> Self {
+        Self::with(members, healing, None)
+    }
+
+    /// With a folder in which freezes of this host stand.
+    pub fn freezing(members: Vec<Member>, folder: &Path) -> Self {
+        Self::with(members, HealTiming::default(), Some(folder.to_owned()))
+    }
+
+    fn with(members: Vec<Member>, healing: HealTiming, freezes: Option<PathBuf>) -> Self {
         let settings = Settings {
             period: Duration::from_mins(15),
             max_removals: 10,
@@ -41,7 +51,7 @@ impl Running {
             gates: Gates::new(1, 1),
             epoch: "e1".to_owned(),
         };
-        let supervisor = Supervisor::new(members, settings).healing(healing);
+        let supervisor = Supervisor::new(members, settings).healing(healing).freezes_in(freezes);
         let roll = supervisor.roll();
         let (stop, stopped) = oneshot::channel();
         let (fleets, news) = mpsc::channel(1);

@@ -10,6 +10,7 @@ mod client_key;
 mod common;
 mod doctor;
 mod env;
+mod freeze;
 mod gateway;
 pub mod hub;
 mod plan;
@@ -28,6 +29,7 @@ pub use agent::{Agent, Supervision};
 pub use client_key::ClientKey;
 pub use common::{Subject, Write};
 pub use doctor::Doctor;
+pub use freeze::Freeze;
 pub use gateway::{Gateway, GatewayServe};
 pub use hub::Hub;
 pub use plan::Plan;
@@ -121,6 +123,8 @@ enum CommandArgs {
     Agent(agent::AgentArgs),
     /// Keep a fleet of routers, as agent does one; check its file
     Proxy(Box<proxy::ProxyArgs>),
+    /// Hold hands off a site's router for a while: somebody works there. It ends by itself
+    Freeze(freeze::FreezeArgs),
     /// Write the plan for a clean router as a RouterOS script (.rsc)
     Render(render::RenderArgs),
     /// Serve the hub: control plane of the VPN, its gateway beside it if asked; and the daily work at a hub
@@ -156,6 +160,8 @@ pub enum Command {
     Agent(Agent),
     /// `proxy`
     Proxy(Proxy),
+    /// `freeze`
+    Freeze(Freeze),
     /// `render`
     Render(Render),
     /// `hub`
@@ -210,6 +216,7 @@ impl Args {
             CommandArgs::Remove(args) => args.output.json,
             CommandArgs::Agent(args) => args.output.json,
             CommandArgs::Proxy(args) => args.json(),
+            CommandArgs::Freeze(args) => args.json(),
             CommandArgs::Render(args) => args.output.json,
             CommandArgs::Hub(args) => args.json(),
             CommandArgs::ClientKey(args) => args.output.json,
@@ -234,6 +241,7 @@ impl Args {
             CommandArgs::Remove(args) => Command::Remove(args.settle()?),
             CommandArgs::Agent(args) => Command::Agent(args.settle()?),
             CommandArgs::Proxy(args) => Command::Proxy(args.settle()?),
+            CommandArgs::Freeze(args) => Command::Freeze(args.settle()?),
             CommandArgs::Render(args) => Command::Render(args.settle()?),
             CommandArgs::Hub(args) => Command::Hub(args.settle()?),
             CommandArgs::ClientKey(args) => Command::ClientKey(args.settle()?),

@@ -51,7 +51,7 @@ struct ProxyServeArgs {
     /// or `hub_credential` if it is enrolled at a hub. What is said in `[defaults]` holds for all.
     #[arg(long, value_name = "FILE", required = true)]
     fleet: Option<PathBuf>,
-    /// Where the last site configs of the hub are kept for when the hub is away
+    /// Where the last site configs of the hub are kept for when the hub is away, and where `sitepeer freeze` is heard
     #[arg(long, value_name = "DIR", required = true)]
     state_dir: Option<PathBuf>,
     #[command(flatten)]
@@ -129,7 +129,7 @@ impl ProxyArgs {
         };
         let places = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         Ok(Proxy::Serve(Box::new(ProxyServe {
-            supervision: serve.supervision.settle()?,
+            supervision: Supervision { freezes: Some(state_dir.clone()), ..serve.supervision.settle()? },
             fleet,
             state_dir,
             connecting: places(serve.connecting),

@@ -4,8 +4,8 @@
 //! the kernel): what only informs is cut off rather than refused, for a machine cannot choose other words.
 
 use crate::api::{
-    AgentEvent, AgentReports, DeviceFacts, EnrollRequest, GatewayApplied, GatewayHello, GatewayReport, HealthFinding, MAX_CODE, MAX_EVENTS,
-    MAX_FINDING_TEXT, MAX_FINDINGS, MAX_NAME, MAX_REPORTS,
+    AgentEvent, AgentReports, DeviceFacts, EnrollRequest, GatewayApplied, GatewayHello, GatewayReport, HealthFinding,
+    MAX_CODE, MAX_EVENTS, MAX_FINDING_TEXT, MAX_FINDINGS, MAX_NAME, MAX_REPORTS,
 };
 use crate::domain::MAX_SUBNETS;
 use crate::hub::problem::Refusal;

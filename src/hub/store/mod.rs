@@ -15,8 +15,8 @@ use crate::api::{
     Enrollment, EnrollmentId, EnrollmentMade, Gateway, GatewayApplied, GatewayDesired, GatewayHello, GatewayId,
     GatewayReport, GatewayWelcome, HealthHour, Instance, InstanceEdit, InstanceId, InstanceStatus, NewAccount,
     NewEnrollment, NewFreeze, NewInstance, NewPeer, NewSite, NewToken, Page, Peer, PeerEdit, PeerId, PeerKind,
-    PeerStatus, ReportsTaken, Role, Site, SiteEdit, SiteEvent, SiteHealth, SiteId, SiteSubnets, Token, TokenId, TokenMade,
-    Transition, Usage,
+    PeerStatus, ReportsTaken, Role, Site, SiteEdit, SiteEvent, SiteHealth, SiteId, SiteSubnets, Token, TokenId,
+    TokenMade, Transition, Usage,
 };
 use crate::domain::Secret;
 

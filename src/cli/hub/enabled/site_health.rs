@@ -4,7 +4,9 @@ use super::api::{Api, Asked};
 use super::instance::{json_of, listed};
 use super::site::{changed, path};
 use super::text::{Column, Sheet, Table, age, now, since, when, word};
-use crate::api::{AgentEnd, Availability, Freeze, GatewayEnd, NewFreeze, PeerHealth, Site, SiteEvent, SiteHealth, Transition};
+use crate::api::{
+    AgentEnd, Availability, Freeze, GatewayEnd, NewFreeze, PeerHealth, Site, SiteEvent, SiteHealth, Transition,
+};
 use crate::cli::report::{Outcome, Reporter, Verdict};
 use crate::cli::show::bytes;
 use crate::uplink::encode;

@@ -281,12 +281,7 @@ async fn note_applied(tx: &mut Tx, id: &PeerId, revision: i64) -> Stored<()> {
     Ok(())
 }
 
-pub(super) async fn reports(
-    db: &Db,
-    telemetry: &Telemetry,
-    id: &PeerId,
-    batch: AgentReports,
-) -> Stored<ReportsTaken> {
+pub(super) async fn reports(db: &Db, telemetry: &Telemetry, id: &PeerId, batch: AgentReports) -> Stored<ReportsTaken> {
     check_batch(&batch)?;
     // Asked for only where it matters: of ten thousand agents nearly all report that all is well.
     let is_up = |report: &AgentReport| matches!(report.state, Some(TunnelState::Up | TunnelState::Disabled));

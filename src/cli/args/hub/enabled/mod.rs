@@ -3,6 +3,7 @@
 mod account;
 mod connection;
 mod enrollment;
+mod freeze;
 mod instance;
 mod list;
 mod look;
@@ -19,6 +20,7 @@ use clap::{Args, Subcommand};
 pub use account::AccountAction;
 pub use connection::Connection;
 pub use enrollment::EnrollmentAction;
+pub use freeze::HubFreezeArgs;
 pub use instance::InstanceAction;
 pub use look::GatewayAction;
 pub use peer::{PeerAction, PeerEditing, ProfileAs, SubnetEdit};

@@ -5,8 +5,9 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::connection::ConnectionArgs;
-use super::list::{YesArgs, span};
-use crate::api::{MAX_FREEZE_SECS, NewFreeze};
+use super::list::YesArgs;
+use crate::api::NewFreeze;
+use crate::cli::args::common::freeze_span;
 use crate::cli::failure::Failure;
 use crate::cli::report::Confirm;
 
@@ -157,18 +158,10 @@ impl SiteCommand {
     }
 }
 
-/// A time that a freeze may last.
-fn freeze_span(text: &str) -> Result<Duration, String> {
-    let length = span(text)?;
-    if length.as_secs() > MAX_FREEZE_SECS {
-        return Err("a freeze lasts 7d at most; whoever needs longer says so again".to_owned());
-    }
-    Ok(length)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::MAX_FREEZE_SECS;
 
     #[test]
     fn a_freeze_lasts_a_week_at_most() {
