@@ -135,6 +135,11 @@ impl Course {
         }
     }
 
+    /// Whether the router is on its way to another tunnel.
+    pub(super) fn is_on(&self) -> bool {
+        self.next.is_some()
+    }
+
     /// Whether the last turn is still to be carried out: the changes of the next round are nobody's drift.
     pub(super) fn is_turning(&self) -> bool {
         self.next.is_some() && !self.settled

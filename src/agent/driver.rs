@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -10,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 use super::course::Course;
 use super::device;
 use super::gates::Gates;
+use super::healer::{Due, HealTiming};
 use super::hold::Hold;
 use super::pace::Pace;
 use super::pulse::Pulse;
-use super::round::{Round, RoundError, round};
+use super::round::{Round, RoundError, mend, round};
 use super::source::{Chain, Wanted, Wish};
 use super::spool::Spool;
 use super::standing::{Phase, Standing};
@@ -21,6 +23,7 @@ use super::supervisor::Passwords;
 use super::watch::{Noise, Watch};
 use crate::api::AgentApplied;
 use crate::reconcile::apply::Warranted;
+use crate::reconcile::heal::Healed;
 use crate::routeros::client::Client;
 use crate::routeros::error::CallError;
 use crate::routeros::target::{Access, connect};
@@ -58,6 +61,10 @@ pub(super) struct Driver {
     pub(super) hold: Hold,
     /// Where the router is on its way to another tunnel.
     pub(super) course: Course,
+    /// The times of healing.
+    pub(super) healing: HealTiming,
+    /// When the rows were last seen to be as wanted.
+    pub(super) as_wanted: Option<Instant>,
     /// How the tunnel is, once it is known what is wanted.
     pub(super) pulse: Option<Pulse>,
     /// Set once the agent is to stop.
@@ -84,6 +91,24 @@ enum Woken {
     Period,
     /// The router is to use the other of two tunnels.
     Turn,
+    /// A step of healing is due.
+    Heal(Due),
+}
+
+/// Whether something may be written while waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hands {
+    On,
+    /// Somebody works there, or the router is not as wanted: then what ails the tunnel may be that.
+    Off,
+}
+
+/// A number by chance; without any, healing takes the port that is next.
+fn chance() -> u16 {
+    let mut bytes = [0; 2];
+    // The system's source of chance does not fail where TLS works.
+    let _filled = SystemRandom::new().fill(&mut bytes);
+    u16::from_ne_bytes(bytes)
 }
 
 impl Driver {
@@ -166,9 +191,9 @@ impl Driver {
     }
 
     /// Watches the health of what is wanted now.
-    fn feel(&mut self, wanted: &Wanted, changed: bool) {
+    fn feel(&mut self, wanted: &Arc<Wanted>, changed: bool) {
         let pulse = self.pulse.get_or_insert_with(|| {
-            Pulse::new(wanted, &self.access.url.user, self.standing.clone(), self.spool.clone())
+            Pulse::new(wanted, &self.access.url.user, self.standing.clone(), self.spool.clone(), self.healing)
         });
         pulse.want(wanted);
         if changed {
@@ -193,17 +218,18 @@ impl Driver {
                 }
                 self.standing.phase(phase);
                 self.feel(&wanted, false);
-                match self.wait(client, None, Instant::now(), left.min(self.period)).await {
+                match self.wait(client, None, Instant::now(), left.min(self.period), Hands::Off).await {
                     Woken::Stop => return Ended::Stop,
                     Woken::Lost(why) => return Ended::Lost(why),
-                    Woken::Noise(_) | Woken::Wish | Woken::Period | Woken::Turn => continue,
+                    Woken::Noise(_) | Woken::Wish | Woken::Period | Woken::Turn | Woken::Heal(_) => continue,
                 }
             }
             self.standing.phase(Phase::Working);
             let (begun, before) = (Instant::now(), client.round_trips());
             // Boxed, as everything large here: of a thousand routers, most only wait.
-            let rounded =
-                Box::pin(round(client, &self.access, &wanted, (self.max_removals, &self.lease), &self.gates)).await;
+            let curious = self.as_wanted_since(&wanted);
+            let may = (self.max_removals, &self.lease);
+            let rounded = Box::pin(round(client, &self.access, &wanted, may, &self.gates, curious)).await;
             self.standing.note(|figures| {
                 figures.rounds += 1;
                 figures.round_trips += client.round_trips() - before;
@@ -212,6 +238,7 @@ impl Driver {
             if rounded.as_ref().is_err_and(RoundError::is_undone) && instead.is_none() {
                 self.hold.undone(&wanted);
             }
+            let hands = if rounded.is_ok() { Hands::On } else { Hands::Off };
             let period = match rounded {
                 Ok(mut round) => {
                     // What changed may be somebody else's row in the way of the tunnel.
@@ -219,6 +246,9 @@ impl Driver {
                     if let Some(new) = round.client.take() {
                         // What listened over the old one is gone with it.
                         (*client, watch) = (new, None);
+                    }
+                    if let Some(pulse) = &mut self.pulse {
+                        pulse.know(Healed::on(&round.observed, &wanted.site.id));
                     }
                     self.converged(&round, &wanted, drift, pace);
                     self.course.settle();
@@ -252,12 +282,53 @@ impl Driver {
                     REFUSED_PAUSE
                 }
             };
-            drift = match self.wait(client, watch.as_mut(), begun, period).await {
+            drift = match self.wait(client, watch.as_mut(), begun, period, hands).await {
                 Woken::Stop => return Ended::Stop,
                 Woken::Lost(why) => return Ended::Lost(why),
+                Woken::Heal(due) => {
+                    match self.heal(client, &wanted, &due).await {
+                        Ok(None) => {}
+                        // What listened over the old one is gone with it.
+                        Ok(Some(new)) => (*client, watch) = (new, None),
+                        Err(why) => return Ended::Lost(why),
+                    }
+                    None
+                }
                 Woken::Noise(menu) => Some(menu),
                 Woken::Wish | Woken::Period | Woken::Turn => None,
             };
+        }
+    }
+
+    /// How long ago the rows were as they are wanted now; `None` if they never were: then nobody changed them since.
+    fn as_wanted_since(&self, wanted: &Wanted) -> Option<Duration> {
+        let known = self.standing.figures();
+        let is_kept = known.trouble.is_none() && known.revision == wanted.revision && known.rounds > 0;
+        self.as_wanted.filter(|_| is_kept).map(|at| at.elapsed())
+    }
+
+    /// Takes a step of healing, and returns the connection to go on with if it is another one.
+    async fn heal(&mut self, client: &Client, wanted: &Wanted, due: &Due) -> Result<Option<Client>, String> {
+        self.standing.phase(Phase::Working);
+        let (router, step, evidence) = (self.standing.name(), due.step.word(), &due.evidence);
+        tracing::warn!(router, step, evidence, "a step of healing");
+        let mended = Box::pin(mend(client, &self.access, wanted, (due.step, chance()), &self.lease, &self.gates)).await;
+        match mended {
+            Ok(round) => {
+                if round.changes == 0 {
+                    tracing::info!(router, step, "nothing of it could be done");
+                }
+                self.standing.note(|figures| figures.writes += round.writes);
+                if let Some(pulse) = &mut self.pulse {
+                    pulse.changed();
+                }
+                Ok(round.client)
+            }
+            Err(error) if error.is_lost() => Err(Chain(&error).to_string()),
+            Err(error) => {
+                tracing::warn!(router, step, why = %Chain(&error), "the step was not taken");
+                Ok(None)
+            }
         }
     }
 
@@ -278,7 +349,7 @@ impl Driver {
     }
 
     /// Notes that the router is as wanted, and tells the hub.
-    fn converged(&self, round: &Round, wanted: &Wanted, heard: Option<&'static str>, pace: &mut Pace) {
+    fn converged(&mut self, round: &Round, wanted: &Wanted, heard: Option<&'static str>, pace: &mut Pace) {
         pace.succeeded();
         let known = self.standing.figures();
         // The first round of all, and one after a new wish, change what nobody touched.
@@ -298,9 +369,14 @@ impl Driver {
             figures.writes += round.writes;
             figures.drifts += u64::from(is_drift);
         });
-        let router = self.standing.name();
+        self.as_wanted = Some(Instant::now());
+        let (router, who) = (self.standing.name(), round.who.as_deref());
         for change in &round.done {
-            tracing::info!(router, change, is_drift, heard, "written");
+            tracing::info!(router, change, is_drift, heard, who, "written");
+        }
+        if let Some(pulse) = self.pulse.as_mut().filter(|_| is_drift) {
+            let by = who.map_or_else(|| "who it was the router does not tell".to_owned(), |who| format!("by {who}"));
+            pulse.drifted(heard.unwrap_or("rows"), format!("put back, {by}: {}", round.done.join("; ")));
         }
         if let Some(applied) = device::applied(&wanted.site, wanted.revision, &round.observed) {
             self.applied.send_if_modified(|told| {
@@ -328,7 +404,14 @@ impl Driver {
     }
 
     /// Looks after the tunnel's health until the router has to be read again.
-    async fn wait(&mut self, client: &Client, watch: Option<&mut Watch>, begun: Instant, period: Duration) -> Woken {
+    async fn wait(
+        &mut self,
+        client: &Client,
+        watch: Option<&mut Watch>,
+        begun: Instant,
+        period: Duration,
+        hands: Hands,
+    ) -> Woken {
         let (mut watch, until) = (watch, Instant::now() + period);
         let woken = loop {
             let noise = async {
@@ -360,6 +443,14 @@ impl Driver {
             if let Some(Err(error)) = self.look(client).await {
                 break Woken::Lost(error.to_string());
             }
+            // A move from one tunnel to the next has its own course.
+            if hands == Hands::On
+                && !self.is_held()
+                && !self.course.is_on()
+                && let Some(due) = self.pulse.as_mut().and_then(Pulse::take_step)
+            {
+                break Woken::Heal(due);
+            }
         };
         if let Woken::Noise(menu) = woken {
             let settled = SETTLE.max(READ_LEAST.saturating_sub(begun.elapsed()));
@@ -387,6 +478,11 @@ impl Driver {
             }
             turn.is_some()
         }))
+    }
+
+    /// Whether hands are to be held off now: a freeze may have begun while nothing was written.
+    fn is_held(&self) -> bool {
+        self.wish.borrow().as_ref().is_some_and(|wanted| self.hold.on(wanted, super::now()).is_some())
     }
 
     /// Looks at the tunnel once; `None` if there is none yet, or the agent stops.

@@ -1,10 +1,12 @@
 //! Why hands are held off a router, and for how long: somebody works there, or it undid what is wanted.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::freeze;
 use super::source::Wanted;
 use super::standing::Phase;
 
@@ -12,13 +14,23 @@ use super::standing::Phase;
 /// wanted. Kept by the driver and not by the session: what was undone has usually cost the session its connection.
 pub(super) const UNDONE_PAUSE: Duration = Duration::from_hours(6);
 
+/// Between two looks at a freeze of this host.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
 /// What a driver remembers of changes that were undone.
 #[derive(Debug, Default)]
 pub(super) struct Hold {
+    /// Where freezes of this host stand.
+    folder: Option<PathBuf>,
     undone: Option<(Arc<Wanted>, Instant)>,
 }
 
 impl Hold {
+    /// Looks for freezes of this host in a folder.
+    pub(super) fn new(folder: Option<PathBuf>) -> Self {
+        Self { folder, undone: None }
+    }
+
     /// The router undid what is wanted.
     pub(super) fn undone(&mut self, wanted: &Arc<Wanted>) {
         self.undone = Some((Arc::clone(wanted), Instant::now()));
@@ -26,9 +38,15 @@ impl Hold {
 
     /// Returns why, and for how much longer, nothing may be written; `unix` is in seconds since 1970.
     pub(super) fn on(&self, wanted: &Arc<Wanted>, unix: i64) -> Option<(Phase, Duration)> {
-        let frozen = wanted.frozen_until.and_then(|until| u64::try_from(until.checked_sub(unix)?).ok());
-        if let Some(left) = frozen.filter(|left| *left > 0) {
-            return Some((Phase::Frozen, Duration::from_secs(left)));
+        // Whatever became of this host's clock since the hub said for how long.
+        let by_clock = || u64::try_from(wanted.frozen_until?.checked_sub(unix)?).ok().map(Duration::from_secs);
+        let frozen = wanted.frozen_to.map(|to| to.saturating_duration_since(Instant::now())).or_else(by_clock);
+        if let Some(left) = frozen.filter(|left| !left.is_zero()) {
+            return Some((Phase::Frozen, left));
+        }
+        if let Some(left) = self.folder.as_ref().and_then(|folder| freeze::left(folder, &wanted.site.id, unix)) {
+            // It may be taken off at any time, and nothing tells.
+            return Some((Phase::Frozen, left.min(LOOK_AGAIN)));
         }
         let (undone, since) = self.undone.as_ref()?;
         // The same site, whatever else the hub said since: a freeze that ended is no other wish.
@@ -51,7 +69,7 @@ mod tests {
         let text = SITE.replacen("endpoints", &format!("keepalive_secs = {keepalive}\nendpoints"), 1);
         std::fs::write(file.path(), text).unwrap();
         let site = config::load(file.path()).unwrap();
-        Arc::new(Wanted { site, revision, enabled: true, frozen_until, known_key: None })
+        Arc::new(Wanted { site, revision, enabled: true, frozen_until, frozen_to: None, known_key: None })
     }
 
     #[tokio::test(start_paused = true)]
@@ -73,5 +91,18 @@ mod tests {
         let (hold, frozen) = (Hold::default(), wanted(1, 25, Some(1_000)));
         assert_eq!(hold.on(&frozen, 990), Some((Phase::Frozen, Duration::from_secs(10))));
         assert_eq!((hold.on(&frozen, 1_000), hold.on(&frozen, i64::MIN)), (None, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_set_neither_ends_a_freeze_nor_makes_one_longer() {
+        let until = Some(1_000);
+        let told =
+            Wanted { frozen_to: Some(Instant::now() + Duration::from_mins(1)), ..(*wanted(1, 25, until)).clone() };
+        let (hold, told) = (Hold::default(), Arc::new(told));
+        for unix in [0, 999, 1_000, i64::MAX] {
+            assert_eq!(hold.on(&told, unix), Some((Phase::Frozen, Duration::from_mins(1))), "{unix}");
+        }
+        tokio::time::advance(Duration::from_mins(1)).await;
+        assert_eq!(hold.on(&told, 0), None);
     }
 }

@@ -135,10 +135,12 @@ impl Kept {
     /// # Errors
     /// [`KeptError::Write`]; what was kept before is still there.
     pub fn keep(&mut self, desired: &AgentDesired) -> Result<(), KeptError> {
-        if self.written.as_ref() == Some(desired) {
+        // What is true of the moment of an answer only is nothing to be kept, nor a reason to write.
+        let desired = AgentDesired { frozen_for_secs: None, gateway_online: None, ..desired.clone() };
+        if self.written.as_ref() == Some(&desired) {
             return Ok(());
         }
-        let stored = Stored { version: VERSION, hub: self.hub.clone(), desired: desired.clone() };
+        let stored = Stored { version: VERSION, hub: self.hub.clone(), desired };
         let failed = |source| KeptError::Write { path: self.path.clone(), source };
         let mut text = serde_json::to_vec(&stored).map_err(|error| failed(error.into()))?;
         text.push(b'\n');
@@ -169,6 +171,8 @@ mod tests {
             config: None,
             waiting_for,
             frozen_until: None,
+            frozen_for_secs: None,
+            gateway_online: None,
         }
     }
 
@@ -179,6 +183,9 @@ mod tests {
         assert_eq!(kept.desired(), None);
         for revision in [4, 4, 4, 5, 5] {
             kept.keep(&desired(revision)).unwrap();
+        }
+        for gateway_online in [Some(true), Some(false)] {
+            kept.keep(&AgentDesired { gateway_online, frozen_for_secs: Some(7), ..desired(5) }).unwrap();
         }
         assert_eq!(kept.writes(), 2);
         let again = Kept::open(folder.path(), HUB, &peer()).unwrap();

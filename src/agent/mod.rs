@@ -9,8 +9,11 @@
 //! | `round` | one look at a router, and what was done about it |
 //! | `watch` | changes on the router that concern our rows, as they happen |
 //! | `pulse` | the health of the tunnel: when it is looked at, what is told of it |
+//! | `healer` | whether a step of healing is due |
+//! | `culprit` | who changed rows of ours |
 //! | `pace` | when a router that failed is tried again |
 //! | `hold` | why hands are held off a router, and for how long |
+//! | [`freeze`] | a freeze asked for on this host |
 //! | `gates` | how many routers are connected to, and written to, at once |
 //! | `spool`, `teller` | reports that wait for the hub, and who brings them |
 //! | `journal` (feature `proxy`) | the spools on disk: what waited survives the process |
@@ -29,11 +32,14 @@
 //! something else than before.
 
 mod course;
+mod culprit;
 pub mod device;
 mod driver;
 #[cfg(feature = "proxy")]
 pub mod fleet;
+pub mod freeze;
 mod gates;
+mod healer;
 mod hold;
 #[cfg(feature = "proxy")]
 mod journal;
@@ -52,6 +58,7 @@ pub mod web;
 pub use gates::Gates;
 #[cfg(feature = "proxy")]
 pub use journal::Journals;
+pub use healer::HealTiming;
 pub use kept::{Kept, KeptError};
 pub use round::RoundError;
 pub use source::{Follow, Source, Wanted};

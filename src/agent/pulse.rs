@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::healer::{Due, Ended, HealTiming, Healer, Look};
 use super::source::Wanted;
 use super::spool::Spool;
 use super::standing::Standing;
-use crate::api::{AgentReport, TunnelHealth, TunnelState};
+use crate::api::{AgentEvent, AgentReport, EventKind, MAX_CODE, MAX_FINDING_TEXT, TunnelHealth, TunnelState};
+use crate::domain::Host;
 use crate::health::{HubView, Missed, Moment, Monitor, Report, Settings};
+use crate::reconcile::heal::Healed;
 use crate::routeros::client::Client;
 use crate::routeros::error::CallError;
 use crate::routeros::target::ConnectError;
@@ -27,27 +30,47 @@ pub(super) struct Pulse {
     told: Option<Instant>,
     standing: Standing,
     spool: Option<Arc<Spool>>,
+    healer: Healer,
+    /// The step that the last look asks for.
+    step: Option<Due>,
+    /// What the last look came to.
+    seen: Option<Report>,
+    /// What it was last of.
+    of: Arc<Wanted>,
 }
 
 impl Pulse {
     /// Of what is wanted; it is due at once.
-    pub(super) fn new(wanted: &Wanted, user: &str, standing: Standing, spool: Option<Arc<Spool>>) -> Self {
+    pub(super) fn new(
+        wanted: &Arc<Wanted>,
+        user: &str,
+        standing: Standing,
+        spool: Option<Arc<Spool>>,
+        timing: HealTiming,
+    ) -> Self {
         let start = Instant::now();
         let settings = Settings { user: user.to_owned() };
         let monitor = Monitor::new(wanted.site.clone(), settings, moment(start));
-        let mut pulse = Self { monitor, start, due: start, told: None, standing, spool };
+        let (healer, of) = (Healer::new(timing), Arc::clone(wanted));
+        let mut pulse =
+            Self { monitor, start, due: start, told: None, standing, spool, healer, step: None, seen: None, of };
         pulse.want(wanted);
         pulse
     }
 
     /// Something else is wanted.
-    pub(super) fn want(&mut self, wanted: &Wanted) {
+    pub(super) fn want(&mut self, wanted: &Arc<Wanted>) {
+        if wanted.site != self.of.site {
+            self.healer.forget();
+        }
+        self.of = Arc::clone(wanted);
+        self.step = None;
         self.monitor.set_site(wanted.site.clone());
-        self.monitor.set_hub(HubView {
-            enabled: Some(wanted.enabled),
-            public_key: wanted.known_key,
-            gateway_online: None,
-        });
+    }
+
+    /// Learns which step the router itself tells of.
+    pub(super) fn know(&mut self, healed: Option<Healed>) {
+        self.healer.know(healed, super::now(), self.start.elapsed());
     }
 
     /// Rows of the router were changed: the tunnel is looked at now, and closely.
@@ -67,6 +90,11 @@ impl Pulse {
     /// The session is over.
     pub(super) async fn look(&mut self, client: &Client) -> Result<(), CallError> {
         let begun = Instant::now();
+        self.monitor.set_hub(HubView {
+            enabled: Some(self.of.enabled),
+            public_key: self.of.known_key,
+            gateway_online: self.standing.figures().gateway_online,
+        });
         let report = self.monitor.cycle(client, moment(self.start)).await?;
         self.due = begun + report.next_in;
         let usage = report.usage;
@@ -76,7 +104,72 @@ impl Pulse {
             figures.look_bytes += usage.sent_bytes + usage.received_bytes;
         });
         self.tell(&report);
+        self.consider(&report);
+        self.seen = Some(report);
         Ok(())
+    }
+
+    /// Whether healing is called for, and what became of the last step.
+    fn consider(&mut self, report: &Report) {
+        let now = moment(self.start);
+        let measured = self.monitor.measured();
+        let endpoint = self.monitor.site().endpoint();
+        let silent = [&measured.small, &measured.full].into_iter().flatten().any(|echo| echo.value.silent());
+        let look = Look {
+            now: now.mono,
+            state: report.state,
+            for_long: now.after(report.since),
+            findings: &report.findings,
+            handshake: report.sample.handshake_age_secs.map(Duration::from_secs),
+            sends: silent,
+            is_elsewhere: measured.near.as_ref().is_some_and(|near| near.value.output_drop.is_some())
+                || self.standing.figures().gateway_online == Some(false),
+            is_named: matches!(endpoint.map(|endpoint| &endpoint.host), Some(Host::Name(_))),
+            endpoints: self.of.site.hub.endpoints.len(),
+        };
+        let ended = self.healer.ended(&look);
+        self.step = self.healer.due(&look);
+        if let Some(Ended { step, helped, after, evidence }) = ended {
+            let kind = if helped { EventKind::Healed } else { EventKind::Unhealed };
+            let came = if helped { "the tunnel came back" } else { "nothing came of it" };
+            let words = format!("{}; {came} in {} s; before: {evidence}", step.said(), after.as_secs());
+            let (router, step) = (self.standing.name(), step.word());
+            if helped {
+                self.standing.note(|figures| figures.healed += 1);
+                tracing::warn!(router, step, words, "healed");
+            } else {
+                tracing::warn!(router, step, words, "a step of healing did not help");
+            }
+            self.event(report, kind, step, words);
+        }
+    }
+
+    /// Takes the step that the last look asks for, whatever comes of it.
+    pub(super) fn take_step(&mut self) -> Option<Due> {
+        let due = self.step.take()?;
+        self.healer.take(due.clone(), self.start.elapsed());
+        self.standing.note(|figures| {
+            figures.heals += 1;
+            figures.last_heal = Some((due.step.word(), super::now()));
+        });
+        Some(due)
+    }
+
+    /// Rows of ours were changed by somebody else.
+    pub(super) fn drifted(&mut self, code: &str, words: String) {
+        if let Some(report) = self.seen.take() {
+            self.event(&report, EventKind::Drift, code, words);
+            self.seen = Some(report);
+        }
+    }
+
+    /// Tells the hub of something that happened, at once and with the newest report.
+    fn event(&mut self, report: &Report, kind: EventKind, code: &str, words: String) {
+        let Some(spool) = &self.spool else { return };
+        let words = words.chars().take(MAX_FINDING_TEXT).collect();
+        let event = AgentEvent { kind, code: code.chars().take(MAX_CODE).collect(), words, at: super::now() };
+        spool.put(AgentReport { events: vec![event], ..said(report) }, true);
+        self.told = Some(Instant::now());
     }
 
     /// The router could not be looked at.
@@ -104,12 +197,18 @@ impl Pulse {
         let is_due = self.told.is_none_or(|told| told.elapsed() >= TELL_EVERY);
         let Some(spool) = self.spool.as_ref().filter(|_| is_change || is_due) else { return };
         self.told = Some(Instant::now());
-        let mut said = AgentReport::new(0, super::now(), in_a_word(report));
-        said.state = Some(report.state);
-        said.findings.clone_from(&report.findings);
-        said.sample = Some(report.sample.clone());
-        spool.put(said, is_change);
+        spool.put(said(report), is_change);
         self.standing.note(|figures| figures.dropped_reports = spool.ever_dropped());
+    }
+}
+
+/// A report as the hub takes it; the spool gives it its number.
+fn said(report: &Report) -> AgentReport {
+    AgentReport {
+        state: Some(report.state),
+        findings: report.findings.clone(),
+        sample: Some(report.sample.clone()),
+        ..AgentReport::new(0, super::now(), in_a_word(report))
     }
 }
 

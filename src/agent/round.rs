@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::culprit::culprit;
 use super::gates::Gates;
 use super::source::Wanted;
 use crate::domain::{Role, Site};
@@ -9,7 +10,10 @@ use crate::reconcile::apply::{BusyHere, LocalLock, Warranted};
 use crate::reconcile::converge::{Progress, Task};
 use crate::reconcile::decide::{Decision, Refused, decide_guarded, decide_settled};
 use crate::reconcile::generation::row_in_use;
-use crate::reconcile::guard::{GONE_WITHIN, GuardError, Guarding, Reach, Timing, When, apply_guarded, until_clear};
+use crate::reconcile::guard::{
+    GONE_WITHIN, GuardError, Guarding, Reach, Timing, When, apply_guarded, classify, until_clear,
+};
+use crate::reconcile::heal::{self, Step, meant, of_tunnel, plan_step};
 use crate::reconcile::observe::{Interest, Observed, ReadError, observe};
 use crate::reconcile::plan::{Op, Plan};
 use crate::reconcile::preflight::Session;
@@ -28,6 +32,8 @@ pub(super) struct Round {
     pub(super) writes: u64,
     /// What had to be changed, in words.
     pub(super) done: Vec<String>,
+    /// Who it was that changed them, as far as the router tells.
+    pub(super) who: Option<String>,
     /// The connection to go on with, if a change that could have cut us off was confirmed over a new one.
     pub(super) client: Option<Client>,
 }
@@ -84,7 +90,7 @@ fn in_words(refused: &Refused) -> String {
 }
 
 /// Reads the router, and writes to it if it is not as wanted. What could cut us off is guarded: the router undoes it by itself
-/// unless a new connection confirms it.
+/// unless a new connection confirms it. `curious` is how long ago the rows were as wanted: whoever changed them since is asked for.
 ///
 /// # Errors
 /// [`RoundError`]; what was written before stays, and the next round goes on from there.
@@ -97,6 +103,7 @@ pub(super) async fn round(
     wanted: &Wanted,
     (max_removals, lease): (usize, &Warranted),
     gates: &Gates,
+    curious: Option<Duration>,
 ) -> Result<Round, RoundError> {
     let site = &wanted.site;
     let interest = Interest::of(site);
@@ -109,8 +116,13 @@ pub(super) async fn round(
         tracing::debug!(code = warning.code, message = warning.message, "speaks against it, but not enough");
     }
     if plan.is_empty() {
-        return Ok(Round { observed, changes: 0, writes: 0, done: Vec::new(), client: None });
+        return Ok(Round::idle(observed));
     }
+    // Asked before we write: what we do is in the same log.
+    let who = match curious {
+        Some(since) => culprit(client, &observed, &access.url.user, since).await,
+        None => None,
+    };
     // Held until everything is written and read again.
     let _place = gates.applying().await;
     let local = LocalLock::claim(&client.peer_addr().to_string())?.under(lease.clone());
@@ -122,7 +134,51 @@ pub(super) async fn round(
     let guarding = Guarding { when: When::Session, session: &session, timing: Timing::default(), reach: &reach };
     let guarded = apply_guarded(client, task, local, &observed, &mut progress, written, guarding).await?;
     let (observed, client) = (guarded.observed, guarded.client);
-    Ok(Round { observed, changes: progress.changes, writes: progress.writes, done, client })
+    Ok(Round { observed, changes: progress.changes, writes: progress.writes, done, who, client })
+}
+
+/// Takes a step of healing. Guarded as any change: a session that comes through the tunnel is confirmed anew, or the router undoes it.
+/// A peer that our own session comes through is not switched off: what carries us is not stuck.
+///
+/// # Errors
+/// [`RoundError`]; the next round puts right what was written halfway.
+///
+/// # Cancel safety
+/// As [`apply_guarded`].
+pub(super) async fn mend(
+    client: &Client,
+    access: &Access,
+    wanted: &Wanted,
+    (step, chance): (Step, u16),
+    lease: &Warranted,
+    gates: &Gates,
+) -> Result<Round, RoundError> {
+    let site = &wanted.site;
+    let interest = Interest::of(site);
+    let moment = heal::Moment { unix: super::now(), chance };
+    let session = Session::of(client, &access.url.user, Some(site), moment.unix, true);
+    let (observed, session) = futures_util::join!(observe(client, &interest), session);
+    let observed = until_clear(client, &interest, observed?, GONE_WITHIN).await?;
+    let deciding = |observed: &Observed| -> Result<Decision, Refused> {
+        let plan = plan_step(step, site, observed, &session, moment)?;
+        let cuts_us_off = step == Step::Bounce && !classify(&plan, observed, &session).session.is_empty();
+        Ok(Decision { plan: if cuts_us_off { Plan::default() } else { plan }, warnings: Vec::new() })
+    };
+    if deciding(&observed).map_err(RoundError::Refused)?.plan.is_empty() {
+        return Ok(Round::idle(observed));
+    }
+    let _place = gates.applying().await;
+    let local = LocalLock::claim(&client.peer_addr().to_string())?.under(lease.clone());
+    let settled =
+        |observed: &Observed| -> Result<Plan, Refused> { Ok(of_tunnel(decide_settled(site, observed, &session)?)) };
+    let task = Task { site: &site.id, interest, decide: deciding, settled, agreed: None };
+    let (mut progress, mut done) = (Progress::default(), Vec::new());
+    let written = |op: &Op| done.push(format!("{op}: {}", op.reason));
+    let reach = Outside { access, site };
+    let guarding = Guarding { when: When::Session, session: &session, timing: Timing::default(), reach: &reach };
+    let guarded = apply_guarded(client, task, local, &observed, &mut progress, written, guarding).await?;
+    let (observed, client) = (guarded.observed, guarded.client);
+    Ok(Round { observed, changes: progress.changes, writes: progress.writes, done, who: None, client })
 }
 
 /// How a guarded change is looked at from outside.
@@ -141,6 +197,14 @@ impl Reach for Outside<'_> {
         let is_new = progress.peer_added || progress.peer_keyed;
         let handshake = if is_new { Handshake::Any } else { Handshake::Recent };
         let demand = Demand { handshake, endpoint: progress.endpoint_written };
-        matches!(prove(client, self.site, peer.id(), demand, within).await, Ok(Ok(_)))
+        // What healing chose is where the session is to be.
+        matches!(prove(client, &meant(self.site, observed), peer.id(), demand, within).await, Ok(Ok(_)))
+    }
+}
+
+impl Round {
+    /// Nothing was to be done.
+    fn idle(observed: Observed) -> Self {
+        Self { observed, changes: 0, writes: 0, done: Vec::new(), who: None, client: None }
     }
 }

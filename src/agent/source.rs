@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::kept::Kept;
 use super::pace::Pace;
 use super::standing::Standing;
-use crate::api::{AgentDesired, DEFAULT_WAIT_SECS, PeerId};
+use crate::api::{AgentDesired, DEFAULT_WAIT_SECS, MAX_FREEZE_SECS, PeerId};
 use crate::domain::{PublicKey, Site};
 use crate::reconcile::apply::Warranted;
 use crate::uplink::{self, Hub, UplinkError};
@@ -32,6 +32,8 @@ pub struct Wanted {
     pub enabled: bool,
     /// Hands off until then, in seconds since 1970: somebody works on the router.
     pub frozen_until: Option<i64>,
+    /// The same by a clock of this host that nobody can set; goes before the other, where the hub said for how long.
+    pub frozen_to: Option<Instant>,
     /// The key that the hub has for this router.
     pub known_key: Option<PublicKey>,
 }
@@ -93,7 +95,14 @@ impl Source {
     pub(super) fn begin(self, standing: &Standing) -> (watch::Receiver<Wish>, Option<Follower>) {
         match self {
             Self::File(site) => {
-                let wanted = Wanted { site: *site, revision: 0, enabled: true, frozen_until: None, known_key: None };
+                let wanted = Wanted {
+                    site: *site,
+                    revision: 0,
+                    enabled: true,
+                    frozen_until: None,
+                    frozen_to: None,
+                    known_key: None,
+                };
                 let (sender, wish) = watch::channel(Some(Arc::new(wanted)));
                 // Nobody will say anything else; a receiver does not mind.
                 drop(sender);
@@ -187,12 +196,16 @@ impl Follower {
 
     fn pass_on(&mut self, desired: AgentDesired) {
         let router = self.standing.name().to_owned();
-        let AgentDesired { revision, enabled, public_key, frozen_until, .. } = desired;
+        let AgentDesired { revision, enabled, public_key, frozen_until, gateway_online, .. } = desired;
+        // No longer than any freeze may last: what a hub says is not added up unseen.
+        let frozen_for = desired.frozen_for_secs.map(|secs| Duration::from_secs(secs.min(MAX_FREEZE_SECS)));
+        let frozen_to = frozen_for.map(|left| Instant::now() + left);
+        self.standing.note(|figures| figures.gateway_online = gateway_online);
         let waiting_for = desired.waiting_for.clone();
         self.revision = Some(revision);
         match uplink::site(desired, &self.follow.peer) {
             Ok(Some(site)) => {
-                let wanted = Wanted { site, revision, enabled, frozen_until, known_key: public_key };
+                let wanted = Wanted { site, revision, enabled, frozen_until, frozen_to, known_key: public_key };
                 self.wish.send_replace(Some(Arc::new(wanted)));
             }
             Ok(None) => tracing::info!(router, waiting_for, "the hub has no whole site config yet"),

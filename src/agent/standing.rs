@@ -77,6 +77,14 @@ pub struct Figures {
     pub beside: Option<u32>,
     /// Times that the router was led from one tunnel into another, or back.
     pub turns: u64,
+    /// Steps of healing that were taken.
+    pub heals: u64,
+    /// Those of them that helped.
+    pub healed: u64,
+    /// The last step: its word, and when in seconds since 1970.
+    pub last_heal: Option<(&'static str, i64)>,
+    /// Whether the hub hears from the instance's gateway, as it said last.
+    pub gateway_online: Option<bool>,
     /// How the tunnel is; `None` until it was looked at.
     pub state: Option<TunnelState>,
     /// Looks at the tunnel.
@@ -199,7 +207,7 @@ const STATES: [TunnelState; 6] = [
 /// A metric: its name, its kind, what it says, and where it comes from.
 type Metric = (&'static str, &'static str, &'static str, fn(&Figures) -> i64);
 
-const METRICS: [Metric; 15] = [
+const METRICS: [Metric; 17] = [
     ("away", "gauge", "Whether the router failed so often that it is tried rarely", |one| i64::from(one.is_away)),
     ("revision", "gauge", "The hub's revision that is on the router", |one| one.revision),
     ("generation", "gauge", "Which tunnel in a row is in use", |one| i64::from(one.generation)),
@@ -209,6 +217,8 @@ const METRICS: [Metric; 15] = [
     ("rounds_total", "counter", "Looks at the router", |one| whole(one.rounds)),
     ("writes_total", "counter", "Writes to the router", |one| whole(one.writes)),
     ("drifts_total", "counter", "Looks that found our rows changed by somebody else", |one| whole(one.drifts)),
+    ("heals_total", "counter", "Steps of healing taken", |one| whole(one.heals)),
+    ("healed_total", "counter", "Steps of healing after which the tunnel came back", |one| whole(one.healed)),
     ("round_trips_total", "counter", "Round trips to the router", |one| whole(one.round_trips)),
     ("disk_writes_total", "counter", "Writes of the wanted state to this machine's disk", |one| whole(one.disk_writes)),
     ("looks_total", "counter", "Looks at the tunnel", |one| whole(one.looks)),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::course::Course;
 use super::driver::Driver;
 use super::gates::Gates;
+use super::healer::HealTiming;
 use super::hold::Hold;
 use super::source::Source;
 use super::spool::{MAX_WAITING, Shelf, Spool};
@@ -73,19 +75,33 @@ pub struct Supervisor {
     settings: Settings,
     shelf: Option<Arc<dyn Shelf>>,
     roll: Roll,
+    healing: HealTiming,
+    freezes: Option<PathBuf>,
 }
 
 impl Supervisor {
     /// Of these routers; nothing is begun yet.
     #[must_use]
     pub fn new(members: Vec<Member>, settings: Settings) -> Self {
-        Self { members, settings, shelf: None, roll: Roll::default() }
+        Self { members, settings, shelf: None, roll: Roll::default(), healing: HealTiming::default(), freezes: None }
     }
 
     /// The same; reports that wait for a hub are kept on a shelf too, so that they survive the process.
     #[must_use]
     pub fn with_shelf(self, place: Arc<dyn Shelf>) -> Self {
         Self { shelf: Some(place), ..self }
+    }
+
+    /// Looks for freezes of this host in a folder: see [`super::freeze`].
+    #[must_use]
+    pub fn freezes_in(self, folder: Option<PathBuf>) -> Self {
+        Self { freezes: folder, ..self }
+    }
+
+    /// Heals by other times.
+    #[must_use]
+    pub fn healing(self, healing: HealTiming) -> Self {
+        Self { healing, ..self }
     }
 
     /// Returns where the routers stand, while it runs and after it.
@@ -106,6 +122,8 @@ impl Supervisor {
         let mut crew = Crew {
             settings: self.settings,
             shelf: self.shelf,
+            healing: self.healing,
+            freezes: self.freezes,
             roll: self.roll,
             ending: ending.clone(),
             units: BTreeMap::new(),
@@ -142,6 +160,8 @@ fn note(ended: Result<(), JoinError>) {
 struct Crew {
     settings: Settings,
     shelf: Option<Arc<dyn Shelf>>,
+    healing: HealTiming,
+    freezes: Option<PathBuf>,
     roll: Roll,
     ending: CancellationToken,
     units: BTreeMap<String, Unit>,
@@ -184,21 +204,34 @@ impl Crew {
         let before = self.units.insert(member.name.clone(), unit).map(|unit| unit.ended);
         let standing = Standing::new(&member.name);
         self.roll.enter(standing.clone());
-        let (settings, place) = (self.settings.clone(), self.shelf.clone());
+        let care = Care {
+            settings: self.settings.clone(),
+            shelf: self.shelf.clone(),
+            healing: self.healing,
+            freezes: self.freezes.clone(),
+        };
         self.tasks.spawn(async move {
             let _ended: DropGuard = ended.drop_guard();
             if let Some(before) = before {
                 before.cancelled().await;
             }
-            Box::pin(keep(member, (&settings, place), standing, start, stop)).await;
+            Box::pin(keep(member, care, standing, start, stop)).await;
         });
     }
+}
+
+/// What every router's task gets.
+struct Care {
+    settings: Settings,
+    shelf: Option<Arc<dyn Shelf>>,
+    healing: HealTiming,
+    freezes: Option<PathBuf>,
 }
 
 /// Keeps one router: its driver, and those who talk to its hub, until it is told to stop.
 async fn keep(
     member: Member,
-    (settings, shelf): (&Settings, Option<Arc<dyn Shelf>>),
+    Care { settings, shelf, healing, freezes }: Care,
     standing: Standing,
     start: Duration,
     stop: CancellationToken,
@@ -247,8 +280,10 @@ async fn keep(
         period: settings.period,
         max_removals: settings.max_removals,
         lease,
-        hold: Hold::default(),
+        hold: Hold::new(freezes),
         course: Course::default(),
+        as_wanted: None,
+        healing,
         pulse: None,
         stop,
     };

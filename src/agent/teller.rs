@@ -81,7 +81,7 @@ impl Teller {
                 sent_at: Some(super::now()),
             };
             match self.hub.post::<_, ReportsTaken>(&self.paths[1].with(&[]), &reports).await {
-                Ok(_) => {}
+                Ok(taken) => self.standing.note(|figures| figures.gateway_online = taken.gateway_online),
                 // They will never be taken: those behind them may be.
                 Err(error) if error.retry() == Retry::Never && !is_a_stranger(&error) => {
                     let count = batch.reports.len();

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use super::standing::{Phase, Roll, Standing, metrics};
+use super::standing::{Figures, Phase, Roll, Standing, metrics};
 
 /// Largest head of a request in bytes: a scraper's is a fifth of it.
 const MAX_HEAD: usize = 4 * 1024;
@@ -20,6 +20,8 @@ const MAX_HEAD: usize = 4 * 1024;
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Most connections at once: a scraper and a health check or two.
 const MAX_CONNECTIONS: usize = 16;
+/// Most routers whose last step of healing is told: a screen.
+const MAX_LAST_HEALS: usize = 20;
 /// After the system refused a connection: trying at once again would only burn time.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -127,7 +129,20 @@ fn health(standings: &[Standing]) -> String {
         // Writing to a text does not fail.
         let _written = write!(text, ",\"{}\":{}", phase.word(), all.iter().filter(|one| one.phase == phase).count());
     }
-    text + "}\n"
+    let sum = |of: fn(&Figures) -> u64| all.iter().map(of).sum::<u64>();
+    let _written = write!(text, ",\"heals\":{},\"healed\":{},", sum(|one| one.heals), sum(|one| one.healed));
+    text + "\"last_heals\":[" + &last_heals(standings).join(",") + "]}\n"
+}
+
+/// Which routers were healed last, the newest first.
+fn last_heals(standings: &[Standing]) -> Vec<String> {
+    let mut last: Vec<_> =
+        standings.iter().filter_map(|one| one.figures().last_heal.map(|(step, at)| (at, step, one.name()))).collect();
+    last.sort_unstable_by_key(|(at, _, name)| (std::cmp::Reverse(*at), *name));
+    let shown = last.into_iter().take(MAX_LAST_HEALS);
+    shown
+        .map(|(at, step, router)| serde_json::json!({ "router": router, "step": step, "at": at }).to_string())
+        .collect()
 }
 
 #[cfg(test)]
@@ -164,7 +179,7 @@ mod tests {
         assert!(health.starts_with("HTTP/1.1 200 OK\r\n"), "{health}");
         assert!(
             health.ends_with(
-                "{\"routers\":1,\"away\":0,\"waiting\":1,\"connecting\":0,\"working\":0,\"watching\":0,\"frozen\":0,\"refused\":0}\n"
+                "{\"routers\":1,\"away\":0,\"waiting\":1,\"connecting\":0,\"working\":0,\"watching\":0,\"frozen\":0,\"refused\":0,\"heals\":0,\"healed\":0,\"last_heals\":[]}\n"
             ),
             "{health}"
         );

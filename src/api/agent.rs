@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::peer::optional_secret;
 use super::token::secret;
-use super::{EnrollmentKind, HealthFinding, HealthSample, InstanceId, PeerId, SiteSubnet, TunnelState};
+use super::{AgentEvent, EnrollmentKind, HealthFinding, HealthSample, InstanceId, PeerId, SiteSubnet, TunnelState};
 use crate::domain::{Endpoint, InstanceName, PublicKey, Secret, SiteId, SubnetSet};
 
 /// What a router says of itself: information, never proof of who it is.
@@ -105,6 +105,12 @@ pub struct AgentDesired {
     /// freeze begins, and again when it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frozen_until: Option<i64>,
+    /// For how much longer, in seconds from this answer: what an agent goes by, whose clock may be wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen_for_secs: Option<u64>,
+    /// Whether the hub hears from the instance's gateway, at the moment of this answer: no change of it is a new revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway_online: Option<bool>,
 }
 
 /// A site config, as in the file of `--site`.
@@ -252,13 +258,16 @@ pub struct AgentReport {
     /// What was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample: Option<HealthSample>,
+    /// What was done, or was found done. At most [`super::MAX_EVENTS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<AgentEvent>,
 }
 
 impl AgentReport {
     /// Makes a report that says no more than how the tunnel is.
     #[must_use]
     pub fn new(number: i64, at: i64, tunnel: TunnelHealth) -> Self {
-        Self { number, at, tunnel, state: None, findings: Vec::new(), sample: None }
+        Self { number, at, tunnel, state: None, findings: Vec::new(), sample: None, events: Vec::new() }
     }
 }
 
@@ -282,4 +291,7 @@ pub struct TunnelHealth {
 pub struct ReportsTaken {
     /// Everything up to this number is stored.
     pub number: i64,
+    /// Whether the hub hears from the instance's gateway; told where a report speaks of a tunnel that is not up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway_online: Option<bool>,
 }

@@ -8,6 +8,7 @@ mod account;
 mod agent;
 mod audit;
 mod enrollment;
+mod event;
 mod gateway;
 mod health;
 mod id;
@@ -29,6 +30,7 @@ pub use agent::{
 };
 pub use audit::AuditEntry;
 pub use enrollment::{Enrollment, EnrollmentKind, EnrollmentMade, EnrollmentState, NewEnrollment};
+pub use event::{AgentEvent, EventKind, MAX_EVENTS, SiteEvent};
 pub use gateway::{
     Backend, Gateway, GatewayApplied, GatewayDesired, GatewayDevice, GatewayDeviceApplied, GatewayHello,
     GatewayInstance, GatewayInstanceApplied, GatewayMove, GatewayPeer, GatewayPeerFailed, GatewayReport,

@@ -25,10 +25,17 @@ const EPOCH_BYTES: usize = 8;
 /// # Errors
 /// Anything that has an exit code of its own, before it serves; everything else is an internal error.
 pub async fn run(command: Agent, reporter: &Reporter) -> anyhow::Result<Outcome> {
-    let Agent { access, source, site_file, state_dir, supervision } = command;
+    let Agent { access, source, site_file, state_dir, mut supervision } = command;
     let source = match source {
-        Source::File(site) => agent::Source::File(site),
-        Source::Hub(source) => agent::Source::Hub(Box::new(follow(*source, state_dir, reporter).await?)),
+        Source::File(site) => {
+            supervision.freezes = state_dir;
+            agent::Source::File(site)
+        }
+        Source::Hub(source) => {
+            let folder = state_dir.unwrap_or_else(|| source.file.path.parent().unwrap_or(Path::new("")).to_owned());
+            supervision.freezes = Some(folder.clone());
+            agent::Source::Hub(Box::new(follow(*source, &folder, reporter).await?))
+        }
     };
     let (sender, fleets) = mpsc::channel(1);
     // Heard from here on: before it says that it is ready.
@@ -77,10 +84,9 @@ async fn reload(
 }
 
 /// Makes a site at a hub one that is followed; enrols first if need be. A hub that is away is no reason to stop once enrolled.
-async fn follow(source: HubSource, state_dir: Option<PathBuf>, reporter: &Reporter) -> anyhow::Result<Follow> {
-    let folder = state_dir.unwrap_or_else(|| source.file.path.parent().unwrap_or(Path::new("")).to_owned());
+async fn follow(source: HubSource, folder: &Path, reporter: &Reporter) -> anyhow::Result<Follow> {
     let enrolled = uplink::enrolled(&source, reporter).await?;
-    let kept = Kept::open(&folder, &source.file.hub, &enrolled.peer).map_err(|error| unusable(&error))?;
+    let kept = Kept::open(folder, &source.file.hub, &enrolled.peer).map_err(|error| unusable(&error))?;
     Ok(Follow {
         hub: source.hub.with_credential(enrolled.credential),
         peer: enrolled.peer,
@@ -114,7 +120,7 @@ pub(super) async fn keep(
         gates,
         epoch: random_hex::<EPOCH_BYTES>()?,
     };
-    let supervisor = Supervisor::new(members, settings);
+    let supervisor = Supervisor::new(members, settings).freezes_in(supervision.freezes);
     let supervisor = match shelf {
         Some(shelf) => supervisor.with_shelf(shelf),
         None => supervisor,

@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod exit;
 pub mod failure;
 pub mod fleet;
+pub mod freeze;
 pub mod gateway;
 pub mod guarded;
 pub mod hub;
@@ -88,7 +89,7 @@ fn run(args: Args, reporter: &Reporter) -> Result<Outcome, Failure> {
     let ends_itself = matches!(command, Command::Demo(_) | Command::Gateway(_) | Command::Agent(_) | Command::Fleet(_))
         || matches!(&command, Command::Proxy(proxy) if proxy.serves())
         || command.serves();
-    let words = if matches!(command, Command::Hub(_)) { AT_THE_HUB } else { ON_THE_ROUTER };
+    let words = if matches!(command, Command::Hub(_) | Command::Freeze(_)) { AT_THE_HUB } else { ON_THE_ROUTER };
     let ended = if ends_itself {
         runtime.block_on(carry_out(command, reporter))
     } else {
@@ -109,6 +110,7 @@ async fn carry_out(command: Command, reporter: &Reporter) -> Result<Outcome, Fai
         Command::Status(command) => status::run(command, reporter).await,
         Command::Doctor(command) => doctor::run(command, reporter).await,
         Command::Remove(command) => remove::run(command, reporter).await,
+        Command::Freeze(command) => freeze::run(command, reporter).await,
         Command::Render(command) => render::run(command, reporter),
         Command::RotateKey(command) => Box::pin(rotate_key::run(command, reporter)).await,
         Command::ClientKey(command) => client_key::run(command, reporter).await,

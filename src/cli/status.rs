@@ -1,6 +1,6 @@
 //! `sitepeer status`: interface, peer, handshake, counters, round-trip time, subnets.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -12,6 +12,7 @@ use crate::reconcile::desired::PROBE_NOTE;
 use crate::reconcile::entry::Entry;
 use crate::reconcile::generation::used;
 use crate::reconcile::guard::found;
+use crate::reconcile::heal::Healed;
 use crate::reconcile::observe::{Interest, Observed};
 use crate::reconcile::plan::{OwnRow, own_rows};
 use crate::reconcile::prove::{Pinged, RECENT, ping};
@@ -61,10 +62,20 @@ pub async fn run(command: Status, reporter: &Reporter) -> anyhow::Result<Outcome
         reporter.data(&super::report::clean(&format!("{:<11} {guard}", "guard")));
         reporter.data("\n");
     }
+    let healed = tunnel.peer.and_then(Healed::of);
+    if let Some(healed) = healed {
+        let ago = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let ago = ago.saturating_sub(Duration::from_secs(u64::try_from(healed.at).unwrap_or(0)));
+        let ago = format_duration(Duration::from_secs(ago.as_secs()));
+        reporter.data(&format!("{:<11} the agent {} {ago} ago\n", "healed", healed.step.said()));
+    }
     let verdict = if tunnel.is_alive(pinged.as_ref()) { Verdict::Converged } else { Verdict::Unproven };
     let mut outcome = Outcome::new(verdict).detail("status", tunnel.json(&site, &observed, pinged.as_ref()));
     if let Some(guard) = guard {
         outcome = outcome.detail("guard", guard);
+    }
+    if let Some(Healed { step, at }) = healed {
+        outcome = outcome.detail("healed", json!({ "step": step.word(), "at": at }));
     }
     let Some(at_hub) = at_hub else { return Ok(outcome) };
     let key = tunnel.interface.and_then(|row| row.parse("public-key"));

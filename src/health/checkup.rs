@@ -120,7 +120,7 @@ async fn beside(client: &Client, patient: Patient<'_>) -> Result<Checkup, CallEr
     let questions = probe::beside_tunnel();
     let interface = Names::of(site).interface;
     probe::ask(client, (site, &interface), &questions, &mut measured, now).await?;
-    let closely = Closely { site, session, gateway: measured.default_gateway(now) };
+    let closely = Closely { site, wanted: site, session, gateway: measured.default_gateway(now) };
     let near = look_closely(client, closely).await?;
     let words = Words::of(site, None);
     let mut found = way(site, &words, &near, measured.default_route(now).is_some());

@@ -71,6 +71,9 @@ pub enum Missed {
 /// Watches one tunnel of one router.
 #[derive(Debug)]
 pub struct Monitor {
+    /// As it is wanted.
+    wanted: Site,
+    /// The same with the hub's endpoint in use first, which healing may have chosen.
     site: Site,
     settings: Settings,
     /// What our interface is called on the router.
@@ -117,6 +120,7 @@ impl Monitor {
     pub fn new(site: Site, settings: Settings, now: Moment) -> Self {
         Self {
             interface: Names::of(&site).interface,
+            wanted: site.clone(),
             site,
             settings,
             hub: HubView::default(),
@@ -135,8 +139,9 @@ impl Monitor {
 
     /// Takes another site config: what was measured of the old one is forgotten, the state goes on.
     pub fn set_site(&mut self, site: Site) {
-        if site != self.site {
+        if site != self.wanted {
             self.interface = Names::of(&site).interface;
+            self.wanted.clone_from(&site);
             self.site = site;
             self.measured = Measured::default();
             self.history = History { rebooted: self.history.rebooted.take(), ..History::default() };
@@ -159,6 +164,12 @@ impl Monitor {
     #[must_use]
     pub fn state(&self) -> TunnelState {
         self.tracker.state()
+    }
+
+    /// Returns the site, with the hub's endpoint in use first.
+    #[must_use]
+    pub fn site(&self) -> &Site {
+        &self.site
     }
 
     /// Returns the newest measurements.
@@ -367,8 +378,15 @@ impl Monitor {
             now: now.unix,
             writes: true,
         };
-        let closely = Closely { site: &self.site, session: &session, gateway: self.measured.default_gateway(now) };
-        let near = look_closely(client, closely).await?;
+        let gateway = self.measured.default_gateway(now);
+        let closely = Closely { site: &self.site, wanted: &self.wanted, session: &session, gateway };
+        let mut near = look_closely(client, closely).await?;
+        if !near.endpoints.is_empty() && near.endpoints != self.site.hub.endpoints {
+            // What was asked of another endpoint tells nothing of this one.
+            self.site.hub.endpoints.clone_from(&near.endpoints);
+            self.history.hub_host_answered = false;
+            near.hub_host = None;
+        }
         self.history.hub_host_answered |= near.hub_host.as_ref().is_some_and(Echo::answered);
         self.history.gateway_answered |= near.gateway.as_ref().is_some_and(Echo::answered);
         if let Some(value) = near.clock_offset {

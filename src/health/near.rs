@@ -9,8 +9,9 @@ use super::finding::Seen;
 use super::measured::Echo;
 use super::probe::{Pings, ping};
 use super::rows::{interface, judge};
-use crate::domain::Site;
+use crate::domain::{Endpoint, Site};
 use crate::reconcile::entry::Entry;
+use crate::reconcile::heal::meant;
 use crate::reconcile::observe::{Interest, Observed, ReadError, observe};
 use crate::reconcile::preflight::Session;
 use crate::routeros::client::Client;
@@ -40,6 +41,8 @@ pub struct Near {
     pub gateway: Option<Echo>,
     /// The router's clock less ours, in seconds.
     pub clock_offset: Option<i64>,
+    /// The hub's endpoints, the one in use first; none if the rows could not be judged.
+    pub endpoints: Vec<Endpoint>,
     /// Why the rows could not be judged.
     pub unread: Option<String>,
 }
@@ -47,8 +50,10 @@ pub struct Near {
 /// What a closer look looks at.
 #[derive(Clone, Copy, Debug)]
 pub struct Closely<'a> {
-    /// The site.
+    /// The site, with the hub's endpoint in use first.
     pub site: &'a Site,
+    /// The site as it is wanted.
+    pub wanted: &'a Site,
     /// Who we are on the router.
     pub session: &'a Session,
     /// The default gateway, if it is known.
@@ -82,7 +87,8 @@ pub async fn look_closely(client: &Client, what: Closely<'_>) -> Result<Near, Ca
 impl Near {
     /// Puts in what a reading says.
     fn judge(&mut self, observed: &Observed, what: Closely<'_>, port: u16) {
-        self.rows = judge(what.site, observed, what.session, port);
+        self.rows = judge(what.wanted, observed, what.session, port);
+        self.endpoints.clone_from(&meant(what.wanted, observed).hub.endpoints);
         let interface = interface(what.site, observed);
         let said = |name: &str| interface.and_then(|row| row.text(name)).map(std::borrow::Cow::into_owned);
         (self.key, self.interface) = (said("public-key"), said("name"));

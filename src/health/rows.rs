@@ -9,6 +9,7 @@ use crate::reconcile::decide::decide_settled;
 use crate::reconcile::desired::{DesiredRow, desired};
 use crate::reconcile::entry::Entry;
 use crate::reconcile::generation::row_in_use;
+use crate::reconcile::heal::meant;
 use crate::reconcile::names::Names;
 use crate::reconcile::observe::Observed;
 use crate::reconcile::plan::{Change, Op, OwnRow, own_rows};
@@ -20,7 +21,9 @@ use crate::routeros::menu::{self, Menu, parse_prefix};
 pub fn judge(site: &Site, observed: &Observed, session: &Session, port: u16) -> Vec<Seen> {
     let wanted = desired(site, observed);
     let key = interface(site, observed).and_then(|row| row.text("public-key"));
-    let words = Words::of(site, key.as_deref());
+    // What healing chose is no drift, and hints name the endpoint in use.
+    let meant = meant(site, observed);
+    let words = Words::of(&meant, key.as_deref());
     let mut found: Vec<Seen> = service(&words, observed, session, port).into_iter().collect();
     let own = match own_rows(&site.id, &wanted, observed) {
         Ok(own) => own,
@@ -35,7 +38,7 @@ pub fn judge(site: &Site, observed: &Observed, session: &Session, port: u16) -> 
         return found;
     }
     found.extend(tunnel(site, &words, &own));
-    let of_peer = peer(site, &words, &own);
+    let of_peer = peer(&meant, &words, &own);
     found.extend(overlaps(site, &words, observed, &own));
     found.extend(routes(site, &words, observed, &own));
     if let Ok(plan) = decide_settled(site, observed, session) {

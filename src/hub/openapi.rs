@@ -27,7 +27,7 @@ use crate::api::{
         peer::list, peer::list_of_instance, peer::create, peer::one, peer::edit, peer::delete,
         peer::enable, peer::disable, peer::revoke, peer::usage, peer::profile,
         site::list, site::create, site::one, site::edit, site::delete, site::subnets,
-        site_health::health, site_health::transitions, site_health::hours, site_health::freeze, site_health::thaw,
+        site_health::health, site_health::transitions, site_health::events, site_health::hours, site_health::freeze, site_health::thaw,
         enrollment::list, enrollment::create, enrollment::revoke, enrollment::enroll,
         agent::desired, agent::applied, agent::reports,
         proxy::assign, proxy::unassign, proxy::leases, proxy::desired, proxy::applied, proxy::reports,

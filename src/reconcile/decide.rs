@@ -98,11 +98,16 @@ pub fn decide_settled(site: &Site, observed: &Observed, session: &Session) -> Re
     plan(basis(site, &version, observed, session), &wanted, observed).map_err(Refused::Ambiguous)
 }
 
-fn basis<'a>(site: &'a Site, version: &'a RouterOsVersion, observed: &Observed, session: &Session) -> Basis<'a> {
+pub(super) fn basis<'a>(
+    site: &'a Site,
+    version: &'a RouterOsVersion,
+    observed: &Observed,
+    session: &Session,
+) -> Basis<'a> {
     Basis { site: &site.id, version, may_read_secrets: observed.may_read_secrets(&session.user) }
 }
 
-fn version(observed: &Observed) -> Result<RouterOsVersion, Refused> {
+pub(super) fn version(observed: &Observed) -> Result<RouterOsVersion, Refused> {
     let findings = super::preflight::version(observed);
     match observed.version() {
         Some(version) if findings.iter().all(|finding| finding.weight == Weight::Warn) => Ok(version),

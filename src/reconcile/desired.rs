@@ -5,6 +5,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::firewall::{self, Need, of_family};
+use super::heal::Chosen;
 use super::hex;
 use super::names::Names;
 use super::observe::Observed;
@@ -104,8 +105,25 @@ fn plain(text: impl ToString) -> Value {
 /// Returns the rows that a site needs on this router, interface first.
 #[must_use]
 pub fn desired(site: &Site, observed: &Observed) -> Vec<DesiredRow> {
-    let names = Names::of(site);
+    desired_as(site, observed, &Chosen::of(site, observed))
+}
+
+/// Returns them with what healing chose in place of what the site says.
+#[must_use]
+pub fn desired_as(site: &Site, observed: &Observed, chosen: &Chosen) -> Vec<DesiredRow> {
+    let [of_interface, of_peer] = chosen.notes(site);
+    let (site, names) = (&*chosen.meant(site), Names::of(site));
     let mut rows = tunnel_rows(site, &names);
+    for row in &mut rows {
+        // What healing chose stands on the tunnel in use, and nowhere else.
+        let is_in_use = row.marker.generation() == Some(site.generation);
+        let note = match row.marker.role {
+            Role::Interface => &of_interface,
+            Role::Peer => &of_peer,
+            _ => continue,
+        };
+        row.notes.push(Note { value: note.value.clone().filter(|_| is_in_use), ..note.clone() });
+    }
     rows.extend(network_rows(site, &names));
     rows.extend(firewall::needs(site, observed, &names).into_iter().map(|need| rule(site, &names, need)));
     rows

@@ -1,7 +1,7 @@
 //! Brings a router to what a site wants: desired, observe, plan, apply, observe again, prove.
 //!
 //! Reading the router, deciding, and writing to it are three steps. Deciding is pure. Only `apply` writes, and only rows
-//! that carry our marker. `guard` sees to it that no plan cuts off the way to the router.
+//! that carry our marker. `guard` sees to it that no plan cuts off the way to the router. `heal` says what a step of healing changes.
 
 pub mod apply;
 pub mod converge;
@@ -11,6 +11,7 @@ pub mod entry;
 pub mod firewall;
 pub mod generation;
 pub mod guard;
+pub mod heal;
 pub mod names;
 pub mod observe;
 pub mod plan;

@@ -63,6 +63,10 @@ pub enum Fault {
     NoWan,
     /// Hosts outside, but for the gateway, answer no pings.
     NoIcmp,
+    /// What is on the way forgets nothing of the UDP ports that are open now, and lets nothing of them through: a NAT that is stuck.
+    StuckPort,
+    /// WireGuard's sessions are stuck until a peer is switched off.
+    StuckPeer,
     /// UDP of WireGuard longer than so many bytes vanishes, both ways.
     DropAbove(u64),
     /// An address cannot be led to another interface.
@@ -85,7 +89,7 @@ pub enum ClockJump {
 }
 
 /// The names that `--fault` takes, with what stands behind `=`.
-pub const FAULT_NAMES: [&str; 33] = [
+pub const FAULT_NAMES: [&str; 35] = [
     "close-after=N",
     "close-before=N",
     "slow=BYTES_PER_SEC",
@@ -114,6 +118,8 @@ pub const FAULT_NAMES: [&str; 33] = [
     "no-udp",
     "no-wan",
     "no-icmp",
+    "stuck-port",
+    "stuck-peer",
     "drop-above=BYTES",
     "address-stays",
     "one-wireguard",
@@ -181,6 +187,8 @@ impl FromStr for Fault {
             "no-udp" => Self::NoUdp,
             "no-wan" => Self::NoWan,
             "no-icmp" => Self::NoIcmp,
+            "stuck-port" => Self::StuckPort,
+            "stuck-peer" => Self::StuckPeer,
             "drop-above" => Self::DropAbove(number()?),
             "address-stays" => Self::AddressStays,
             "one-wireguard" => Self::OneWireguard,
@@ -232,6 +240,8 @@ impl fmt::Display for Fault {
             Self::NoUdp => f.write_str("no-udp"),
             Self::NoWan => f.write_str("no-wan"),
             Self::NoIcmp => f.write_str("no-icmp"),
+            Self::StuckPort => f.write_str("stuck-port"),
+            Self::StuckPeer => f.write_str("stuck-peer"),
             Self::DropAbove(n) => write!(f, "drop-above={n}"),
             Self::AddressStays => f.write_str("address-stays"),
             Self::OneWireguard => f.write_str("one-wireguard"),

@@ -2,7 +2,7 @@
 //!
 //! Not gotatun's own socket: that one binds all addresses, keeps 26 MB of receive buffers for each device, and cannot be black-holed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
@@ -27,6 +27,10 @@ const INITIATION: (u8, usize) = (1, 148);
 #[derive(Debug, Default)]
 pub(crate) struct Network {
     black_hole: AtomicBool,
+    /// Ports that were ever bound, and those of them that nothing passes from or to.
+    ports: Mutex<Ports>,
+    /// Nothing passes until a peer goes.
+    stuck: AtomicBool,
     /// Longest datagram that passes, in bytes; 0 is any.
     longest: AtomicUsize,
     clock_skew_secs: AtomicI64,
@@ -34,7 +38,38 @@ pub(crate) struct Network {
     stamps: Mutex<HashMap<SocketAddr, i128>>,
 }
 
+#[derive(Debug, Default)]
+struct Ports {
+    bound: HashSet<u16>,
+    stuck: HashSet<u16>,
+}
+
 impl Network {
+    /// Lets nothing pass that comes from or goes to a port that is bound by now, while on.
+    pub fn set_stuck_ports(&self, on: bool) {
+        let mut ports = self.ports();
+        if !on {
+            ports.stuck.clear();
+        } else if ports.stuck.is_empty() {
+            let Ports { bound, stuck } = &mut *ports;
+            stuck.clone_from(bound);
+        }
+    }
+
+    /// Lets nothing pass until [`Self::peer_went`].
+    pub fn set_stuck(&self, on: bool) {
+        self.stuck.store(on, Ordering::Relaxed);
+    }
+
+    /// A peer was removed or switched off: what was stuck begins anew.
+    pub fn peer_went(&self) {
+        self.set_stuck(false);
+    }
+
+    fn ports(&self) -> std::sync::MutexGuard<'_, Ports> {
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn set_black_hole(&self, on: bool) {
         self.black_hole.store(on, Ordering::Relaxed);
     }
@@ -48,9 +83,12 @@ impl Network {
         self.clock_skew_secs.store(secs, Ordering::Relaxed);
     }
 
-    fn swallows(&self, bytes: usize) -> bool {
+    fn swallows(&self, bytes: usize, port: u16) -> bool {
         let longest = self.longest.load(Ordering::Relaxed);
-        self.black_hole.load(Ordering::Relaxed) || (longest > 0 && bytes > longest)
+        self.black_hole.load(Ordering::Relaxed)
+            || self.stuck.load(Ordering::Relaxed)
+            || (longest > 0 && bytes > longest)
+            || self.ports().stuck.contains(&port)
     }
 
     /// Whether the far end would take an initiation stamped now for a replay.
@@ -91,6 +129,7 @@ pub(super) struct Wire {
 #[derive(Clone)]
 pub(super) struct WireEnd {
     socket: Arc<UdpSocket>,
+    port: u16,
     network: Arc<Network>,
     // After `socket`, for fields drop in order: its end says that the socket is closed.
     _open: watch::Sender<()>,
@@ -136,10 +175,13 @@ impl UdpTransportFactory for Wire {
         self.wait_for_close().await;
         self.bound.send_replace(None);
         let socket = self.open(params.port).await?;
-        self.bound.send_replace(Some(socket.local_addr()?));
+        let address = socket.local_addr()?;
+        self.network.ports().bound.insert(address.port());
+        self.bound.send_replace(Some(address));
         let (open, closed) = watch::channel(());
         self.open = Some(closed);
-        let end = WireEnd { socket: Arc::new(socket), network: Arc::clone(&self.network), _open: open };
+        let port = address.port();
+        let end = WireEnd { socket: Arc::new(socket), port, network: Arc::clone(&self.network), _open: open };
         Ok((end.clone(), end))
     }
 }
@@ -148,7 +190,7 @@ impl UdpSend for WireEnd {
     type SendManyBuf = ();
 
     async fn send_to(&self, packet: Packet, destination: SocketAddr) -> io::Result<()> {
-        if self.network.swallows(packet.len()) {
+        if self.network.swallows(packet.len(), self.port) {
             return Ok(());
         }
         let initiation = (packet.first().copied(), packet.len()) == (Some(INITIATION.0), INITIATION.1);
@@ -176,7 +218,7 @@ impl UdpRecv for WireEnd {
                 other => other?,
             };
             buffer.truncate(length);
-            if !self.network.swallows(length) {
+            if !self.network.swallows(length, self.port) {
                 return Ok((buffer, source));
             }
         }

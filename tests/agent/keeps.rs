@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sitepeer::agent::standing::Phase;
+use sitepeer::agent::{Member, Source, freeze};
 
 use crate::running::{Running, until};
 use crate::world::{World, assert_same, foreign, shape};
@@ -51,6 +52,28 @@ async fn what_somebody_takes_out_is_back_within_seconds_and_counted_as_drift() {
         assert_eq!(figures.trouble, None, "{menu}");
         assert_same(&as_wanted, &shape(&world), menu);
     }
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_put_back_while_the_site_is_frozen_on_this_host_and_all_of_it_afterwards() {
+    let world = World::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let site = world.site().load();
+    let source = Source::File(Box::new(site.clone()));
+    let member = Member { name: "router".to_owned(), access: world.access(), passwords: None, source };
+    let agent = Running::freezing(vec![member], folder.path());
+    agent.until("as wanted", |figures| figures.phase == Phase::Watching).await;
+    let as_wanted = shape(&world);
+    freeze::begin(folder.path(), &site.id, Duration::from_hours(2), "new uplink").unwrap();
+    let id = world.id_of("/interface/wireguard/peers", "comment", "sitepeer:k3f9q2:hub");
+    world.operator("/interface/wireguard/peers/set", &[(".id", &id), ("persistent-keepalive", "7s")]).await;
+    let writes = world.router.writes();
+    let figures = agent.until("frozen", |figures| figures.phase == Phase::Frozen).await;
+    assert_eq!((figures.drifts, world.router.writes()), (0, writes), "{figures:?}");
+    assert!(freeze::end(folder.path(), &site.id).unwrap());
+    agent.until("put back", |figures| figures.phase == Phase::Watching && figures.drifts == 1).await;
+    assert_same(&as_wanted, &shape(&world), "after the freeze");
     agent.stop().await;
 }
 

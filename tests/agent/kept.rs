@@ -1,6 +1,6 @@
 //! A router that is kept as its hub says, also while the hub is away.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sitepeer::agent::standing::Phase;
 use sitepeer::api::TunnelState;
 
@@ -28,6 +28,33 @@ async fn what_the_hub_wants_is_on_the_router_and_told_and_so_is_what_it_wants_ne
     let said: Vec<_> = reports.iter().flat_map(|body| body["reports"].as_array().unwrap()).collect();
     assert!(said.iter().any(|report| report["state"] == "up" && report["tunnel"]["verdict"] == "proven"), "{said:?}");
     assert!(said.windows(2).all(|two| two[1]["number"].as_i64() > two[0]["number"].as_i64()), "{said:?}");
+}
+
+#[tokio::test]
+async fn what_somebody_changed_is_told_to_the_hub_with_what_the_router_says_of_who_it_was() {
+    let scene = Scene::start().await;
+    let agent = Running::of_hub(&scene);
+    agent.until("up", |figures| figures.state == Some(TunnelState::Up)).await;
+    let id = scene.world.id_of("/interface/wireguard/peers", "comment", "sitepeer:");
+    let other = [(".id", id.as_str()), ("persistent-keepalive", "7s")];
+    scene.world.operator("/interface/wireguard/peers/set", &other).await;
+    agent.until("put back", |figures| figures.drifts == 1).await;
+    let events = || -> Vec<Value> {
+        let batches = scene.heard("/v1/agent/reports");
+        let reports = batches.iter().flat_map(|body| body["reports"].as_array().unwrap().clone());
+        reports.filter_map(|report| report["events"].as_array().cloned()).flatten().collect()
+    };
+    until("told", || !events().is_empty()).await;
+    let told = events();
+    assert_eq!(
+        (told.len(), &told[0]["kind"], &told[0]["code"]),
+        (1, &json!("drift"), &json!("/interface/wireguard/peers"))
+    );
+    let words = told[0]["words"].as_str().unwrap();
+    // The simulated router has no log, and nobody else is logged in: the agent does not guess.
+    assert!(words.contains("who it was the router does not tell"), "{words}");
+    assert!(words.contains("persistent-keepalive=25s (was \"7s\")"), "{words}");
+    agent.stop().await;
 }
 
 #[tokio::test]

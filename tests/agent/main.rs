@@ -20,6 +20,7 @@ mod schema;
 
 mod away;
 mod fleet;
+mod heals;
 mod keeps;
 mod kept;
 mod killed;

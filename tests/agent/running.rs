@@ -1,9 +1,10 @@
 //! An agent that runs in this process until the test stops it.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use sitepeer::agent::standing::{Figures, Roll, Standing};
-use sitepeer::agent::{Follow, Gates, Kept, Member, Settings, Source, Supervisor};
+use sitepeer::agent::{Follow, Gates, HealTiming, Kept, Member, Settings, Source, Supervisor};
 use sitepeer::domain::{Secret, Site};
 use sitepeer::routeros::target::Access;
 use tokio::sync::{mpsc, oneshot};
@@ -29,6 +30,20 @@ impl Running {
     }
 
     pub fn of_members(members: Vec<Member>) -> Self {
+        Self::healing(members, HealTiming::default())
+    }
+
+    /// With other times of healing.
+    pub fn healing(members: Vec<Member>, healing: HealTiming) -> Self {
+        Self::with(members, healing, None)
+    }
+
+    /// With a folder in which freezes of this host stand.
+    pub fn freezing(members: Vec<Member>, folder: &Path) -> Self {
+        Self::with(members, HealTiming::default(), Some(folder.to_owned()))
+    }
+
+    fn with(members: Vec<Member>, healing: HealTiming, freezes: Option<PathBuf>) -> Self {
         let settings = Settings {
             period: Duration::from_mins(15),
             max_removals: 10,
@@ -36,7 +51,7 @@ impl Running {
             gates: Gates::new(1, 1),
             epoch: "e1".to_owned(),
         };
-        let supervisor = Supervisor::new(members, settings);
+        let supervisor = Supervisor::new(members, settings).healing(healing).freezes_in(freezes);
         let roll = supervisor.roll();
         let (stop, stopped) = oneshot::channel();
         let (fleets, news) = mpsc::channel(1);
@@ -50,10 +65,14 @@ impl Running {
 
     /// As one that was enrolled at the scene's hub.
     pub fn of_hub(scene: &Scene) -> Self {
+        Self::start(scene.world.access(), Self::source_of(scene))
+    }
+
+    pub fn source_of(scene: &Scene) -> Source {
         let peer = PEER.parse().unwrap();
         let kept = Some(Kept::open(scene.folder.path(), &scene.url().to_string(), &peer).unwrap());
         let hub = scene.hub().with_credential(Secret::new(CREDENTIAL.to_owned()));
-        Self::start(scene.world.access(), Source::Hub(Box::new(Follow { hub, peer, kept, lease: None })))
+        Source::Hub(Box::new(Follow { hub, peer, kept, lease: None }))
     }
 
     /// How its only router stands; nothing is known of one that is not kept yet.

@@ -75,6 +75,8 @@ impl Fake {
             config: None,
             waiting_for,
             frozen_until: None,
+            frozen_for_secs: None,
+            gateway_online: None,
         };
         (since != Some(revision)).then_some(desired)
     }
@@ -142,6 +144,7 @@ fake! {
     fn delete_site(this, by: &Actor, id: &SiteId, if_match: Option<i64>) -> () { nothing("site") }
     fn site_subnets(this, by: &Actor, id: &SiteId) -> SiteSubnets { nothing("site") }
     fn site_health(this, by: &Actor, id: &SiteId, month: Option<&str>) -> SiteHealth { nothing("site") }
+    fn site_events(this, by: &Actor, id: &SiteId, paging: &Paging) -> Page<SiteEvent> { page() }
     fn site_transitions(this, by: &Actor, id: &SiteId, paging: &Paging) -> Page<Transition> { page() }
     fn site_hours(this, by: &Actor, id: &SiteId, paging: &Paging) -> Page<HealthHour> { page() }
     fn freeze_site(this, by: &Actor, id: &SiteId, freeze: NewFreeze) -> Site { nothing("site") }
@@ -162,13 +165,13 @@ fake! {
     fn revoke_agent(this, by: &Actor, peer: &PeerId) -> () { nothing("peer") }
     fn agent_desired(this, peer: &PeerId, since: Option<i64>) -> Option<AgentDesired> { Ok(this.desired(since)) }
     fn agent_applied(this, peer: &PeerId, applied: AgentApplied) -> () { nothing("peer") }
-    fn agent_reports(this, peer: &PeerId, reports: AgentReports) -> ReportsTaken { Ok(ReportsTaken { number: 1 }) }
+    fn agent_reports(this, peer: &PeerId, reports: AgentReports) -> ReportsTaken { Ok(ReportsTaken { number: 1, gateway_online: None }) }
     fn gateway_hello(this, token: &TokenId, hello: GatewayHello) -> GatewayWelcome {
         Ok(GatewayWelcome { id: "gate".parse().unwrap(), report_secs: 1 })
     }
     fn gateway_desired(this, gateway: &GatewayId, since: i64) -> Option<GatewayDesired> { Ok(None) }
     fn gateway_applied(this, gateway: &GatewayId, applied: GatewayApplied) -> () { Ok(()) }
-    fn gateway_report(this, gateway: &GatewayId, report: GatewayReport) -> ReportsTaken { Ok(ReportsTaken { number: 1 }) }
+    fn gateway_report(this, gateway: &GatewayId, report: GatewayReport) -> ReportsTaken { Ok(ReportsTaken { number: 1, gateway_online: None }) }
     fn delete_gateway(this, by: &Actor, id: &GatewayId) -> () { nothing("gateway") }
     fn gateways(this, by: &Actor, paging: &Paging) -> Page<Gateway> { page() }
     fn audit(this, by: &Actor, paging: &Paging) -> Page<AuditEntry> { page() }

@@ -103,7 +103,7 @@ async fn nothing_tells_what_another_account_has() {
     }
     same("POST", "/v1/peers/ID/enable", None, &peer).await;
     same("DELETE", "/v1/peers/ID/credential", None, &peer).await;
-    for path in ["subnets", "health", "transitions", "hours"] {
+    for path in ["subnets", "health", "transitions", "events", "hours"] {
         same("GET", &format!("/v1/sites/ID/{path}"), None, &site).await;
     }
     same("POST", "/v1/sites/ID/freeze", Some(json!({"for_secs": 60})), &site).await;

@@ -148,7 +148,7 @@ async fn what_a_fleet_says_at_once_is_all_written_and_a_peer_that_is_gone_spoils
                 assert_eq!(code_of(taken), code::NOT_FOUND);
                 continue;
             }
-            assert_eq!(taken.unwrap(), ReportsTaken { number: 3 });
+            assert_eq!(taken.unwrap(), ReportsTaken { number: 3, gateway_online: None });
             let link = world.store.peer(&world.admin, peer).await.unwrap().link;
             assert_eq!((link.agent_says.as_deref(), link.router_revision), (Some("proven"), Some(link.revision)));
         }

@@ -80,6 +80,7 @@ async fn nothing_tells_whether_another_accounts_id_exists() {
         same_answer!(leaks, store, delete_site(&me, &site, &no, Some(7)));
         same_answer!(leaks, store, site_subnets(&me, &site, &no));
         same_answer!(leaks, store, site_health(&me, &site, &no, None));
+        same_answer!(leaks, store, site_events(&me, &site, &no, &page(1)));
         same_answer!(leaks, store, site_transitions(&me, &site, &no, &page(1)));
         same_answer!(leaks, store, site_hours(&me, &site, &no, &page(1)));
         let freeze = NewFreeze { for_secs: 1, reason: String::new() };

@@ -39,6 +39,8 @@ pub struct Supervision {
     pub max_removals: usize,
     /// Where `/healthz` and `/metrics` are answered.
     pub metrics: Option<SocketAddr>,
+    /// Where freezes of this host stand.
+    pub freezes: Option<PathBuf>,
 }
 
 impl SupervisionArgs {
@@ -52,6 +54,7 @@ impl SupervisionArgs {
             period: Duration::from_secs(self.period),
             max_removals: self.max_removals,
             metrics: self.metrics,
+            freezes: None,
         })
     }
 }
@@ -62,8 +65,9 @@ pub(super) struct AgentArgs {
     source: SourceArgs,
     #[command(flatten)]
     supervision: SupervisionArgs,
-    /// Where the last site config of the hub is kept for when the hub is away; the credential file's folder if left out
-    #[arg(long, value_name = "DIR", requires = "hub", help_heading = "Hub")]
+    /// Where the last site config of the hub is kept for when the hub is away, and where `sitepeer freeze` is heard; the credential
+    /// file's folder if left out
+    #[arg(long, value_name = "DIR", help_heading = "Supervision")]
     state_dir: Option<PathBuf>,
     #[command(flatten)]
     pub(super) output: OutputArgs,
@@ -82,7 +86,7 @@ pub struct Agent {
     pub source: Source,
     /// The file that says so, if it is one: it is read again when that is asked for.
     pub site_file: Option<PathBuf>,
-    /// Where the hub's last word is kept.
+    /// Where the hub's last word is kept, and freezes of this host stand.
     pub state_dir: Option<PathBuf>,
     /// How it is kept.
     pub supervision: Supervision,

@@ -2,9 +2,11 @@
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
+use crate::api::MAX_FREEZE_SECS;
 use crate::cli::failure::Failure;
 use crate::cli::report::Confirm;
 use crate::config;
@@ -128,4 +130,33 @@ impl WriteArgs {
 /// Tells whether a person can read a question and answer it.
 pub(super) fn at_terminal() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Longest time that can be said: ten years.
+const MAX_SECS: u64 = 315_360_000;
+
+/// Reads `90`, `90s`, `15m`, `12h` or `7d`.
+pub(super) fn span(text: &str) -> Result<Duration, String> {
+    let (number, unit) = text.split_at(text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len());
+    let each = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err("the unit is one of s, m, h, d".to_owned()),
+    };
+    let secs = number.parse::<u64>().ok().and_then(|number| number.checked_mul(each));
+    match secs {
+        Some(secs) if (1..=MAX_SECS).contains(&secs) => Ok(Duration::from_secs(secs)),
+        _ => Err("a time is a number and a unit, such as 30m, 12h or 7d; ten years at most".to_owned()),
+    }
+}
+
+/// A time that a freeze may last.
+pub(super) fn freeze_span(text: &str) -> Result<Duration, String> {
+    let length = span(text)?;
+    if length.as_secs() > MAX_FREEZE_SECS {
+        return Err("a freeze lasts 7d at most; whoever needs longer says so again".to_owned());
+    }
+    Ok(length)
 }

@@ -11,6 +11,7 @@ mod common;
 mod doctor;
 mod env;
 pub mod fleet;
+mod freeze;
 mod gateway;
 pub mod hub;
 mod plan;
@@ -31,6 +32,7 @@ pub use client_key::ClientKey;
 pub use common::{Subject, Write};
 pub use doctor::Doctor;
 pub use fleet::Fleet;
+pub use freeze::Freeze;
 pub use gateway::{Gateway, GatewayServe};
 pub use hub::Hub;
 pub use plan::Plan;
@@ -131,6 +133,8 @@ enum CommandArgs {
     Proxy(Box<proxy::ProxyArgs>),
     /// Plan, provision, look at or remove the routers of a fleet, wave by wave
     Fleet(Box<fleet::FleetArgs>),
+    /// Hold hands off a site's router for a while: somebody works there. It ends by itself
+    Freeze(freeze::FreezeArgs),
     /// Write the plan for a clean router as a RouterOS script (.rsc)
     Render(render::RenderArgs),
     /// Serve the hub: control plane of the VPN, its gateway beside it if asked; and the daily work at a hub
@@ -170,6 +174,8 @@ pub enum Command {
     Proxy(Proxy),
     /// `fleet`
     Fleet(Fleet),
+    /// `freeze`
+    Freeze(Freeze),
     /// `render`
     Render(Render),
     /// `hub`
@@ -226,6 +232,7 @@ impl Args {
             CommandArgs::Agent(args) => args.output.json,
             CommandArgs::Proxy(args) => args.json(),
             CommandArgs::Fleet(args) => args.json(),
+            CommandArgs::Freeze(args) => args.json(),
             CommandArgs::Render(args) => args.output.json,
             CommandArgs::Hub(args) => args.json(),
             CommandArgs::ClientKey(args) => args.output.json,
@@ -252,6 +259,7 @@ impl Args {
             CommandArgs::Agent(args) => Command::Agent(args.settle()?),
             CommandArgs::Proxy(args) => Command::Proxy(args.settle()?),
             CommandArgs::Fleet(args) => Command::Fleet(args.settle()?),
+            CommandArgs::Freeze(args) => Command::Freeze(args.settle()?),
             CommandArgs::Render(args) => Command::Render(args.settle()?),
             CommandArgs::Hub(args) => Command::Hub(args.settle()?),
             CommandArgs::ClientKey(args) => Command::ClientKey(args.settle()?),

@@ -72,7 +72,7 @@ struct ProxyServeArgs {
     /// Drive at most so many sites of the hub
     #[arg(long, value_name = "N", default_value_t = MAX_LEASES, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_LEASES)), help_heading = "Hub")]
     room: u32,
-    /// Where the last site configs of the hub are kept for when the hub is away
+    /// Where the last site configs of the hub are kept for when the hub is away, and where `sitepeer freeze` is heard
     #[arg(long, value_name = "DIR", required = true)]
     state_dir: Option<PathBuf>,
     #[command(flatten)]
@@ -177,7 +177,7 @@ impl ProxyArgs {
         };
         let places = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         Ok(Proxy::Serve(Box::new(ProxyServe {
-            supervision: serve.supervision.settle()?,
+            supervision: Supervision { freezes: Some(state_dir.clone()), ..serve.supervision.settle()? },
             fleet,
             state_dir,
             connecting: places(serve.connecting),

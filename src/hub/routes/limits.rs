@@ -4,8 +4,8 @@
 //! the kernel): what only informs is cut off rather than refused, for a machine cannot choose other words.
 
 use crate::api::{
-    AgentReports, DeviceFacts, EnrollRequest, GatewayApplied, GatewayHello, GatewayReport, HealthFinding, MAX_CODE,
-    MAX_FINDING_TEXT, MAX_FINDINGS, MAX_NAME, MAX_REPORTS,
+    AgentEvent, AgentReports, DeviceFacts, EnrollRequest, GatewayApplied, GatewayHello, GatewayReport, HealthFinding,
+    MAX_CODE, MAX_EVENTS, MAX_FINDING_TEXT, MAX_FINDINGS, MAX_NAME, MAX_REPORTS,
 };
 use crate::domain::MAX_SUBNETS;
 use crate::hub::problem::Refusal;
@@ -57,6 +57,7 @@ pub(super) fn agent_reports(reports: &mut AgentReports) -> Result<(), Refusal> {
             return Err(Refusal::invalid(&field, format!("longer than {MAX_VERDICT} characters")));
         }
         findings(&mut report.findings, &format!("reports[{index}].findings"))?;
+        events(&mut report.events, &format!("reports[{index}].events"))?;
         if let Some(sample) = &mut report.sample {
             shorten(&mut sample.version, MAX_FACT);
             shorten(&mut sample.endpoint, MAX_FACT);
@@ -76,6 +77,20 @@ fn findings(findings: &mut [HealthFinding], field: &str) -> Result<(), Refusal> 
         }
         cut(&mut finding.evidence, MAX_FINDING_TEXT);
         cut(&mut finding.hint, MAX_FINDING_TEXT);
+    }
+    Ok(())
+}
+
+/// Checks what an agent did: its codes are compared, its sentences only shown.
+fn events(events: &mut [AgentEvent], field: &str) -> Result<(), Refusal> {
+    if events.len() > MAX_EVENTS {
+        return Err(Refusal::invalid(field, format!("more than {MAX_EVENTS} events")));
+    }
+    for (index, event) in events.iter_mut().enumerate() {
+        if !(1..=MAX_CODE).contains(&event.code.chars().count()) {
+            return Err(Refusal::invalid(&format!("{field}[{index}].code"), format!("1 to {MAX_CODE} characters")));
+        }
+        cut(&mut event.words, MAX_FINDING_TEXT);
     }
     Ok(())
 }

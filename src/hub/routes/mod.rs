@@ -88,6 +88,7 @@ fn people() -> Router<Context> {
         .route("/v1/sites/{id}/subnets", get(site::subnets))
         .route("/v1/sites/{id}/health", get(site_health::health))
         .route("/v1/sites/{id}/transitions", get(site_health::transitions))
+        .route("/v1/sites/{id}/events", get(site_health::events))
         .route("/v1/sites/{id}/hours", get(site_health::hours))
         .route("/v1/sites/{id}/freeze", post(site_health::freeze).delete(site_health::thaw))
         .route("/v1/sites/{id}/proxy", post(proxy::assign).delete(proxy::unassign))

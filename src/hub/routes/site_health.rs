@@ -6,7 +6,7 @@ use utoipa::IntoParams;
 
 use super::account::ListParams;
 use super::reply;
-use crate::api::{HealthHour, NewFreeze, Page, Site, SiteHealth, SiteId, Transition};
+use crate::api::{HealthHour, NewFreeze, Page, Site, SiteEvent, SiteHealth, SiteId, Transition};
 use crate::hub::auth::{Operator, Viewer};
 use crate::hub::problem::Answer;
 use crate::hub::request::{Body, Id, Params, paging};
@@ -47,6 +47,20 @@ pub(in crate::hub) async fn transitions(
 ) -> Answer {
     let paging = paging(params.cursor, params.limit)?;
     reply::ok(&hub.store.site_transitions(&caller.actor, &id, &paging).await?)
+}
+
+/// What agents did to a site's routers by themselves, and what they found that somebody did, newest first.
+#[utoipa::path(get, path = "/v1/sites/{id}/events", tag = "sites",
+    params(("id" = String, Path, description = "Which", pattern = "^[a-z0-9]{4,12}$"), ListParams),
+    responses((status = 200, description = "A page of events", body = Page<SiteEvent>)))]
+pub(in crate::hub) async fn events(
+    caller: Viewer,
+    State(hub): State<Context>,
+    Id(id): Id<SiteId>,
+    Params(params): Params<ListParams>,
+) -> Answer {
+    let paging = paging(params.cursor, params.limit)?;
+    reply::ok(&hub.store.site_events(&caller.actor, &id, &paging).await?)
 }
 
 /// Hours of a site's tunnels, newest first: 13 months of them, those of the last day with every report.

@@ -15,7 +15,7 @@ use crate::api::{
     Enrollment, EnrollmentId, EnrollmentMade, Gateway, GatewayApplied, GatewayDesired, GatewayHello, GatewayId,
     GatewayReport, GatewayWelcome, HealthHour, Instance, InstanceEdit, InstanceId, InstanceStatus, LeaseReply,
     LeaseRequest, NewAccount, NewEnrollment, NewFreeze, NewInstance, NewPeer, NewSite, NewToken, Page, Peer, PeerEdit,
-    PeerId, PeerKind, PeerStatus, ProxyAssignment, ReportsTaken, Role, Site, SiteEdit, SiteHealth, SiteId, SiteSubnets,
+    PeerId, PeerKind, PeerStatus, ProxyAssignment, ReportsTaken, Role, Site, SiteEdit, SiteEvent, SiteHealth, SiteId, SiteSubnets,
     Token, TokenId, TokenMade, Transition, Usage,
 };
 use crate::domain::Secret;
@@ -292,6 +292,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn site_health(&self, by: &Actor, id: &SiteId, month: Option<&str>) -> Stored<SiteHealth>;
     /// Lists a site's changes of state, newest first.
     async fn site_transitions(&self, by: &Actor, id: &SiteId, paging: &Paging) -> Stored<Page<Transition>>;
+    /// Lists what agents did to a site's routers by themselves or found done, newest first.
+    async fn site_events(&self, by: &Actor, id: &SiteId, paging: &Paging) -> Stored<Page<SiteEvent>>;
     /// Lists a site's hours, newest first.
     async fn site_hours(&self, by: &Actor, id: &SiteId, paging: &Paging) -> Stored<Page<HealthHour>>;
     /// Makes the site's agents hold hands off for a while; it ends by itself.

@@ -199,6 +199,16 @@ impl Plane {
         self.network.set_black_hole(on);
     }
 
+    /// Lets nothing pass of the UDP ports that are open now, both ways, while on: a NAT on the way that is stuck.
+    pub fn set_stuck_ports(&self, on: bool) {
+        self.network.set_stuck_ports(on);
+    }
+
+    /// Lets nothing pass until a peer is switched off or removed.
+    pub fn set_stuck_peer(&self, on: bool) {
+        self.network.set_stuck(on);
+    }
+
     /// Lets WireGuard's UDP longer than so many bytes vanish, both ways; `None` lets all pass.
     pub fn set_longest(&self, bytes: Option<usize>) {
         self.network.set_longest(bytes);

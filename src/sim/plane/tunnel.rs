@@ -21,6 +21,7 @@ pub(super) struct Tunnel {
     listen_port: u16,
     running: bool,
     problem: Option<String>,
+    network: Arc<Network>,
 }
 
 /// A peer that gotatun has, and what must outlive its sessions.
@@ -51,7 +52,7 @@ impl Tunnel {
             private_key: row.private_key.clone(),
             mtu: row.mtu,
         };
-        let device = Embedded::new(&settings, network, |_| deliver).await?;
+        let device = Embedded::new(&settings, Arc::clone(&network), |_| deliver).await?;
         Ok(Self {
             device,
             row: WgInterface { up: false, peers: Vec::new(), ..row.clone() },
@@ -59,6 +60,7 @@ impl Tunnel {
             listen_port: row.listen_port,
             running: false,
             problem: None,
+            network,
         })
     }
 
@@ -142,6 +144,7 @@ impl Tunnel {
             if let Some(peer) = self.peers.remove(&id) {
                 let removed = self.device.remove(&peer.row.public_key).await;
                 self.note(removed);
+                self.network.peer_went();
             }
         }
         let mut problems = PeerProblems::default();

@@ -66,6 +66,8 @@ impl Uplink {
     pub(super) fn follow(&self, faults: &[Fault]) {
         let Some(plane) = &self.plane else { return };
         plane.set_black_hole(faults.iter().any(|fault| matches!(fault, Fault::NoUdp | Fault::NoWan)));
+        plane.set_stuck_ports(faults.contains(&Fault::StuckPort));
+        plane.set_stuck_peer(faults.contains(&Fault::StuckPeer));
         plane.set_longest(faults.iter().find_map(|fault| match fault {
             Fault::DropAbove(bytes) => usize::try_from(*bytes).ok(),
             _ => None,

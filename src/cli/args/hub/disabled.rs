@@ -1,6 +1,7 @@
 //! Arguments of `hub` in a build without it: whatever they are, the answer is the same.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -38,6 +39,35 @@ impl HubArgs {
     /// Says that this build has no hub.
     #[expect(clippy::unused_self, reason = "as in a build that has it")]
     pub(in crate::cli::args) fn settle(self) -> Result<Hub, Failure> {
+        Err(Failure::not_built("hub"))
+    }
+}
+
+/// A build without hub freezes on its own host only.
+#[derive(Debug, Args)]
+pub struct HubFreezeArgs {
+    /// Write one JSON object per line to stdout; the last is the result
+    #[arg(long)]
+    json: bool,
+}
+
+impl HubFreezeArgs {
+    pub(in crate::cli::args) fn json(&self) -> bool {
+        self.json
+    }
+
+    #[expect(clippy::unused_self, reason = "as in a build that has it")]
+    pub(in crate::cli::args) fn is_asked(&self) -> bool {
+        false
+    }
+
+    /// Says that this build has no hub.
+    #[expect(clippy::unused_self, reason = "as in a build that has it")]
+    pub(in crate::cli::args) fn settle(
+        self,
+        _site: String,
+        _freeze: Option<(Duration, String)>,
+    ) -> Result<Hub, Failure> {
         Err(Failure::not_built("hub"))
     }
 }

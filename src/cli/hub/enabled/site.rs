@@ -27,6 +27,7 @@ pub(super) async fn run(api: &Api, action: SiteAction, reporter: &Reporter) -> A
         SiteAction::Subnets(site) => subnets(api, &site, reporter).await,
         SiteAction::Health(site, month) => site_health::health(api, &site, month, reporter).await,
         SiteAction::Transitions(site, limit) => site_health::transitions(api, &site, limit, reporter).await,
+        SiteAction::Events(site, limit) => site_health::events(api, &site, limit, reporter).await,
         SiteAction::Freeze(site, freeze) => site_health::freeze(api, &site, freeze).await,
         SiteAction::Assign(site, assignment) => assign(api, &site, assignment).await,
         SiteAction::Remove(site, confirm) => {

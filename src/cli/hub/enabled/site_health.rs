@@ -1,10 +1,12 @@
-//! `sitepeer hub site health`, `transitions` and `freeze`.
+//! `sitepeer hub site health`, `transitions`, `events` and `freeze`.
 
 use super::api::{Api, Asked};
 use super::instance::{json_of, listed};
 use super::site::{changed, path};
 use super::text::{Column, Sheet, Table, age, now, since, when, word};
-use crate::api::{AgentEnd, Availability, Freeze, GatewayEnd, NewFreeze, PeerHealth, Site, SiteHealth, Transition};
+use crate::api::{
+    AgentEnd, Availability, Freeze, GatewayEnd, NewFreeze, PeerHealth, Site, SiteEvent, SiteHealth, Transition,
+};
 use crate::cli::report::{Outcome, Reporter, Verdict};
 use crate::cli::show::bytes;
 use crate::uplink::encode;
@@ -115,6 +117,25 @@ fn table(transitions: &[Transition], now: i64) -> String {
         ]
     });
     Table::new(columns, rows).text()
+}
+
+/// Carries out `site events`.
+pub(super) async fn events(api: &Api, wanted: &str, limit: usize, reporter: &Reporter) -> Asked<Outcome> {
+    let site = api.site(wanted).await?;
+    let all: Vec<SiteEvent> = api.some(&format!("{}/events", path(&site)), &[], limit).await?;
+    let columns = [
+        Column::whole("WHEN"),
+        Column::whole("PEER"),
+        Column::whole("KIND"),
+        Column::cut("CODE", 10),
+        Column::cut("WHAT", 10),
+    ];
+    let now = now();
+    let rows = all.iter().map(|event| {
+        [since(event.at, now), event.peer.to_string(), word(&event.kind), event.code.clone(), event.words.clone()]
+    });
+    reporter.data(&Table::new(columns, rows).text());
+    Ok(listed("events", "its agent has healed nothing and found nothing changed", &all))
 }
 
 /// Carries out `site freeze`.

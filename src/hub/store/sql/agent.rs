@@ -1,9 +1,11 @@
 //! What agents are told, and what they say.
 
 use ipnet::IpNet;
+use sqlx::any::AnyRow;
 
 use super::check::{invalid, not_found};
 use super::db::{Db, RowExt as _, Run as _, Tx, q};
+use super::gateway::HEARD_WITHIN;
 use super::instance::{Inst, host_address};
 use super::once::{Change, audit};
 use super::peer::{self, Pr};
@@ -12,7 +14,7 @@ use super::telemetry::{Said, Telemetry};
 use super::{Context, health, pool, reach, rotate, site};
 use crate::api::{
     AgentApplied, AgentDesired, AgentReport, AgentReports, DeviceFacts, HubEnd, MAX_FINDINGS, MAX_REPORTS, NextTunnel,
-    PeerId, PeerKind, ReportsTaken, SiteConfig, SiteId, TunnelEnd, code,
+    PeerId, PeerKind, ReportsTaken, SiteConfig, SiteId, TunnelEnd, TunnelState, code,
 };
 use crate::domain::{Endpoint, MAX_SUBNETS};
 use crate::hub::store::{Actor, Scope, StoreError, Stored};
@@ -49,8 +51,9 @@ pub(super) async fn desired(
         }
     }
     let rows = q!(
-        "SELECT i.*, g.public_host, s.frozen_until FROM peer p JOIN instance i ON i.id = p.instance \
-         LEFT JOIN gateway g ON g.id = i.gateway LEFT JOIN site s ON s.id = p.site WHERE p.id = $1",
+        "SELECT i.*, g.public_host, s.frozen_until, w.seen_at FROM peer p JOIN instance i ON i.id = p.instance \
+         LEFT JOIN gateway g ON g.id = i.gateway LEFT JOIN gateway_seen w ON w.gateway = i.gateway \
+         LEFT JOIN site s ON s.id = p.site WHERE p.id = $1",
         id.as_str()
     );
     let mut snapshot = db.snapshot().await?;
@@ -67,6 +70,8 @@ pub(super) async fn desired(
         (None, Some(_), Some(meets)) => Some(format!("another gateway or tunnel subnet: {meets}")),
         (None, Some(_), None) => Some("the gateway to make the instance's key".to_owned()),
     };
+    let now = db.clock.now();
+    let frozen_until = row.opt_int("frozen_until")?.filter(|until| *until > now);
     Ok(Some(AgentDesired {
         revision: peer.agent_revision.max(inst.agent_revision),
         peer: peer.id,
@@ -74,8 +79,15 @@ pub(super) async fn desired(
         public_key: peer.public_key,
         config,
         waiting_for,
-        frozen_until: row.opt_int("frozen_until")?.filter(|until| *until > db.clock.now()),
+        frozen_until,
+        frozen_for_secs: frozen_until.and_then(|until| u64::try_from(until.saturating_sub(now)).ok()),
+        gateway_online: is_heard(&row, now)?,
     }))
+}
+
+/// Whether the gateway of an instance is heard; nothing where it has none, or that one was never heard.
+fn is_heard(row: &AnyRow, now: i64) -> Stored<Option<bool>> {
+    Ok(row.opt_int("seen_at")?.map(|at| at >= now - HEARD_WITHIN))
 }
 
 /// Takes the agent's credential back. What it was told stays on the router until somebody removes it there.
@@ -298,10 +310,24 @@ async fn note_applied(tx: &mut Tx, id: &PeerId, revision: i64) -> Stored<()> {
     Ok(())
 }
 
-pub(super) async fn reports(telemetry: &Telemetry, id: &PeerId, batch: AgentReports) -> Stored<ReportsTaken> {
+pub(super) async fn reports(db: &Db, telemetry: &Telemetry, id: &PeerId, batch: AgentReports) -> Stored<ReportsTaken> {
     check_batch(&batch)?;
+    // Asked for only where it matters: of ten thousand agents nearly all report that all is well.
+    let is_up = |report: &AgentReport| matches!(report.state, Some(TunnelState::Up | TunnelState::Disabled));
+    let asks = batch.reports.iter().max_by_key(|report| report.number).is_some_and(|newest| !is_up(newest));
     let number = telemetry.write(id.clone(), Said::Reports(batch)).await?;
-    Ok(ReportsTaken { number })
+    let gateway_online = if asks { gateway_online(db, id).await? } else { None };
+    Ok(ReportsTaken { number, gateway_online })
+}
+
+async fn gateway_online(db: &Db, id: &PeerId) -> Stored<Option<bool>> {
+    let seen = q!(
+        "SELECT w.seen_at FROM peer p JOIN instance i ON i.id = p.instance JOIN gateway_seen w ON w.gateway = i.gateway \
+         WHERE p.id = $1",
+        id.as_str()
+    );
+    let row = seen.maybe(&mut *db.read().await?).await?;
+    row.map_or(Ok(None), |row| is_heard(&row, db.clock.now()))
 }
 
 /// Takes reports that are newer than those that are there, in their order; returns up to which number they are there now.

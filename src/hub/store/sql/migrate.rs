@@ -25,6 +25,7 @@ const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("migrations/1.postgres.sql"),
     },
     Migration { number: 2, common: include_str!("migrations/2.sql"), sqlite: "", postgres: "" },
+    Migration { number: 3, common: include_str!("migrations/3.sql"), sqlite: "", postgres: "" },
     Migration { number: 4, common: include_str!("migrations/4.sql"), sqlite: "", postgres: "" },
     Migration { number: 5, common: include_str!("migrations/5.sql"), sqlite: "", postgres: "" },
 ];

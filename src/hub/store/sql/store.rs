@@ -15,7 +15,7 @@ use crate::api::{
     Enrollment, EnrollmentId, EnrollmentMade, Gateway, GatewayApplied, GatewayDesired, GatewayHello, GatewayId,
     GatewayReport, GatewayWelcome, HealthHour, Instance, InstanceEdit, InstanceId, LeaseReply, LeaseRequest,
     NewAccount, NewEnrollment, NewFreeze, NewInstance, NewPeer, NewSite, NewToken, Page, Peer, PeerEdit, PeerId,
-    ProxyAssignment, ReportsTaken, Role, Site, SiteEdit, SiteHealth, SiteId, SiteSubnets, Token, TokenId, TokenMade,
+    ProxyAssignment, ReportsTaken, Role, Site, SiteEdit, SiteEvent, SiteHealth, SiteId, SiteSubnets, Token, TokenId, TokenMade,
     Transition, Usage, code,
 };
 use crate::domain::Secret;
@@ -228,6 +228,10 @@ impl Store for SqlStore {
         health::transitions(&self.db, by, id, paging).await
     }
 
+    async fn site_events(&self, by: &Actor, id: &SiteId, paging: &Paging) -> Stored<Page<SiteEvent>> {
+        health::events(&self.db, by, id, paging).await
+    }
+
     async fn site_hours(&self, by: &Actor, id: &SiteId, paging: &Paging) -> Stored<Page<HealthHour>> {
         health::hours(&self.db, by, id, paging).await
     }
@@ -293,7 +297,7 @@ impl Store for SqlStore {
     }
 
     async fn agent_reports(&self, peer: &PeerId, reports: AgentReports) -> Stored<ReportsTaken> {
-        again!(agent::reports(&self.telemetry, peer, reports.clone()))
+        again!(agent::reports(&self.db, &self.telemetry, peer, reports.clone()))
     }
 
     async fn assign_site(&self, by: &Actor, id: &SiteId, assignment: Option<ProxyAssignment>) -> Stored<Site> {

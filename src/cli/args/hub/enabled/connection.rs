@@ -48,6 +48,11 @@ pub struct Connection {
 const URL_HINT: &str = "such as --hub https://hub.example.net, or set SITEPEER_HUB";
 
 impl ConnectionArgs {
+    /// Whether a hub was named at all.
+    pub(super) fn is_named(&self) -> bool {
+        self.url.is_some()
+    }
+
     pub(super) fn settle(self) -> Result<Connection, Failure> {
         let Some(text) = self.url else {
             return Err(Failure::usage("hub-url", "which hub? --hub is missing").hint(URL_HINT));

@@ -7,6 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::de::DeserializeOwned;
 
 use crate::cli::args::common::at_terminal;
+pub(super) use crate::cli::args::common::span;
 use crate::cli::failure::Failure;
 use crate::cli::report::Confirm;
 
@@ -53,26 +54,6 @@ where
     T: DeserializeOwned + Clone + Send + Sync + 'static,
 {
     PossibleValuesParser::new(words).try_map(|text| serde_json::from_value::<T>(text.into()))
-}
-
-/// Longest time that can be said: ten years.
-const MAX_SECS: u64 = 315_360_000;
-
-/// Reads `90`, `90s`, `15m`, `12h` or `7d`.
-pub(super) fn span(text: &str) -> Result<Duration, String> {
-    let (number, unit) = text.split_at(text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len());
-    let each = match unit {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return Err("the unit is one of s, m, h, d".to_owned()),
-    };
-    let secs = number.parse::<u64>().ok().and_then(|number| number.checked_mul(each));
-    match secs {
-        Some(secs) if (1..=MAX_SECS).contains(&secs) => Ok(Duration::from_secs(secs)),
-        _ => Err("a time is a number and a unit, such as 30m, 12h or 7d; ten years at most".to_owned()),
-    }
 }
 
 /// Whole seconds of a time that [`span`] read.

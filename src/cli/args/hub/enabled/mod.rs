@@ -3,6 +3,7 @@
 mod account;
 mod connection;
 mod enrollment;
+mod freeze;
 mod instance;
 mod list;
 mod look;
@@ -19,6 +20,7 @@ use clap::{Args, Subcommand};
 pub use account::AccountAction;
 pub use connection::Connection;
 pub use enrollment::EnrollmentAction;
+pub use freeze::HubFreezeArgs;
 pub use instance::InstanceAction;
 pub use look::GatewayAction;
 pub use peer::{PeerAction, PeerEditing, ProfileAs, SubnetEdit};
@@ -70,7 +72,7 @@ enum HubCommandArgs {
     Instance(instance::InstanceArgs),
     /// Peers of instances: add, list, show, edit, enable, disable, profile, revoke, rm
     Peer(peer::PeerArgs),
-    /// Sites: create, list, show, edit, subnets, health, transitions, freeze, rm
+    /// Sites: create, list, show, edit, subnets, health, transitions, events, freeze, rm
     Site(site::SiteArgs),
     /// Enrolment tokens: create, list, revoke
     Enrollment(enrollment::EnrollmentArgs),

@@ -5,8 +5,9 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::connection::ConnectionArgs;
-use super::list::{YesArgs, span};
-use crate::api::{MAX_FREEZE_SECS, NewFreeze, ProxyAssignment};
+use super::list::YesArgs;
+use crate::api::{NewFreeze, ProxyAssignment};
+use crate::cli::args::common::freeze_span;
 use crate::cli::failure::Failure;
 use crate::cli::report::Confirm;
 
@@ -65,6 +66,14 @@ pub(super) enum SiteCommand {
     },
     /// List the changes of state of a site's tunnels, newest first
     Transitions {
+        /// Its name or id
+        site: String,
+        /// How many at most
+        #[arg(long, value_name = "N", default_value = DEFAULT_TRANSITIONS)]
+        limit: usize,
+    },
+    /// List what agents did to the site's routers by themselves, and what they found changed by others, newest first
+    Events {
         /// Its name or id
         site: String,
         /// How many at most
@@ -140,6 +149,8 @@ pub enum SiteAction {
     Health(String, Option<String>),
     /// Its changes of state, at most so many.
     Transitions(String, usize),
+    /// What agents did there or found done, at most so many.
+    Events(String, usize),
     /// Freeze it, or end its freeze.
     Freeze(String, Option<NewFreeze>),
     /// Assign it to a group of proxies, or to none.
@@ -158,6 +169,7 @@ impl SiteCommand {
             Self::Subnets { site } => SiteAction::Subnets(site),
             Self::Health { site, month } => SiteAction::Health(site, month),
             Self::Transitions { site, limit } => SiteAction::Transitions(site, limit),
+            Self::Events { site, limit } => SiteAction::Events(site, limit),
             Self::Freeze { site, length, reason, off: _ } => {
                 let freeze = length.map(|length| NewFreeze { for_secs: length.as_secs(), reason });
                 SiteAction::Freeze(site, freeze)
@@ -171,18 +183,10 @@ impl SiteCommand {
     }
 }
 
-/// A time that a freeze may last.
-fn freeze_span(text: &str) -> Result<Duration, String> {
-    let length = span(text)?;
-    if length.as_secs() > MAX_FREEZE_SECS {
-        return Err("a freeze lasts 7d at most; whoever needs longer says so again".to_owned());
-    }
-    Ok(length)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::MAX_FREEZE_SECS;
 
     #[test]
     fn a_freeze_lasts_a_week_at_most() {

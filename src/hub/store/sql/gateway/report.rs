@@ -44,7 +44,7 @@ pub(in crate::hub::store::sql) async fn report(db: &Db, id: &GatewayId, report: 
     let same_epoch = row.text("epoch")? == report.epoch;
     let stored = if same_epoch { row.int("number")? } else { 0 };
     if report.number <= stored {
-        return Ok(ReportsTaken { number: stored });
+        return Ok(ReportsTaken { number: stored, gateway_online: None });
     }
     let (links, traffic) = known(&mut tx, id, &report, same_epoch).await?;
     if !links.is_empty() {
@@ -63,7 +63,7 @@ pub(in crate::hub::store::sql) async fn report(db: &Db, id: &GatewayId, report: 
     .run(&mut tx)
     .await?;
     tx.commit().await?;
-    Ok(ReportsTaken { number: report.number })
+    Ok(ReportsTaken { number: report.number, gateway_online: None })
 }
 
 fn check(report: &GatewayReport) -> Stored<()> {

@@ -2,13 +2,16 @@
 //!
 //! All times are the hub's. What an agent's clock says is only compared with itself: how long before the batch was sent a report was
 //! made. [`course`] decides what follows from a batch, [`mod@take`] writes it in the transaction of the batch, [`mod@tick`] marks the silent
-//! and forgets what is old, [`read`] joins both ends.
+//! and forgets what is old, [`read`] joins both ends, [`mod@events`] keeps what agents did
+//! and found done.
 
 mod course;
+mod events;
 mod read;
 mod take;
 mod tick;
 
+pub(super) use events::events;
 pub(super) use read::{hours, site, transitions};
 pub(super) use take::take;
 pub(super) use tick::{mark_silent, prune};

@@ -191,7 +191,7 @@ async fn list_transitions(connection: &mut AnyConnection, id: &SiteId, paging: &
     Ok(paging.page(items, |transition| transition.number.to_string()))
 }
 
-fn no_cursor() -> StoreError {
+pub(super) fn no_cursor() -> StoreError {
     invalid("cursor", "this is no `next` of a page", code::INVALID)
 }
 

@@ -38,8 +38,11 @@ pub(in crate::hub::store::sql) async fn take(
     for (hour, more) in &course.hours {
         save_hour(tx, peer, *hour, more).await?;
     }
-    if let (false, Some(site)) = (course.changes.is_empty(), row.opt_text("site")?) {
-        save_changes(tx, peer, &site, &course.changes).await?;
+    if let Some(site) = row.opt_text("site")? {
+        if !course.changes.is_empty() {
+            save_changes(tx, peer, &site, &course.changes).await?;
+        }
+        super::events::save(tx, peer, &site, batch, new).await?;
     }
     let cause = match course.changes.last() {
         Some(change) => change.cause.clone(),

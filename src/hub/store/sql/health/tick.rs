@@ -83,6 +83,7 @@ pub(in crate::hub::store::sql) async fn prune(tx: &mut Tx) -> Stored<()> {
         (old("UPDATE health_hour SET raw = NULL", "health_hour", "raw IS NOT NULL AND hour"), KEEP_RAW + super::HOUR),
         (old("DELETE FROM health_hour", "health_hour", "hour"), KEEP_HOURS),
         (old("DELETE FROM transition", "transition", "at"), KEEP_HOURS),
+        (old("DELETE FROM event", "event", "at"), KEEP_HOURS),
     ] {
         q!(sqlx::AssertSqlSafe(text), tx.now - keep, PRUNE_AT_ONCE).run(tx).await?;
     }
@@ -93,7 +94,7 @@ async fn prune_gone(tx: &mut Tx, row: &str) -> Stored<()> {
     let mut left = PRUNE_AT_ONCE;
     for found in q!("SELECT peer FROM gone ORDER BY peer LIMIT $1", PRUNE_AT_ONCE).all(tx).await? {
         let peer = found.text("peer")?;
-        for table in ["health_hour", "transition"] {
+        for table in ["health_hour", "transition", "event"] {
             let text =
                 format!("DELETE FROM {table} WHERE {row} IN (SELECT {row} FROM {table} WHERE peer = $1 LIMIT $2)");
             let removed = q!(sqlx::AssertSqlSafe(text), peer.as_str(), left).run(tx).await?;

@@ -1,0 +1,243 @@
+//! Whether a step of healing is due: pure, from what health says and what was tried. [`crate::reconcile::heal`] says what a step is.
+//!
+//! | what is the matter | steps, each with [`STEP_TIME`] to work |
+//! |---|---|
+//! | `stale-endpoint`, and the endpoint is a name | `resolve`, at once |
+//! | `no-udp-egress` or `no-reply`, no handshake for [`STUCK_AFTER`], and something is sent | `bounce`, `port`, `endpoint`, and again in turn |
+//! | `hub-down` or `endpoint-unresolved` as long | `endpoint` |
+//! | any other cause of silence | none: its way out is another |
+//!
+//! So a tunnel that a step can heal is back within [`STUCK_AFTER`] and a [`STEP_TIME`] for each step up to it. What works is kept: the
+//! first endpoint is taken again only when the present one has failed, in turn. Each step is limited, see [`limit`], and all of them
+//! by [`MOST_A_DAY`]: what cannot be healed must not wear out a router's flash.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::api::{HealthFinding, Severity, TunnelState};
+use crate::reconcile::heal::{Healed, Step};
+
+/// So long without a handshake a session is over by WireGuard's own rules: nothing that lives is disturbed.
+/// *Source:* the WireGuard whitepaper, section 6.1, `Reject-After-Time`.
+pub const STUCK_AFTER: Duration = Duration::from_mins(3);
+/// How long a step may take to work: two keepalives of 25 s, each of which begins a handshake, and the looks that see it.
+pub const STEP_TIME: Duration = Duration::from_mins(1);
+/// An hour: limits of single steps are counted over it.
+const HOUR: Duration = Duration::from_hours(1);
+/// A day: the limit of all steps is counted over it.
+const DAY: Duration = Duration::from_hours(24);
+/// Most steps in a day. Each writes a handful of rows, and the flash of a small router takes some 100,000 writes of a block.
+pub(super) const MOST_A_DAY: usize = 24;
+
+/// The times of healing; tests have shorter ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HealTiming {
+    /// See [`STUCK_AFTER`].
+    pub stuck_after: Duration,
+    /// See [`STEP_TIME`].
+    pub step_time: Duration,
+}
+
+impl Default for HealTiming {
+    fn default() -> Self {
+        Self { stuck_after: STUCK_AFTER, step_time: STEP_TIME }
+    }
+}
+
+/// Most times that a step is taken in an hour on one router.
+pub(super) const fn limit(step: Step) -> usize {
+    match step {
+        // A name that moves more often than that is not being moved by anybody.
+        Step::Resolve => 3,
+        // What did not help twice does not help.
+        Step::Bounce | Step::Port => 2,
+        // Each of two endpoints has its turn twice.
+        Step::Endpoint => 4,
+    }
+}
+
+/// What a look says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look<'a> {
+    /// Any moment of a clock that only goes on.
+    pub(super) now: Duration,
+    /// The state.
+    pub(super) state: TunnelState,
+    /// For how long it is that.
+    pub(super) for_long: Duration,
+    /// What is the matter, the deepest cause first.
+    pub(super) findings: &'a [HealthFinding],
+    /// Age of the last handshake, if there was one.
+    pub(super) handshake: Option<Duration>,
+    /// Something was sent into the tunnel, and nothing came back.
+    pub(super) sends: bool,
+    /// The cause is known to lie elsewhere: a rule of the router's own drops it, or the hub says that its gateway is away.
+    pub(super) is_elsewhere: bool,
+    /// The endpoint in use is a name.
+    pub(super) is_named: bool,
+    /// How many endpoints the hub has.
+    pub(super) endpoints: usize,
+}
+
+/// A step that is due, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Due {
+    pub(super) step: Step,
+    pub(super) evidence: String,
+}
+
+/// What became of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ended {
+    pub(super) step: Step,
+    /// Whether the tunnel came back within its time.
+    pub(super) helped: bool,
+    /// How long that took, or was waited for.
+    pub(super) after: Duration,
+    pub(super) evidence: String,
+}
+
+/// A step whose outcome is waited for.
+#[derive(Clone, Debug)]
+struct Pending {
+    due: Due,
+    at: Duration,
+}
+
+/// Remembers what was tried on one router.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Healer {
+    timing: HealTiming,
+    /// Steps of the last day, oldest first; at most [`MOST_A_DAY`].
+    taken: VecDeque<(Step, Duration)>,
+    pending: Option<Pending>,
+    /// The last step since the tunnel was last up: the next one in turn follows.
+    last: Option<Step>,
+    /// The step that the router's own note told of was counted.
+    knows_note: bool,
+}
+
+impl Healer {
+    pub(super) fn new(timing: HealTiming) -> Self {
+        Self { timing, ..Self::default() }
+    }
+
+    /// Counts the step that the router itself tells of, once: an agent that is started again and again must not heal more often.
+    pub(super) fn know(&mut self, noted: Option<Healed>, unix: i64, now: Duration) {
+        if std::mem::replace(&mut self.knows_note, true) {
+            return;
+        }
+        let Some(healed) = noted else { return };
+        // A time to come is another clock's: it counts as just now.
+        let ago = Duration::from_secs(u64::try_from(unix.saturating_sub(healed.at)).unwrap_or(0));
+        if ago < DAY {
+            self.taken.push_back((healed.step, now.saturating_sub(ago)));
+            self.last = Some(healed.step);
+        }
+    }
+
+    /// Says what became of the last step, once that is known.
+    pub(super) fn ended(&mut self, look: &Look<'_>) -> Option<Ended> {
+        if matches!(look.state, TunnelState::Up | TunnelState::Degraded) {
+            self.last = None;
+        }
+        let pending = self.pending.as_ref()?;
+        let after = look.now.saturating_sub(pending.at);
+        let helped = match look.state {
+            TunnelState::Up | TunnelState::Degraded => true,
+            TunnelState::Down if after < self.timing.step_time || is_coming(look, after) => return None,
+            // Unknown, stale or switched off: nobody can say any more.
+            _ => false,
+        };
+        let Pending { due: Due { step, evidence }, .. } = self.pending.take()?;
+        Some(Ended { step, helped, after, evidence })
+    }
+
+    /// Says which step is due now; [`Self::take`] says that it is taken.
+    pub(super) fn due(&self, look: &Look<'_>) -> Option<Due> {
+        if look.state != TunnelState::Down || self.pending.is_some() {
+            return None;
+        }
+        let since = self.taken.back().map(|(_, at)| look.now.saturating_sub(*at));
+        if since.is_some_and(|since| since < self.timing.step_time || is_coming(look, since)) {
+            return None;
+        }
+        let cause = cause(look, self.timing.stuck_after)?;
+        let within = |span: Duration| self.taken.iter().filter(move |(_, at)| look.now.saturating_sub(*at) < span);
+        if within(DAY).count() >= MOST_A_DAY {
+            return None;
+        }
+        let is_left = |step: &Step| within(HOUR).filter(|(taken, _)| taken == step).count() < limit(*step);
+        let step = self.in_turn(cause.ladder).find(|step| is_left(step) && is_of_use(*step, look))?;
+        Some(Due { step, evidence: cause.evidence })
+    }
+
+    /// The steps of a ladder, beginning behind the last one that was tried.
+    fn in_turn(&self, ladder: &'static [Step]) -> impl Iterator<Item = Step> + use<> {
+        let last = self.last.and_then(|last| ladder.iter().position(|step| *step == last));
+        ladder.iter().copied().cycle().skip(last.map_or(0, |last| last + 1)).take(ladder.len())
+    }
+
+    /// Notes that a step is taken, whatever comes of it.
+    pub(super) fn take(&mut self, due: Due, now: Duration) {
+        while self.taken.len() >= MOST_A_DAY {
+            self.taken.pop_front();
+        }
+        self.taken.push_back((due.step, now));
+        self.last = Some(due.step);
+        self.pending = Some(Pending { due, at: now });
+    }
+
+    /// Something else is wanted: what was tried of the old says nothing of it. The limits stay.
+    pub(super) fn forget(&mut self) {
+        self.pending = None;
+        self.last = None;
+    }
+}
+
+/// Whether a handshake was made since a step, and its session may still live: the state waits for a second sign.
+fn is_coming(look: &Look<'_>, since: Duration) -> bool {
+    look.handshake.is_some_and(|age| age < since && age < STUCK_AFTER)
+}
+
+fn is_of_use(step: Step, look: &Look<'_>) -> bool {
+    match step {
+        Step::Resolve => look.is_named,
+        Step::Endpoint => look.endpoints > 1,
+        Step::Bounce | Step::Port => true,
+    }
+}
+
+/// What a cause asks for.
+struct Cause {
+    ladder: &'static [Step],
+    evidence: String,
+}
+
+/// The cause that healing may help against; `None` if one of the causes asks for something else.
+fn cause(look: &Look<'_>, stuck_after: Duration) -> Option<Cause> {
+    let mut grave = look.findings.iter().filter(|finding| finding.severity == Severity::Critical);
+    let (first, more) = (grave.next()?, grave.next());
+    if more.is_some() || look.is_elsewhere {
+        return None;
+    }
+    let ladder: &'static [Step] = match first.code.as_str() {
+        "stale-endpoint" => &[Step::Resolve],
+        "no-udp-egress" | "no-reply" if look.sends => &[Step::Bounce, Step::Port, Step::Endpoint],
+        "hub-down" | "endpoint-unresolved" => &[Step::Endpoint],
+        _ => return None,
+    };
+    let stuck_for = look.handshake.unwrap_or(look.for_long);
+    let is_at_once = matches!(ladder, [Step::Resolve]);
+    if !is_at_once && stuck_for < stuck_after {
+        return None;
+    }
+    let silence = match look.handshake {
+        Some(age) => format!("no handshake for {} s", age.as_secs()),
+        None => format!("no handshake, and down for {} s", look.for_long.as_secs()),
+    };
+    Some(Cause { ladder, evidence: format!("{silence}, {}: {}", first.code, first.evidence) })
+}
+
+#[cfg(test)]
+mod tests;
