@@ -253,7 +253,11 @@ impl Driver {
                     self.converged(&round, &wanted, drift, pace);
                     self.course.settle();
                     match self.listen(client, watch.take(), &wanted, &round).await {
-                        Ok(listening) => watch = Some(listening),
+                        Ok(listening) => {
+                            watch = Some(listening);
+                            // Not before: what changes from now on is heard.
+                            self.standing.phase(Phase::Watching);
+                        }
                         Err(error) => return Ended::Lost(error),
                     }
                     if watch.as_ref().is_some_and(|watch| watch.heard() > 0) {
@@ -359,7 +363,6 @@ impl Driver {
             && known.rounds > 1
             && !self.course.is_turning();
         self.standing.note(|figures| {
-            figures.phase = Phase::Watching;
             figures.is_away = false;
             figures.trouble = None;
             figures.revision = wanted.revision;

@@ -56,9 +56,9 @@ mod watch;
 pub mod web;
 
 pub use gates::Gates;
+pub use healer::HealTiming;
 #[cfg(feature = "proxy")]
 pub use journal::Journals;
-pub use healer::HealTiming;
 pub use kept::{Kept, KeptError};
 pub use round::RoundError;
 pub use source::{Follow, Source, Wanted};

@@ -100,7 +100,8 @@ impl Healed {
     /// The same from a whole reading.
     #[must_use]
     pub fn on(observed: &Observed, site: &SiteId) -> Option<Self> {
-        let is_ours = |row: &&Entry| row.marker().is_some_and(|marker| marker.site == *site && marker.role == Role::Peer);
+        let is_ours =
+            |row: &&Entry| row.marker().is_some_and(|marker| marker.site == *site && marker.role == Role::Peer);
         observed.rows(&menu::PEERS).iter().filter(is_ours).filter_map(Self::of).max_by_key(|healed| healed.at)
     }
 }
@@ -200,10 +201,9 @@ pub fn plan_step(
     session: &Session,
     moment: Moment,
 ) -> Result<Plan, Refused> {
-    let (Some(interface), Some(peer)) = (
-        row_in_use(site, observed, &Role::Interface),
-        row_in_use(site, observed, &Role::Peer),
-    ) else {
+    let (Some(interface), Some(peer)) =
+        (row_in_use(site, observed, &Role::Interface), row_in_use(site, observed, &Role::Peer))
+    else {
         return Ok(Plan::default());
     };
     let mut chosen = Chosen::of(site, observed);

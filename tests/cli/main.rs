@@ -4,6 +4,7 @@
 
 #[cfg(all(feature = "sim", feature = "hub", feature = "gateway"))]
 mod demo;
+mod freeze;
 mod help;
 mod json;
 #[cfg(feature = "sim")]

@@ -427,3 +427,57 @@ async fn a_freeze_is_told_to_the_agents_and_ends_by_itself_or_when_somebody_says
         assert_eq!(code_of(store.freeze_site(&stranger, &place.site, freeze(1)).await), code::NOT_FOUND);
     }
 }
+
+#[tokio::test]
+async fn what_an_agent_did_is_kept_once_in_order() {
+    let databases = Databases::new();
+    for config in databases.configs("events") {
+        let place = Place::open(&config).await;
+        let event = |at, code: &str| AgentEvent {
+            kind: EventKind::Healed,
+            code: code.to_owned(),
+            words: format!("{code}: it's \"so\""),
+            at,
+        };
+        let mut first = report(1, ODD_CLOCK, TunnelState::Down);
+        first.events = vec![event(ODD_CLOCK - 7, "bounce"), event(ODD_CLOCK, "port")];
+        let mut second = report(2, ODD_CLOCK + 5, TunnelState::Up);
+        // A time to come is that of the report.
+        second.events = vec![AgentEvent { kind: EventKind::Drift, ..event(i64::MAX, "/ip/route") }];
+        let sent = batch("e", vec![first, second]);
+        for _ in 0..2 {
+            place.say(sent.clone()).await;
+        }
+        let store = &place.world.store;
+        let said = store.site_events(&place.world.admin, &place.site, &page(10)).await.unwrap().items;
+        let codes: Vec<_> = said.iter().map(|event| (event.kind, event.code.as_str())).collect();
+        let healed = EventKind::Healed;
+        assert_eq!(codes, [(EventKind::Drift, "/ip/route"), (healed, "port"), (healed, "bounce")]);
+        assert_eq!((said[0].at - said[1].at, said[1].at - said[2].at), (5, 7), "{said:?}");
+        let odd = Paging { cursor: Some("x".to_owned()), limit: 1 };
+        assert!(store.site_events(&place.world.admin, &place.site, &odd).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn an_agent_whose_tunnel_is_not_up_learns_whether_the_gateway_is_heard_and_for_how_long_it_is_frozen() {
+    let databases = Databases::new();
+    for config in databases.configs("gateway-heard") {
+        let place = Place::open(&config).await;
+        let store = &place.world.store;
+        let told = async |number, state| {
+            let batch = batch("e", vec![report(number, ODD_CLOCK, state)]);
+            store.agent_reports(&place.peer, batch).await.unwrap().gateway_online
+        };
+        assert_eq!(told(1, TunnelState::Up).await, None, "nobody needs to know");
+        assert_eq!(told(2, TunnelState::Down).await, Some(true));
+        assert_eq!(place.world.desired(&place.peer).await.gateway_online, Some(true));
+        place.world.clock.advance(Duration::from_hours(1));
+        assert_eq!(told(3, TunnelState::Down).await, Some(false));
+        let freeze = NewFreeze { for_secs: 600, reason: String::new() };
+        store.freeze_site(&place.world.admin, &place.site, freeze).await.unwrap();
+        place.world.clock.advance(Duration::from_secs(100));
+        let desired = place.world.desired(&place.peer).await;
+        assert_eq!((desired.frozen_for_secs, desired.gateway_online), (Some(500), Some(false)));
+    }
+}

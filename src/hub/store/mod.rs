@@ -15,8 +15,8 @@ use crate::api::{
     Enrollment, EnrollmentId, EnrollmentMade, Gateway, GatewayApplied, GatewayDesired, GatewayHello, GatewayId,
     GatewayReport, GatewayWelcome, HealthHour, Instance, InstanceEdit, InstanceId, InstanceStatus, LeaseReply,
     LeaseRequest, NewAccount, NewEnrollment, NewFreeze, NewInstance, NewPeer, NewSite, NewToken, Page, Peer, PeerEdit,
-    PeerId, PeerKind, PeerStatus, ProxyAssignment, ReportsTaken, Role, Site, SiteEdit, SiteEvent, SiteHealth, SiteId, SiteSubnets,
-    Token, TokenId, TokenMade, Transition, Usage,
+    PeerId, PeerKind, PeerStatus, ProxyAssignment, ReportsTaken, Role, Site, SiteEdit, SiteEvent, SiteHealth, SiteId,
+    SiteSubnets, Token, TokenId, TokenMade, Transition, Usage,
 };
 use crate::domain::Secret;
 

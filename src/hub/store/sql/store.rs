@@ -15,8 +15,8 @@ use crate::api::{
     Enrollment, EnrollmentId, EnrollmentMade, Gateway, GatewayApplied, GatewayDesired, GatewayHello, GatewayId,
     GatewayReport, GatewayWelcome, HealthHour, Instance, InstanceEdit, InstanceId, LeaseReply, LeaseRequest,
     NewAccount, NewEnrollment, NewFreeze, NewInstance, NewPeer, NewSite, NewToken, Page, Peer, PeerEdit, PeerId,
-    ProxyAssignment, ReportsTaken, Role, Site, SiteEdit, SiteEvent, SiteHealth, SiteId, SiteSubnets, Token, TokenId, TokenMade,
-    Transition, Usage, code,
+    ProxyAssignment, ReportsTaken, Role, Site, SiteEdit, SiteEvent, SiteHealth, SiteId, SiteSubnets, Token, TokenId,
+    TokenMade, Transition, Usage, code,
 };
 use crate::domain::Secret;
 use crate::hub::store::{
