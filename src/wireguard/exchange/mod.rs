@@ -120,9 +120,12 @@ impl Exchange {
         let ways = self.inside.ways.clone();
         let device = Embedded::new(settings, Arc::clone(&self.network), |input| {
             ways.add(number, input.clone());
-            Box::new(move |bytes: &[u8]| match IpPacket::parse(bytes) {
-                Some(packet) => ways.pass(packet, (number, &input)),
-                None => tracing::debug!("a tunnel brought no IP packet"),
+            Box::new(move |bytes: &[u8]| {
+                if let Some(packet) = IpPacket::parse(bytes) {
+                    ways.pass(packet, (number, &input));
+                } else {
+                    tracing::debug!("a tunnel brought no IP packet");
+                }
             })
         });
         let device = device.await?;

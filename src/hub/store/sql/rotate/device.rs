@@ -258,10 +258,9 @@ async fn promote(tx: &mut Tx, gateway: &GatewayId, inst: &mut Inst, dev: &Dev) -
 pub(in crate::hub::store::sql) async fn forget_gateway(tx: &mut Tx, gateway: &GatewayId) -> Stored<()> {
     let of = "(SELECT id FROM instance WHERE gateway = $1)";
     for text in [
-        format!(
-            "UPDATE peer SET public_key = m.public_key, generation = m.generation, generation_revision = i.agent_counter + 1 \
+        "UPDATE peer SET public_key = m.public_key, generation = m.generation, generation_revision = i.agent_counter + 1 \
              FROM moving m JOIN instance i ON i.id = m.instance WHERE m.peer = peer.id AND m.step = 'grace' AND i.gateway = $1"
-        ),
+            .to_owned(),
         format!("DELETE FROM moving WHERE instance IN {of}"),
         format!(
             "UPDATE peer SET device = (SELECT i.device FROM instance i WHERE i.id = peer.instance) WHERE instance IN {of}"
