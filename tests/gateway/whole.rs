@@ -174,8 +174,7 @@ async fn follow(far: &mut Far, peer: &PeerId, site: Site, half: Half) -> Site {
     let is_over = |config: &SiteConfig| config.next.is_none() && config.generation == next.generation;
     let config = far.config(peer, "the change ends", is_over).await;
     assert_eq!(end(&config.hub), new);
-    let site = site.with_key(&router);
-    site.keep_second(new).await;
+    let site = site.keep_second(new, &router).await;
     far.say(peer, site.public_key(), None).await;
     far.is_done(peer).await;
     site
@@ -193,7 +192,7 @@ async fn a_site_changes_its_routers_key_and_its_gateways_key_under_traffic_and_l
     site.handshake().await;
 
     let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
-    let plane = site.plane.clone();
+    let plane = Arc::clone(&site.plane);
     let host = site.host();
     let pinging = tokio::spawn(async move {
         let (mut sent, mut received) = (0, 0);

@@ -35,6 +35,8 @@ pub struct Site {
     pub number: u8,
     pub plane: Arc<Plane>,
     key: SecretKey,
+    /// How many interfaces it had before this one.
+    turn: u64,
 }
 
 impl Site {
@@ -43,7 +45,7 @@ impl Site {
         let host = ip(&format!("10.{number}.0.10"));
         let lans = vec![Lan { interface: "bridge".into(), hosts: vec![host], tun: None }];
         let plane = Plane::start(PlaneOptions { lans, ..PlaneOptions::default() }).await.unwrap();
-        let site = Self { number, plane: Arc::new(plane), key: generate_private().unwrap() };
+        let site = Self { number, plane: Arc::new(plane), key: generate_private().unwrap(), turn: 0 };
         site.plane.apply(site.config(gateway_key, port)).await.unwrap();
         site
     }
@@ -81,72 +83,64 @@ impl Site {
         by: By,
     ) -> PublicKey {
         let mut config = self.config(first.0, first.1);
-        let mut beside = self.config(second.0, second.1).wireguard.remove(0);
-        (beside.id, beside.name, beside.private_key) = (2, "wg-next".into(), key.clone());
-        for peer in &mut beside.peers {
-            peer.id = 12;
-        }
+        let next = self.interface(self.turn + 1, key, second.0, second.1);
         if by == By::Second {
-            for (_, interface) in config.addresses.iter_mut().filter(|(_, interface)| interface == "wg") {
-                "wg-next".clone_into(interface);
+            let own = name(self.turn);
+            for (_, interface) in config.addresses.iter_mut().filter(|(_, interface)| *interface == own) {
+                interface.clone_from(&next.name);
             }
-            config.routes.iter_mut().for_each(|route| route.via = "wg-next".into());
+            config.routes.iter_mut().for_each(|route| route.via.clone_from(&next.name));
         }
-        config.wireguard.push(beside);
+        config.wireguard.push(next);
         self.plane.apply(config).await.unwrap();
         PublicKey::from_bytes(key.public()).unwrap()
     }
 
+    /// Has the second interface alone: it is the first from then on.
+    pub async fn keep_second(self, second: (PublicKey, u16), key: &SecretKey) -> Self {
+        let site = Self { key: key.clone(), turn: self.turn + 1, ..self };
+        site.plane.apply(site.config(second.0, second.1)).await.unwrap();
+        site
+    }
+
+    fn interface(&self, turn: u64, key: &SecretKey, gateway_key: PublicKey, port: u16) -> WgInterface {
+        WgInterface {
+            id: 1 + turn,
+            name: name(turn),
+            private_key: key.clone(),
+            listen_port: 0,
+            mtu: 1420,
+            up: true,
+            peers: vec![WgPeer {
+                id: 100 + turn,
+                public_key: *gateway_key.as_bytes(),
+                preshared_key: None,
+                endpoint: Some(("127.0.0.1".into(), port)),
+                allowed: nets(&["0.0.0.0/0", "::/0"]),
+                keepalive: Some(Duration::from_secs(1)),
+                up: true,
+            }],
+        }
+    }
+
     fn config(&self, gateway_key: PublicKey, port: u16) -> PlaneConfig {
         let number = self.number;
+        let own = name(self.turn);
         let on = |net: String, interface: &str| (net.parse().unwrap(), interface.to_owned());
         PlaneConfig {
-            wireguard: vec![WgInterface {
-                id: 1,
-                name: "wg".into(),
-                private_key: self.key.clone(),
-                listen_port: 0,
-                mtu: 1420,
-                up: true,
-                peers: vec![WgPeer {
-                    id: 11,
-                    public_key: *gateway_key.as_bytes(),
-                    preshared_key: None,
-                    endpoint: Some(("127.0.0.1".into(), port)),
-                    allowed: nets(&["0.0.0.0/0", "::/0"]),
-                    keepalive: Some(Duration::from_secs(1)),
-                    up: true,
-                }],
-            }],
+            wireguard: vec![self.interface(self.turn, &self.key, gateway_key, port)],
             addresses: vec![
                 on(format!("10.{number}.0.1/24"), "bridge"),
-                on(format!("10.99.0.{number}/24"), "wg"),
-                on(format!("fd99::{number:x}/64"), "wg"),
+                on(format!("10.99.0.{number}/24"), &own),
+                on(format!("fd99::{number:x}/64"), &own),
             ],
-            routes: vec![PlaneRoute { dst: "0.0.0.0/0".parse().unwrap(), via: "wg".into(), distance: 1 }],
+            routes: vec![PlaneRoute { dst: "0.0.0.0/0".parse().unwrap(), via: own.clone(), distance: 1 }],
             ..PlaneConfig::default()
         }
     }
 
     pub fn host(&self) -> IpAddr {
         ip(&format!("10.{}.0.10", self.number))
-    }
-
-    /// Has the second interface alone, which is the first from then on.
-    pub async fn keep_second(&self, second: (PublicKey, u16)) {
-        let mut config = self.config(second.0, second.1);
-        "wg-next".clone_into(&mut config.wireguard[0].name);
-        for (_, interface) in config.addresses.iter_mut().filter(|(_, interface)| interface == "wg") {
-            "wg-next".clone_into(interface);
-        }
-        (config.wireguard[0].id, config.wireguard[0].peers[0].id) = (2, 12);
-        config.routes.iter_mut().for_each(|route| route.via = "wg-next".into());
-        self.plane.apply(config).await.unwrap();
-    }
-
-    /// The same router with another key of its own.
-    pub fn with_key(self, key: &SecretKey) -> Self {
-        Self { key: key.clone(), ..self }
     }
 
     pub async fn handshake(&self) -> PeerState {
@@ -160,6 +154,11 @@ impl Site {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+}
+
+/// What a site's interface is called.
+fn name(turn: u64) -> String {
+    format!("wg{turn}")
 }
 
 /// By which of two interfaces a site sends.
