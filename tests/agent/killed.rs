@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const MOST_WRITES: u64 = 24;
 const MOST_CHANGES: u64 = 8;
 
-/// Numbers that follow from a seed (SplitMix64).
+/// Numbers that follow from a seed (`SplitMix64`).
 struct Dice(u64);
 
 impl Dice {
