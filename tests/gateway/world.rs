@@ -83,7 +83,7 @@ impl Site {
         by: By,
     ) -> PublicKey {
         let mut config = self.config(first.0, first.1);
-        let next = self.interface(self.turn + 1, key, second.0, second.1);
+        let next = Self::interface(self.turn + 1, key, second.0, second.1);
         if by == By::Second {
             let own = name(self.turn);
             for (_, interface) in config.addresses.iter_mut().filter(|(_, interface)| *interface == own) {
@@ -103,7 +103,7 @@ impl Site {
         site
     }
 
-    fn interface(&self, turn: u64, key: &SecretKey, gateway_key: PublicKey, port: u16) -> WgInterface {
+    fn interface(turn: u64, key: &SecretKey, gateway_key: PublicKey, port: u16) -> WgInterface {
         WgInterface {
             id: 1 + turn,
             name: name(turn),
@@ -128,7 +128,7 @@ impl Site {
         let own = name(self.turn);
         let on = |net: String, interface: &str| (net.parse().unwrap(), interface.to_owned());
         PlaneConfig {
-            wireguard: vec![self.interface(self.turn, &self.key, gateway_key, port)],
+            wireguard: vec![Self::interface(self.turn, &self.key, gateway_key, port)],
             addresses: vec![
                 on(format!("10.{number}.0.1/24"), "bridge"),
                 on(format!("10.99.0.{number}/24"), &own),
