@@ -32,9 +32,9 @@ pub(super) const MOST_A_DAY: usize = 24;
 /// The times of healing; tests have shorter ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HealTiming {
-    /// See [`STUCK_AFTER`].
+    /// As `STUCK_AFTER`.
     pub stuck_after: Duration,
-    /// See [`STEP_TIME`].
+    /// As `STEP_TIME`.
     pub step_time: Duration,
 }
 

@@ -32,11 +32,11 @@ impl Watch {
     }
 
     pub async fn up_with(change: impl FnOnce(&mut SimOptions), site: impl FnOnce(SiteText) -> SiteText) -> Self {
-        let world = World::start_with(change).await;
+        let world = Box::pin(World::start_with(change)).await;
         let site = site(world.site());
-        world.provision(&site).await.assert_result("converged");
-        let mut watch = Self::over(world, site).await;
-        let report = watch.cycle().await;
+        Box::pin(world.provision(&site)).await.assert_result("converged");
+        let mut watch = Box::pin(Self::over(world, site)).await;
+        let report = Box::pin(watch.cycle()).await;
         assert_eq!(report.state, TunnelState::Up, "{report:#?}");
         assert_eq!(codes(&report), [""; 0], "nothing is the matter: {report:#?}");
         watch

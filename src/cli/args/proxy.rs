@@ -63,7 +63,7 @@ struct ProxyServeArgs {
     /// A file that holds this proxy's token (role proxy) of the hub; not readable by others
     #[arg(long, value_name = "FILE", requires = "hub", help_heading = "Hub")]
     token_file: Option<PathBuf>,
-    /// How to log in to the hub's routers: a TOML file with a table [[credentials]] for each rule
+    /// How to log in to the hub's routers: a TOML file with a `[[credentials]]` table for each rule
     ///
     /// Each has `networks`, to which its password may be sent; `password_file`, `password_env` or `credential_command`; and if need
     /// be `select = ["group=…"]`, `user`, `ca_file`, `allow_plaintext`. The first that fits a router counts.
