@@ -7,7 +7,7 @@ use super::gates::Gates;
 use super::source::Wanted;
 use crate::domain::{Role, Site};
 use crate::reconcile::apply::{BusyHere, LocalLock, Warranted};
-use crate::reconcile::converge::{Progress, Task};
+use crate::reconcile::converge::{Deciding, Progress, Settling, Task};
 use crate::reconcile::decide::{Decision, Refused, decide_guarded, decide_settled};
 use crate::reconcile::generation::row_in_use;
 use crate::reconcile::guard::{
@@ -127,11 +127,23 @@ pub(super) async fn round(
     let _place = gates.applying().await;
     let local = LocalLock::claim(&client.peer_addr().to_string())?.under(lease.clone());
     let settled = |observed: &Observed| -> Result<Plan, Refused> { decide_settled(site, observed, &session) };
-    let task = Task { site: &site.id, interest, decide: deciding, settled, agreed: None };
+    let task =
+        Task { site: &site.id, interest, decide: &deciding as Deciding<'_>, settled: &settled as _, agreed: None };
+    carry_out(client, Outside { access, site }, &session, (task, local), observed, who).await
+}
+
+/// Carries a task out, guarded where it could cut us off.
+async fn carry_out(
+    client: &Client,
+    reach: Outside<'_>,
+    session: &Session,
+    (task, local): (Task<'_, Deciding<'_>, Settling<'_>>, LocalLock),
+    observed: Observed,
+    who: Option<String>,
+) -> Result<Round, RoundError> {
     let (mut progress, mut done) = (Progress::default(), Vec::new());
     let written = |op: &Op| done.push(format!("{op}: {}", op.reason));
-    let reach = Outside { access, site: &wanted.site };
-    let guarding = Guarding { when: When::Session, session: &session, timing: Timing::default(), reach: &reach };
+    let guarding = Guarding { when: When::Session, session, timing: Timing::default(), reach: &reach };
     let guarded = apply_guarded(client, task, local, &observed, &mut progress, written, guarding).await?;
     let (observed, client) = (guarded.observed, guarded.client);
     Ok(Round { observed, changes: progress.changes, writes: progress.writes, done, who, client })
@@ -171,14 +183,9 @@ pub(super) async fn mend(
     let local = LocalLock::claim(&client.peer_addr().to_string())?.under(lease.clone());
     let settled =
         |observed: &Observed| -> Result<Plan, Refused> { Ok(of_tunnel(decide_settled(site, observed, &session)?)) };
-    let task = Task { site: &site.id, interest, decide: deciding, settled, agreed: None };
-    let (mut progress, mut done) = (Progress::default(), Vec::new());
-    let written = |op: &Op| done.push(format!("{op}: {}", op.reason));
-    let reach = Outside { access, site };
-    let guarding = Guarding { when: When::Session, session: &session, timing: Timing::default(), reach: &reach };
-    let guarded = apply_guarded(client, task, local, &observed, &mut progress, written, guarding).await?;
-    let (observed, client) = (guarded.observed, guarded.client);
-    Ok(Round { observed, changes: progress.changes, writes: progress.writes, done, who: None, client })
+    let task =
+        Task { site: &site.id, interest, decide: &deciding as Deciding<'_>, settled: &settled as _, agreed: None };
+    carry_out(client, Outside { access, site }, &session, (task, local), observed, None).await
 }
 
 /// How a guarded change is looked at from outside.

@@ -6,11 +6,9 @@ use super::report::{Event, Reporter, Step};
 use super::{provision, show};
 use crate::domain::Site;
 use crate::reconcile::apply::LocalLock;
-use crate::reconcile::converge::{Progress, Task};
-use crate::reconcile::decide::{Decision, Refused};
+use crate::reconcile::converge::{Deciding, Progress, Settling, Task};
 use crate::reconcile::guard::{Guarding, Reach, Timing, When, apply_guarded};
 use crate::reconcile::observe::Observed;
-use crate::reconcile::plan::Plan;
 use crate::reconcile::preflight::Session;
 use crate::routeros::client::Client;
 use crate::routeros::target::{Access, ConnectError, connect};
@@ -46,17 +44,13 @@ impl Reach for Place<'_> {
 ///
 /// # Errors
 /// Anything that has an exit code of its own.
-pub async fn carry_out<D, S>(
+pub async fn carry_out(
     place: Place<'_>,
-    task: Task<'_, D, S>,
+    task: Task<'_, Deciding<'_>, Settling<'_>>,
     observed: &Observed,
     progress: &mut Progress,
     reporter: &Reporter,
-) -> anyhow::Result<(Observed, Client)>
-where
-    D: Fn(&Observed) -> Result<Decision, Refused>,
-    S: Fn(&Observed) -> Result<Plan, Refused>,
-{
+) -> anyhow::Result<(Observed, Client)> {
     let client = place.client;
     let local = LocalLock::claim(&client.peer_addr().to_string()).map_err(show::busy_here)?;
     let done = |op: &_| reporter.event(&Event::Written(show::change(op)));

@@ -9,7 +9,7 @@ use super::report::{Confirm, Event, Outcome, Reporter, Step, Verdict};
 use super::uplink::{self, Enrolling, Uplink};
 use super::{guarded, session, show};
 use crate::domain::{Role, Site};
-use crate::reconcile::converge::{Progress, Task};
+use crate::reconcile::converge::{Deciding, Progress, Task};
 use crate::reconcile::decide::{decide_guarded, decide_settled};
 use crate::reconcile::entry::Entry;
 use crate::reconcile::generation::{as_on, row_in_use};
@@ -53,7 +53,7 @@ pub async fn run(command: Provision, reporter: &Reporter) -> anyhow::Result<Outc
         confirm.obtain(reporter, &format!("Change this router ({})?", show::in_short(&decision.plan))).await?;
         let agreed = (confirm == Confirm::Ask).then_some(&decision.plan);
         let settled = |observed: &Observed| decide_settled(&site, observed, &facts);
-        let task = Task { site: &site.id, interest, decide: deciding, settled, agreed };
+        let task = Task { site: &site.id, interest, decide: &deciding as Deciding<'_>, settled: &settled as _, agreed };
         let place =
             guarded::Place { access: &access, client: &client, session: &facts, when: guard, site: Some(&site) };
         (observed, client) = guarded::carry_out(place, task, &observed, &mut progress, reporter).await?;

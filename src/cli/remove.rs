@@ -6,7 +6,7 @@ use super::report::{Confirm, Event, Outcome, Reporter, Step, Verdict};
 use super::{guarded, session, show};
 use crate::domain::SiteId;
 use crate::reconcile::apply::sweep;
-use crate::reconcile::converge::{Progress, Task};
+use crate::reconcile::converge::{Deciding, Progress, Task};
 use crate::reconcile::decide::decide_removal_guarded;
 use crate::reconcile::guard::{GONE_WITHIN, classify, found, until_clear};
 use crate::reconcile::observe::{Interest, Observed};
@@ -55,7 +55,7 @@ pub async fn run(command: Remove, reporter: &Reporter) -> anyhow::Result<Outcome
     confirm.obtain(reporter, &format!("Take {} rows of site {site} out?", decision.plan.ops.len())).await?;
 
     let agreed = (confirm == Confirm::Ask).then_some(&decision.plan);
-    let task = Task { site: &site, interest, decide: deciding, settled, agreed };
+    let task = Task { site: &site, interest, decide: &deciding as Deciding<'_>, settled: &settled as _, agreed };
     let place = guarded::Place { access: &access, client: &client, session: &facts, when: guard, site: None };
     (observed, client) = guarded::carry_out(place, task, &observed, &mut progress, reporter).await?;
     take_left(&client, &observed, &site, &mut progress).await?;

@@ -31,6 +31,11 @@ pub struct Task<'a, D, S> {
     pub agreed: Option<&'a Plan>,
 }
 
+/// What decides, behind a reference: all who carry out a task share one copy of the code then, which is large.
+pub type Deciding<'a> = &'a (dyn Fn(&Observed) -> Result<Decision, Refused> + Sync);
+/// The same of what tells what is left to do.
+pub type Settling<'a> = &'a (dyn Fn(&Observed) -> Result<Plan, Refused> + Sync);
+
 /// How far a run came, true even on error.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
