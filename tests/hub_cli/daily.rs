@@ -32,6 +32,9 @@ fn small_hub() -> FakeHub {
         ("PATCH /v1/peers/peer0001", Answer::json(&peer("peer0001", "acme", "branch-12", "site"))),
         ("POST /v1/peers/peer0001/enable", Answer::json(&peer("peer0001", "acme", "branch-12", "site"))),
         ("POST /v1/peers/peer0001/disable", Answer::json(&peer("peer0001", "acme", "branch-12", "site"))),
+        ("POST /v1/peers/peer0001/rotate", Answer::json(&moving_peer())),
+        ("DELETE /v1/peers/peer0001/rotate", Answer::nothing()),
+        ("POST /v1/instances/inst0001/rotate", Answer::json(&rotating_instance())),
         ("DELETE /v1/peers/peer0001", Answer::nothing()),
         ("DELETE /v1/peers/peer0001/credential", Answer::nothing()),
         ("GET /v1/sites", Answer::list(&[site("site0001", "branch-12")])),
@@ -67,6 +70,27 @@ fn small_hub() -> FakeHub {
     ])
 }
 
+/// A peer whose router is about to get another key.
+fn moving_peer() -> Value {
+    let mut peer = peer("peer0001", "acme", "branch-12", "site");
+    (peer["key_at"], peer["device"], peer["generation"]) = (json!(then()), json!(1), json!(3));
+    peer["next"] =
+        json!({"generation": 4, "device": 0, "step": "router", "step_at": then(), "since": then(), "cause": "person"});
+    peer
+}
+
+/// An instance whose sites follow to another key.
+fn rotating_instance() -> Value {
+    let mut instance = instance("inst0001", "acme", "active");
+    (instance["device"], instance["key_at"], instance["rotating_since"]) = (json!(1), json!(then()), json!(then()));
+    instance["rotate_keys_days"] = json!(90);
+    instance["devices"] = json!([
+        {"device": 0, "state": "retired", "listen_port": 51820, "public_key": instance["public_key"], "peers": 12, "made_at": then()},
+        {"device": 2, "state": "beside", "listen_port": 51822, "error": "the port is taken", "peers": 0, "made_at": then()},
+    ]);
+    instance
+}
+
 fn frozen_site() -> Value {
     let mut site = site("site0001", "branch-12");
     site["frozen"] = freeze();
@@ -84,6 +108,8 @@ const COMMANDS: &[&[&str]] = &[
     &["instance", "retry", "acme"],
     &["instance", "resume", "acme", "--wait"],
     &["instance", "suspend", "acme", "--yes"],
+    &["instance", "rotate", "acme"],
+    &["instance", "edit", "acme", "--rotate-keys-days", "90"],
     &["instance", "delete", "acme", "--yes"],
     &["peer", "list"],
     &["peer", "list", "--instance", "acme", "--site", "branch-12", "--kind", "site", "--status", "connected"],
@@ -93,6 +119,8 @@ const COMMANDS: &[&[&str]] = &[
     &["peer", "edit", "branch-12", "--add-subnets", "192.168.90.0/24"],
     &["peer", "enable", "branch-12"],
     &["peer", "disable", "branch-12"],
+    &["peer", "rotate", "branch-12"],
+    &["peer", "rotate", "branch-12", "--cancel"],
     &["peer", "revoke", "branch-12", "--yes"],
     &["peer", "rm", "branch-12", "--yes"],
     &["site", "list"],
@@ -120,6 +148,26 @@ const COMMANDS: &[&[&str]] = &[
     &["audit"],
     &["whoami"],
 ];
+
+#[test]
+fn what_is_about_to_take_over_is_shown_with_what_it_waits_for() {
+    let hub = FakeHub::with(vec![
+        ("GET /v1/peers", Answer::list(&[moving_peer()])),
+        ("GET /v1/instances", Answer::list(&[rotating_instance()])),
+        ("GET /v1/peers/peer0001", Answer::json(&moving_peer())),
+        ("GET /v1/instances/inst0001", Answer::json(&rotating_instance())),
+    ]);
+    let shown = ask(&hub.url, &["peer", "show", "peer0001"]);
+    assert!(shown.code == Some(0) && shown.stdout.contains("tunnel 4 waits for the router to make its end"));
+    let shown = ask(&hub.url, &["instance", "show", "inst0001"]).stdout;
+    for line in ["rotating", "retired, port 51820, 12 peers", "could not: the port is taken", "every 90 days"] {
+        assert!(shown.contains(line), "no {line:?} in\n{shown}");
+    }
+    for (command, name) in [(["peer", "show", "peer0001"], "peer"), (["instance", "show", "inst0001"], "instance")] {
+        let (_, result) = ask_json(&hub.url, &command);
+        assert!(result[name]["device"] == 1, "{result}");
+    }
+}
 
 #[test]
 fn every_command_does_its_work_and_keeps_to_the_schema() {

@@ -130,7 +130,8 @@ pub trait Plane: Send + Sync + fmt::Debug {
     /// A peer whose key changed is the old one removed and this one added; one that changes to another device is on both, and what is
     /// sent to it changes over without a gap. What it gives up (prefixes, a preshared key, a keepalive) is
     /// really cleared; the endpoint is set only if the wanted one changed, for a peer may roam. What belongs to another peer by now
-    /// is that peer's. `heard` is where a peer was last heard that its device does not have: it is called there until it calls.
+    /// is that peer's. `heard` is where a peer was last heard that the device it is sent to by does not have: it is called there until it
+    /// calls.
     async fn set_peer(&self, peer: &GatewayPeer, heard: Option<SocketAddr>) -> Result<(), PlaneError>;
     /// Removes a peer of a device, known by its key, with its routes and rules; `peer` is `None` for one nobody knows. The same peer
     /// stays on another device.

@@ -358,12 +358,11 @@ impl Hands {
         if waits.is_some_and(|patience| patience.revision == peer.revision && patience.due > Instant::now()) {
             return;
         }
-        let is_new = !device.iter().any(|found| (found.device, found.public_key) == (peer.device, peer.public_key));
-        let heard = if is_new && peer.endpoint.is_none() {
-            self.host.traffic.heard(&peer.id, &peer.public_key, SystemTime::now())
-        } else {
-            None
-        };
+        let is_there = |place| device.iter().any(|found| (found.device, found.public_key) == place);
+        let is_new = !is_there((peer.device, peer.public_key));
+        // It is called where it was heard with the key that it is sent to with.
+        let called = legs(peer).find(|leg| leg.sends && !is_there(leg.place()) && peer.endpoint.is_none());
+        let heard = called.and_then(|leg| self.host.traffic.heard(&peer.id, &leg.public_key, SystemTime::now()));
         match within(CALL_DEADLINE, "set a peer", plane.set_peer(peer, heard)).await {
             Ok(()) => {
                 if is_new {

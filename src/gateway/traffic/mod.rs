@@ -126,7 +126,7 @@ impl Traffic {
             };
             let (rx, tx, handshake) = (device.rx_bytes, device.tx_bytes, device.handshake.map(unix));
             if part == Part::Beside {
-                row.read_beside(device.public_key, rx, tx, handshake);
+                row.read_beside(device.public_key, (rx, tx), handshake, device.endpoint);
             } else {
                 row.has_key(device.public_key);
                 row.read(rx, tx, handshake, device.endpoint);
@@ -156,8 +156,8 @@ impl Traffic {
     pub fn heard(&self, peer: &PeerId, key: &PublicKey, now: SystemTime) -> Option<SocketAddr> {
         let oldest = unix(now) - i64::try_from(CALLED_FOR.as_secs()).unwrap_or(i64::MAX);
         let rows = self.rows();
-        let row = rows.get(peer).filter(|row| row.key.as_ref() == Some(key))?;
-        row.endpoint.filter(|_| row.handshake_at.is_some_and(|at| at >= oldest))
+        let row = rows.get(peer)?;
+        row.heard(key).filter(|_| row.handshake_at.is_some_and(|at| at >= oldest))
     }
 
     /// An instance is gone, and its peers with it. Their last totals are still reported.

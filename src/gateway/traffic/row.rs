@@ -21,8 +21,8 @@ pub(super) struct Row {
     pub connected_since: Option<i64>,
     /// With which it was heard there.
     pub key: Option<PublicKey>,
-    /// The key on the device that it is changing to, and that one's counters.
-    pub beside: Option<(PublicKey, (u64, u64))>,
+    /// What the device says that it is changing to.
+    pub beside: Option<Beside>,
     pub endpoint: Option<SocketAddr>,
     pub revision: i64,
     /// When it was last on a device.
@@ -32,6 +32,18 @@ pub(super) struct Row {
     pub unsaved: bool,
     /// Differs from what was reported.
     pub unsent: bool,
+}
+
+/// A peer on the device that it is changing to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Beside {
+    #[serde(rename = "k")]
+    pub key: PublicKey,
+    /// That device's counters.
+    #[serde(rename = "s")]
+    pub seen: (u64, u64),
+    #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<SocketAddr>,
 }
 
 /// A row as it is on disk.
@@ -56,7 +68,7 @@ pub(super) struct SavedRow {
     #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<SocketAddr>,
     #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
-    pub beside: Option<(PublicKey, (u64, u64))>,
+    pub beside: Option<Beside>,
 }
 
 impl Row {
@@ -64,21 +76,32 @@ impl Row {
     /// read beside it goes on from there.
     pub fn has_key(&mut self, key: PublicKey) {
         if self.key != Some(key) {
-            if let Some((_, seen)) = self.beside.take_if(|(beside, _)| *beside == key) {
-                self.seen = seen;
+            self.endpoint = None;
+            if let Some(beside) = self.beside.take_if(|beside| beside.key == key) {
+                (self.seen, self.endpoint) = (beside.seen, beside.endpoint);
             }
             self.key = Some(key);
-            self.endpoint = None;
             self.unsaved = true;
         }
     }
 
     /// Takes a reading of the device that the peer is changing to: its bytes count too.
-    pub fn read_beside(&mut self, key: PublicKey, rx: u64, tx: u64, handshake_at: Option<i64>) {
-        let seen = self.beside.take().filter(|(before, _)| *before == key).map_or((0, 0), |(_, seen)| seen);
-        let own = std::mem::replace(&mut self.seen, seen);
-        self.read(rx, tx, handshake_at, None);
-        self.beside = Some((key, std::mem::replace(&mut self.seen, own)));
+    pub fn read_beside(&mut self, key: PublicKey, (rx, tx): (u64, u64), at: Option<i64>, endpoint: Option<SocketAddr>) {
+        let before = self.beside.take().filter(|before| before.key == key);
+        let own = std::mem::replace(&mut self.seen, before.map_or((0, 0), |before| before.seen));
+        self.read(rx, tx, at, None);
+        let seen = std::mem::replace(&mut self.seen, own);
+        let beside = Beside { key, seen, endpoint: endpoint.or(before.and_then(|before| before.endpoint)) };
+        self.unsaved |= before != Some(beside);
+        self.beside = Some(beside);
+    }
+
+    /// Where it was last heard with a key.
+    pub fn heard(&self, key: &PublicKey) -> Option<SocketAddr> {
+        if self.key.as_ref() == Some(key) {
+            return self.endpoint;
+        }
+        self.beside.filter(|beside| beside.key == *key)?.endpoint
     }
 
     /// Takes a reading of the device. A counter that fell began again at 0.
@@ -174,17 +197,20 @@ mod tests {
     #[test]
     fn bytes_of_both_devices_count_and_the_one_that_stays_goes_on_from_there() {
         let key = |byte| PublicKey::from_bytes([byte; 32]).unwrap();
+        let (here, there) = ("192.0.2.1:1".parse().unwrap(), "192.0.2.1:2".parse().unwrap());
         let mut row = Row::default();
         row.has_key(key(1));
-        row.read(100, 10, None, None);
+        row.read(100, 10, None, Some(here));
         for beside in [5, 40] {
             row.has_key(key(1));
             row.read(100, 10, None, None);
-            row.read_beside(key(2), beside, beside, Some(1000));
+            row.read_beside(key(2), (beside, beside), Some(1000), Some(there));
         }
         assert_eq!((row.rx, row.tx, row.handshake_at), (140, 50, Some(1000)));
         let mut row = Row::from(row.save(&"peer1".parse().unwrap()));
+        assert_eq!([1, 2, 3].map(|byte| row.heard(&key(byte))), [Some(here), Some(there), None]);
         row.has_key(key(2));
+        assert_eq!([1, 2].map(|byte| row.heard(&key(byte))), [None, Some(there)]);
         row.read(45, 45, None, None);
         assert_eq!((row.rx, row.tx, row.beside), (145, 55, None), "only what came since is added");
     }

@@ -128,11 +128,12 @@ impl Exchange {
                 }
             })
         });
-        let device = device.await?;
-        if let Err(error) = device.resume(true).await {
-            self.inside.ways.remove(number);
-            return Err(error);
-        }
+        let started = async {
+            let device = device.await?;
+            device.resume(true).await?;
+            Ok(device)
+        };
+        let device = started.await.inspect_err(|_: &Error| self.inside.ways.remove(number))?;
         let port = device.socket().map_or(settings.port, |socket| socket.port());
         members.devices.insert(number, One { device, port });
         Ok(port)

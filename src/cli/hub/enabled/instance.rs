@@ -220,7 +220,10 @@ fn sheet(instance: &Instance) -> Sheet {
         .line("public key", instance.public_key.map(|key| key.to_string()).unwrap_or_default())
         .line("listen port", instance.listen_port.map(|port| port.to_string()).unwrap_or_default())
         .line_if("rotating", instance.rotating_since.map(|at| format!("since {}", when(at, now))));
-    let sheet = instance.devices.iter().fold(sheet, |sheet, device| sheet.line("other key", other(device)));
+    let sheet = instance.devices.iter().fold(sheet, |sheet, device| {
+        let key = device.public_key.map_or_else(|| "not made yet".to_owned(), |key| key.to_string());
+        sheet.line("other key", key).line("", other(device))
+    });
     sheet
         .line_if("new keys", instance.rotate_keys_days.map(|days| format!("of routers every {days} days")))
         .line("tunnel", join(subnets.into_iter().flatten()))
@@ -244,10 +247,9 @@ fn readiness(step: &Readiness) -> String {
 
 /// A further device of the gateway.
 fn other(device: &InstanceDevice) -> String {
-    let key = device.public_key.map_or_else(|| "no key yet".to_owned(), |key| key.to_string());
+    let (state, port, peers) = (word(&device.state), device.listen_port, device.peers);
     let trouble = device.error.as_ref().map(|error| format!(", could not: {error}")).unwrap_or_default();
-    let (state, port) = (word(&device.state), device.listen_port);
-    format!("{state}, port {port}, {} peers, {key}{trouble}", device.peers)
+    format!("{state}, port {port}, {peers} peers{trouble}")
 }
 
 fn policy(policy: Policy) -> String {

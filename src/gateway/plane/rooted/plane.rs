@@ -84,7 +84,7 @@ impl Plane for RootedPlane {
         let mut places: Vec<Leg> = legs(peer).collect();
         places.sort_by_key(|leg| leg.sends);
         for leg in places {
-            let heard = heard.filter(|_| leg.device == peer.device);
+            let heard = heard.filter(|_| leg.sends);
             let set = self.set_leg(&mut state, peer, leg, heard).await;
             set.map_err(|error| in_instance(&self.maker.id, error))?;
         }

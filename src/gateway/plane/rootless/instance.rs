@@ -197,7 +197,7 @@ impl Plane for RootlessPlane {
                 let removed = self.exchange.remove(leg.device, before.as_bytes()).await;
                 removed.map_err(|error| self.error("a peer's old key is not removed", error))?;
             }
-            let heard = heard.filter(|_| leg.device == peer.device);
+            let heard = heard.filter(|_| leg.sends);
             let set = self.exchange.set(member, heard).await;
             if !set.map_err(|error| self.error(&format!("peer {} is not set", peer.id), error))? {
                 return Err(self.no_device(leg.device));
