@@ -158,7 +158,7 @@ pub async fn apply_guarded<D, S, R>(
     local: LocalLock,
     before: &Observed,
     progress: &mut Progress,
-    mut done: impl FnMut(&Op),
+    mut done: impl FnMut(&Op) + Send,
     guarding: Guarding<'_, R>,
 ) -> Result<Guarded, GuardError>
 where
@@ -166,6 +166,8 @@ where
     S: Fn(&Observed) -> Result<Plan, Refused>,
     R: Reach,
 {
+    // Behind a reference, so that all who look from outside in their own way share what carries out and what finishes.
+    let mut done: &mut (dyn FnMut(&Op) + Send) = &mut done;
     let warrant = local.warrant().clone();
     let mut watchman = Watchman::new(task.site, &guarding);
     let deadline = watchman.deadline(guarding.timing.apply_within);
@@ -191,7 +193,7 @@ where
         None => return Err(confirming.put_back(None, Unconfirmed::Stalled).await),
     };
     let Confirming { later, .. } = confirming;
-    let observed = finish(&client, &task, &later, warrant, progress, &mut done).await?;
+    let observed = finish(&client, &task, &later, warrant, progress, done).await?;
     Ok(Guarded { observed, client: Some(client), touches })
 }
 
@@ -202,7 +204,7 @@ async fn finish<D, S>(
     later: &Plan,
     warrant: Warranted,
     progress: &mut Progress,
-    done: &mut impl FnMut(&Op),
+    done: &mut (dyn FnMut(&Op) + Send),
 ) -> Result<Observed, GuardError>
 where
     D: Fn(&Observed) -> Result<Decision, Refused>,
