@@ -7,6 +7,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use crate::domain::clean;
 use crate::reconcile::observe::Observed;
 use crate::routeros::client::Client;
@@ -18,6 +20,8 @@ use crate::routeros::menu;
 const VERBS: [&str; 4] = [" changed by ", " added by ", " removed by ", " moved by "];
 /// Most lines of the log that are looked at: RouterOS keeps 1000 in memory unless told otherwise.
 const MAX_LINES: usize = 20_000;
+/// How long the log may take in all: what was changed is put back after it, and a router that drips must not hold that up.
+const LOG_WITHIN: Duration = Duration::from_secs(5);
 /// Lines that are kept of them: the newest tell.
 const KEPT_LINES: usize = 64;
 /// Longest name that is told, in characters: program, user and address.
@@ -43,10 +47,17 @@ struct Line {
 pub(super) async fn culprit(client: &Client, observed: &Observed, user: &str, since: Duration) -> Option<String> {
     let now = observed.clock();
     let lines = match now {
-        Some(_) => log(client, observed).await.unwrap_or_else(|error| {
-            tracing::debug!(%error, "the log cannot be read");
-            VecDeque::new()
-        }),
+        Some(_) => match timeout(LOG_WITHIN, log(client, observed)).await {
+            Ok(Ok(lines)) => lines,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "the log cannot be read");
+                VecDeque::new()
+            }
+            Err(_) => {
+                tracing::debug!("the log is too long to be read");
+                VecDeque::new()
+            }
+        },
         None => VecDeque::new(),
     };
     let since = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);

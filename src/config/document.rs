@@ -142,6 +142,18 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Refuses a file of another version than the only one that is read.
+    pub(crate) fn version(&self, read: u16) -> Result<(), ConfigError> {
+        match self.integer("version", 0, u16::MAX)? {
+            Some(field) if field.value == read => Ok(()),
+            Some(field) => {
+                let hint = "a newer sitepeer may read it".to_owned();
+                Err(field.wrong(format_args!("this sitepeer reads version {read} only"), Some(hint)))
+            }
+            None => Err(self.missing("version", &format!("write `version = {read}` on the first line"))),
+        }
+    }
+
     /// A list of at most `most` strings; each element has its own place.
     pub(crate) fn strings(&self, key: &str, most: usize) -> Result<Option<Vec<Field<'a, &'a str>>>, ConfigError> {
         let Some(found) = self.get(key) else { return Ok(None) };

@@ -48,7 +48,7 @@ pub fn parse(
     let source = Source { file, text, tables: TABLES };
     let document = source.parse()?;
     let top = Section::open(source, TOP, document.get_ref(), 0)?;
-    version(&top)?;
+    top.version(VERSION)?;
     let (tunnel, probes) = tunnel(&required(&top, TUNNEL)?)?;
     let (hub, endpoints) = hub(&required(&top, HUB)?, privacy, read_secret)?;
     let subnets = required(&top, SUBNETS)?;
@@ -68,17 +68,6 @@ pub fn parse(
     check_probes(&site, &probes)?;
     site.check().map_err(|conflict| conflict_at(conflict, source, &advertise, &reach, &endpoints))?;
     Ok(site)
-}
-
-fn version(top: &Section<'_>) -> Result<(), ConfigError> {
-    match top.integer("version", 0, u16::MAX)? {
-        Some(field) if field.value == VERSION => Ok(()),
-        Some(field) => {
-            let hint = "a newer sitepeer may read it".to_owned();
-            Err(field.wrong(format_args!("this sitepeer reads version {VERSION} only"), Some(hint)))
-        }
-        None => Err(top.missing("version", "write `version = 1` on the first line")),
-    }
 }
 
 fn required<'a>(top: &Section<'a>, keys: Keys) -> Result<Section<'a>, ConfigError> {

@@ -116,11 +116,7 @@ impl Credentials {
         let source = Source { file, text, tables: TABLES };
         let document = source.parse()?;
         let top = Section::open(source, TOP, document.get_ref(), 0)?;
-        match top.integer("version", 0, u16::MAX)? {
-            Some(field) if field.value == VERSION => {}
-            Some(field) => return Err(field.wrong(format_args!("this sitepeer reads version {VERSION} only"), None)),
-            None => return Err(top.missing("version", "write `version = 1` on the first line")),
-        }
+        top.version(VERSION)?;
         let folder = file.parent().unwrap_or(Path::new(""));
         let sections = top.sections(RULE, MAX_RULES)?;
         if sections.is_empty() {

@@ -152,6 +152,20 @@ pub(super) fn span(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// The terms of a freeze, wherever it is asked for.
+#[derive(Debug, Args)]
+pub(super) struct FreezeTerms {
+    /// How long, such as 30m, 2h or 7d; a week at most
+    #[arg(long = "for", value_name = "TIME", value_parser = freeze_span, required_unless_present = "off")]
+    pub(super) length: Option<Duration>,
+    /// Why, for those who wonder
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub(super) reason: String,
+    /// End it now
+    #[arg(long, conflicts_with_all = ["length", "reason"])]
+    off: bool,
+}
+
 /// A time that a freeze may last.
 pub(super) fn freeze_span(text: &str) -> Result<Duration, String> {
     let length = span(text)?;

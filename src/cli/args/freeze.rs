@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::common::freeze_span;
+use super::common::FreezeTerms;
 use super::hub::{Hub, HubFreezeArgs};
 use crate::api::MAX_FREEZE_REASON;
 use crate::cli::failure::Failure;
@@ -15,15 +15,8 @@ use crate::domain::SiteId;
 pub(super) struct FreezeArgs {
     /// The site: its name or id at the hub; its id with --state-dir
     site: String,
-    /// How long, such as 30m, 2h or 7d; a week at most
-    #[arg(long = "for", value_name = "TIME", value_parser = freeze_span, required_unless_present = "off")]
-    length: Option<Duration>,
-    /// Why, for those who wonder
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-    reason: String,
-    /// End it now
-    #[arg(long, conflicts_with_all = ["length", "reason"])]
-    off: bool,
+    #[command(flatten)]
+    terms: FreezeTerms,
     /// Freeze on this host, without a hub: the --state-dir of the agent or proxy that keeps the router
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
@@ -53,13 +46,13 @@ impl FreezeArgs {
     }
 
     pub(super) fn settle(self) -> Result<Freeze, Failure> {
-        let reason = self.reason;
+        let reason = self.terms.reason;
         if reason.chars().count() > MAX_FREEZE_REASON || reason.chars().any(char::is_control) {
             let message =
                 format!("--reason has at most {MAX_FREEZE_REASON} characters, none of them a control character");
             return Err(Failure::usage("usage", message));
         }
-        let freeze = self.length.map(|length| (length, reason));
+        let freeze = self.terms.length.map(|length| (length, reason));
         let Some(folder) = self.state_dir else {
             if !self.hub.is_asked() {
                 return Err(Failure::usage("usage", "where? neither --hub nor --state-dir was said").hint(

@@ -1,13 +1,11 @@
 //! Arguments of `hub site`.
 
-use std::time::Duration;
-
 use clap::{Args, Subcommand};
 
 use super::connection::ConnectionArgs;
 use super::list::YesArgs;
 use crate::api::{NewFreeze, ProxyAssignment};
-use crate::cli::args::common::freeze_span;
+use crate::cli::args::common::FreezeTerms;
 use crate::cli::failure::Failure;
 use crate::cli::report::Confirm;
 
@@ -84,15 +82,8 @@ pub(super) enum SiteCommand {
     Freeze {
         /// Its name or id
         site: String,
-        /// How long, such as 30m, 2h or 7d; a week at most
-        #[arg(long = "for", value_name = "TIME", value_parser = freeze_span, required_unless_present = "off")]
-        length: Option<Duration>,
-        /// Why, for those who wonder
-        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-        reason: String,
-        /// End it now
-        #[arg(long, conflicts_with_all = ["length", "reason"])]
-        off: bool,
+        #[command(flatten)]
+        terms: FreezeTerms,
     },
     /// Have a site's router driven by the proxies of a group; they know how to log in
     Assign {
@@ -170,7 +161,7 @@ impl SiteCommand {
             Self::Health { site, month } => SiteAction::Health(site, month),
             Self::Transitions { site, limit } => SiteAction::Transitions(site, limit),
             Self::Events { site, limit } => SiteAction::Events(site, limit),
-            Self::Freeze { site, length, reason, off: _ } => {
+            Self::Freeze { site, terms: FreezeTerms { length, reason, .. } } => {
                 let freeze = length.map(|length| NewFreeze { for_secs: length.as_secs(), reason });
                 SiteAction::Freeze(site, freeze)
             }
@@ -187,6 +178,9 @@ impl SiteCommand {
 mod tests {
     use super::*;
     use crate::api::MAX_FREEZE_SECS;
+    use std::time::Duration;
+
+    use crate::cli::args::common::freeze_span;
 
     #[test]
     fn a_freeze_lasts_a_week_at_most() {
