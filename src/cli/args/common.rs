@@ -174,3 +174,16 @@ pub(super) fn freeze_span(text: &str) -> Result<Duration, String> {
     }
     Ok(length)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_freeze_lasts_a_week_at_most() {
+        assert_eq!(freeze_span("7d"), Ok(Duration::from_secs(MAX_FREEZE_SECS)));
+        for bad in ["8d", "169h", "0", "soon"] {
+            assert!(freeze_span(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -173,20 +173,3 @@ impl SiteCommand {
         })
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::MAX_FREEZE_SECS;
-    use std::time::Duration;
-
-    use crate::cli::args::common::freeze_span;
-
-    #[test]
-    fn a_freeze_lasts_a_week_at_most() {
-        assert_eq!(freeze_span("7d"), Ok(Duration::from_secs(MAX_FREEZE_SECS)));
-        for bad in ["8d", "169h", "0", "soon"] {
-            assert!(freeze_span(bad).is_err(), "{bad}");
-        }
-    }
-}
