@@ -1,13 +1,15 @@
 //! The task of one router: connect, bring it to what is wanted, watch it, and begin again when anything changes.
 
+mod healing;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::healing::Hands;
 use super::course::Course;
 use super::device;
 use super::gates::Gates;
@@ -15,7 +17,7 @@ use super::healer::{Due, HealTiming};
 use super::hold::Hold;
 use super::pace::Pace;
 use super::pulse::Pulse;
-use super::round::{Round, RoundError, mend, round};
+use super::round::{Round, RoundError, round};
 use super::source::{Chain, Wanted, Wish};
 use super::spool::Spool;
 use super::standing::{Phase, Standing};
@@ -93,22 +95,6 @@ enum Woken {
     Turn,
     /// A step of healing is due.
     Heal(Due),
-}
-
-/// Whether something may be written while waiting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hands {
-    On,
-    /// Somebody works there, or the router is not as wanted: then what ails the tunnel may be that.
-    Off,
-}
-
-/// A number by chance; without any, healing takes the port that is next.
-fn chance() -> u16 {
-    let mut bytes = [0; 2];
-    // The system's source of chance does not fail where TLS works.
-    let _filled = SystemRandom::new().fill(&mut bytes);
-    u16::from_ne_bytes(bytes)
 }
 
 impl Driver {
@@ -212,16 +198,9 @@ impl Driver {
                 Err(error) => return Ended::Lost(Chain(&error).to_string()),
             };
             if let Some((phase, left)) = self.hold.on(&wanted, super::now()) {
-                if self.standing.figures().phase != phase {
-                    let (router, why, secs) = (self.standing.name(), phase.word(), left.as_secs());
-                    tracing::info!(router, why, secs, "hands are held off");
-                }
-                self.standing.phase(phase);
-                self.feel(&wanted, false);
-                match self.wait(client, None, Instant::now(), left.min(self.period), Hands::Off).await {
-                    Woken::Stop => return Ended::Stop,
-                    Woken::Lost(why) => return Ended::Lost(why),
-                    Woken::Noise(_) | Woken::Wish | Woken::Period | Woken::Turn | Woken::Heal(_) => continue,
+                match self.hold_off(client, &wanted, phase, left).await {
+                    Some(ended) => return ended,
+                    None => continue,
                 }
             }
             self.standing.phase(Phase::Working);
@@ -240,32 +219,10 @@ impl Driver {
             }
             let hands = if rounded.is_ok() { Hands::On } else { Hands::Off };
             let period = match rounded {
-                Ok(mut round) => {
-                    // What changed may be somebody else's row in the way of the tunnel.
-                    self.feel(&wanted, round.changes > 0 || drift.is_some());
-                    if let Some(new) = round.client.take() {
-                        // What listened over the old one is gone with it.
-                        (*client, watch) = (new, None);
-                    }
-                    if let Some(pulse) = &mut self.pulse {
-                        pulse.know(Healed::on(&round.observed, &wanted.site.id));
-                    }
-                    self.converged(&round, &wanted, drift, pace);
-                    self.course.settle();
-                    match self.listen(client, watch.take(), &wanted, &round).await {
-                        Ok(listening) => {
-                            watch = Some(listening);
-                            // Not before: what changes from now on is heard.
-                            self.standing.phase(Phase::Watching);
-                        }
-                        Err(error) => return Ended::Lost(error),
-                    }
-                    if watch.as_ref().is_some_and(|watch| watch.heard() > 0) {
-                        self.period
-                    } else {
-                        self.period.min(DEAF_PERIOD)
-                    }
-                }
+                Ok(round) => match self.kept(client, &mut watch, round, &wanted, drift, pace).await {
+                    Ok(period) => period,
+                    Err(why) => return Ended::Lost(why),
+                },
                 Err(error) if error.is_lost() => return Ended::Lost(Chain(&error).to_string()),
                 Err(_) if let Some(instead) = instead => {
                     tracing::warn!(
@@ -304,36 +261,51 @@ impl Driver {
         }
     }
 
-    /// How long ago the rows were as they are wanted now; `None` if they never were: then nobody changed them since.
-    fn as_wanted_since(&self, wanted: &Wanted) -> Option<Duration> {
-        let known = self.standing.figures();
-        let is_kept = known.trouble.is_none() && known.revision == wanted.revision && known.rounds > 0;
-        self.as_wanted.filter(|_| is_kept).map(|at| at.elapsed())
+    /// Waits as long as hands are held off; `Some` if the session is over.
+    async fn hold_off(&mut self, client: &Client, wanted: &Arc<Wanted>, phase: Phase, left: Duration) -> Option<Ended> {
+        if self.standing.figures().phase != phase {
+            let (router, why, secs) = (self.standing.name(), phase.word(), left.as_secs());
+            tracing::info!(router, why, secs, "hands are held off");
+        }
+        self.standing.phase(phase);
+        self.feel(wanted, false);
+        match self.wait(client, None, Instant::now(), left.min(self.period), Hands::Off).await {
+            Woken::Stop => Some(Ended::Stop),
+            Woken::Lost(why) => Some(Ended::Lost(why)),
+            Woken::Noise(_) | Woken::Wish | Woken::Period | Woken::Turn | Woken::Heal(_) => None,
+        }
     }
 
-    /// Takes a step of healing, and returns the connection to go on with if it is another one.
-    async fn heal(&mut self, client: &Client, wanted: &Wanted, due: &Due) -> Result<Option<Client>, String> {
-        self.standing.phase(Phase::Working);
-        let (router, step, evidence) = (self.standing.name(), due.step.word(), &due.evidence);
-        tracing::warn!(router, step, evidence, "a step of healing");
-        let mended = Box::pin(mend(client, &self.access, wanted, (due.step, chance()), &self.lease, &self.gates)).await;
-        match mended {
-            Ok(round) => {
-                if round.changes == 0 {
-                    tracing::info!(router, step, "nothing of it could be done");
-                }
-                self.standing.note(|figures| figures.writes += round.writes);
-                if let Some(pulse) = &mut self.pulse {
-                    pulse.changed();
-                }
-                Ok(round.client)
-            }
-            Err(error) if error.is_lost() => Err(Chain(&error).to_string()),
-            Err(error) => {
-                tracing::warn!(router, step, why = %Chain(&error), "the step was not taken");
-                Ok(None)
-            }
+    /// The router is as it is wanted: tells so, and begins to listen. Returns when it is to be read again.
+    ///
+    /// # Errors
+    /// Why the session is over.
+    async fn kept(
+        &mut self,
+        client: &mut Client,
+        watch: &mut Option<Watch>,
+        mut round: Round,
+        wanted: &Arc<Wanted>,
+        drift: Option<&'static str>,
+        pace: &mut Pace,
+    ) -> Result<Duration, String> {
+        // What changed may be somebody else's row in the way of the tunnel.
+        self.feel(wanted, round.changes > 0 || drift.is_some());
+        if let Some(new) = round.client.take() {
+            // What listened over the old one is gone with it.
+            (*client, *watch) = (new, None);
         }
+        if let Some(pulse) = &mut self.pulse {
+            pulse.know(Healed::on(&round.observed, &wanted.site.id));
+        }
+        self.converged(&round, wanted, drift, pace);
+        self.course.settle();
+        let listening = self.listen(client, watch.take(), wanted, &round).await?;
+        let is_deaf = listening.heard() == 0;
+        *watch = Some(listening);
+        // Not before: what changes from now on is heard.
+        self.standing.phase(Phase::Watching);
+        Ok(if is_deaf { self.period.min(DEAF_PERIOD) } else { self.period })
     }
 
     /// Begins to listen, or goes on, and takes what was said until now as our own doing.
@@ -481,11 +453,6 @@ impl Driver {
             }
             turn.is_some()
         }))
-    }
-
-    /// Whether hands are to be held off now: a freeze may have begun while nothing was written.
-    fn is_held(&self) -> bool {
-        self.wish.borrow().as_ref().is_some_and(|wanted| self.hold.on(wanted, super::now()).is_some())
     }
 
     /// Looks at the tunnel once; `None` if there is none yet, or the agent stops.

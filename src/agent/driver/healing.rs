@@ -1,0 +1,67 @@
+//! Steps of healing, taken between two readings.
+
+use std::time::Duration;
+
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+use super::Driver;
+use crate::agent::healer::Due;
+use crate::agent::round::mend;
+use crate::agent::source::{Chain, Wanted};
+use crate::agent::standing::Phase;
+use crate::routeros::client::Client;
+
+/// Whether something may be written while waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hands {
+    On,
+    /// Somebody works there, or the router is not as wanted: then what ails the tunnel may be that.
+    Off,
+}
+
+/// A number by chance; without any, healing takes the port that is next.
+fn chance() -> u16 {
+    let mut bytes = [0; 2];
+    // The system's source of chance does not fail where TLS works.
+    let _filled = SystemRandom::new().fill(&mut bytes);
+    u16::from_ne_bytes(bytes)
+}
+
+impl Driver {
+    /// How long ago the rows were as they are wanted now; `None` if they never were: then nobody changed them since.
+    pub(super) fn as_wanted_since(&self, wanted: &Wanted) -> Option<Duration> {
+        let known = self.standing.figures();
+        let is_kept = known.trouble.is_none() && known.revision == wanted.revision && known.rounds > 0;
+        self.as_wanted.filter(|_| is_kept).map(|at| at.elapsed())
+    }
+
+    /// Takes a step of healing, and returns the connection to go on with if it is another one.
+    pub(super) async fn heal(&mut self, client: &Client, wanted: &Wanted, due: &Due) -> Result<Option<Client>, String> {
+        self.standing.phase(Phase::Working);
+        let (router, step, evidence) = (self.standing.name(), due.step.word(), &due.evidence);
+        tracing::warn!(router, step, evidence, "a step of healing");
+        let mended = Box::pin(mend(client, &self.access, wanted, (due.step, chance()), &self.lease, &self.gates)).await;
+        match mended {
+            Ok(round) => {
+                if round.changes == 0 {
+                    tracing::info!(router, step, "nothing of it could be done");
+                }
+                self.standing.note(|figures| figures.writes += round.writes);
+                if let Some(pulse) = &mut self.pulse {
+                    pulse.changed();
+                }
+                Ok(round.client)
+            }
+            Err(error) if error.is_lost() => Err(Chain(&error).to_string()),
+            Err(error) => {
+                tracing::warn!(router, step, why = %Chain(&error), "the step was not taken");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Whether hands are to be held off now: a freeze may have begun while nothing was written.
+    pub(super) fn is_held(&self) -> bool {
+        self.wish.borrow().as_ref().is_some_and(|wanted| self.hold.on(wanted, crate::agent::now()).is_some())
+    }
+}
