@@ -204,6 +204,11 @@ impl Driver {
                 }
             }
             self.standing.phase(Phase::Working);
+            // Before the reading: what changes while it comes in is heard.
+            watch = match Self::listen(client, watch.take(), &wanted).await {
+                Ok(listening) => Some(listening),
+                Err(why) => return Ended::Lost(why),
+            };
             let (begun, before) = (Instant::now(), client.round_trips());
             // Boxed, as everything large here: of a thousand routers, most only wait.
             let curious = self.as_wanted_since(&wanted);
@@ -300,28 +305,32 @@ impl Driver {
         }
         self.converged(&round, wanted, drift, pace);
         self.course.settle();
-        let listening = self.listen(client, watch.take(), wanted, &round).await?;
+        let mut listening = match watch.take() {
+            Some(listening) => listening,
+            None => Self::listen(client, None, wanted).await?,
+        };
+        listening.know(&round.observed, round.writes > 0);
         let is_deaf = listening.heard() == 0;
         *watch = Some(listening);
         // Not before: what changes from now on is heard.
         self.standing.phase(Phase::Watching);
-        Ok(if is_deaf { self.period.min(DEAF_PERIOD) } else { self.period })
+        Ok(match (round.writes, is_deaf) {
+            (0, false) => self.period,
+            (0, true) => self.period.min(DEAF_PERIOD),
+            // What others changed while we wrote was not told from our own doing.
+            _ => self.period.min(READ_LEAST),
+        })
     }
 
-    /// Begins to listen, or goes on, and takes what was said until now as our own doing.
-    async fn listen(
-        &self,
-        client: &Client,
-        watch: Option<Watch>,
-        wanted: &Wanted,
-        round: &Round,
-    ) -> Result<Watch, String> {
-        let mut watch = match watch {
-            Some(watch) => watch,
-            None => Box::pin(Watch::begin(client, &wanted.site.id)).await.map_err(|error| error.to_string())?,
-        };
-        watch.know(&round.observed);
-        Ok(watch)
+    /// Begins to listen, or goes on, and forgets what was said until now.
+    async fn listen(client: &Client, watch: Option<Watch>, wanted: &Wanted) -> Result<Watch, String> {
+        match watch {
+            Some(mut watch) => {
+                watch.forget();
+                Ok(watch)
+            }
+            None => Box::pin(Watch::begin(client, &wanted.site.id)).await.map_err(|error| error.to_string()),
+        }
     }
 
     /// Notes that the router is as wanted, and tells the hub.

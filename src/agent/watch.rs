@@ -52,6 +52,8 @@ pub(super) struct Watch {
     own: Vec<(usize, Vec<u8>)>,
     floods: [u32; MENUS.len()],
     since: Instant,
+    /// A change that was heard while the router was read: whether the reading has it nobody knows.
+    missed: Option<&'static str>,
     /// What ends each voice, as long as it is heard.
     hearing: [Option<AbortHandle>; MENUS.len()],
 }
@@ -81,11 +83,17 @@ impl Watch {
             voices.push(voice);
         }
         let since = Instant::now();
-        Ok(Self { voices, site: site.clone(), own: Vec::new(), floods: [0; MENUS.len()], since, hearing })
+        Ok(Self { voices, site: site.clone(), own: Vec::new(), floods: [0; MENUS.len()], since, missed: None, hearing })
     }
 
-    /// Notes which rows are ours now, and forgets what was said of them until now: that was our own doing.
-    pub(super) fn know(&mut self, observed: &Observed) {
+    /// Forgets what was said until now: the reading that comes has it.
+    pub(super) fn forget(&mut self) {
+        self.hear();
+        self.missed = None;
+    }
+
+    /// Notes which rows are ours now. What was said since [`Self::forget`] is our own doing if we wrote; else it is still to be looked at.
+    pub(super) fn know(&mut self, observed: &Observed, wrote: bool) {
         self.own.clear();
         for (menu, row, marker) in observed.marked() {
             if let Some(index) = MENUS.iter().position(|known| *known == menu)
@@ -94,10 +102,20 @@ impl Watch {
                 self.own.push((index, row.id().to_vec()));
             }
         }
+        self.hear();
+        if wrote {
+            self.missed = None;
+        }
+    }
+
+    /// Takes in what was said until now.
+    fn hear(&mut self) {
         while let Some(Some((index, said))) = self.voices.next().now_or_never() {
-            // The end of a voice is heard all the same.
-            if matches!(said, Said::End(_)) {
-                self.ended(index, &said);
+            match &said {
+                Said::Row(row) if self.concerns_us(index, row) => self.missed = Some(MENUS[index].path),
+                Said::Row(_) => {}
+                // The end of a voice is heard all the same.
+                Said::End(_) => drop(self.ended(index, &said)),
             }
         }
     }
@@ -112,6 +130,9 @@ impl Watch {
     /// # Cancel safety
     /// Nothing is lost.
     pub(super) async fn noise(&mut self) -> Noise {
+        if let Some(menu) = self.missed.take() {
+            return Noise::Changed(menu);
+        }
         loop {
             let Some((index, said)) = self.voices.next().await else {
                 return std::future::pending().await;

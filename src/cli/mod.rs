@@ -11,7 +11,6 @@ pub mod doctor;
 pub mod exit;
 pub mod failure;
 pub mod fleet;
-#[cfg(feature = "proxy")]
 pub mod freeze;
 pub mod gateway;
 pub mod guarded;
@@ -112,10 +111,7 @@ async fn carry_out(command: Command, reporter: &Reporter) -> Result<Outcome, Fai
         Command::Status(command) => status::run(command, reporter).await,
         Command::Doctor(command) => doctor::run(command, reporter).await,
         Command::Remove(command) => remove::run(command, reporter).await,
-        #[cfg(feature = "proxy")]
         Command::Freeze(command) => freeze::run(command, reporter).await,
-        #[cfg(not(feature = "proxy"))]
-        Command::Freeze(_) => Err(Failure::not_built("proxy").into()),
         Command::Render(command) => render::run(command, reporter),
         #[cfg(feature = "proxy")]
         Command::RotateKey(command) => Box::pin(rotate_key::run(command, reporter)).await,

@@ -1,10 +1,13 @@
 //! A router that is kept as a file says.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sitepeer::agent::standing::Phase;
 use sitepeer::agent::{Member, Source, freeze};
 
+use crate::meddler::{Fate, Meddler, Said};
+use crate::run::access;
 use crate::running::{Running, until};
 use crate::world::{World, assert_same, foreign, shape};
 
@@ -75,6 +78,26 @@ async fn nothing_is_put_back_while_the_site_is_frozen_on_this_host_and_all_of_it
     agent.until("put back", |figures| figures.phase == Phase::Watching && figures.drifts == 1).await;
     assert_same(&as_wanted, &shape(&world), "after the freeze");
     agent.stop().await;
+}
+
+#[tokio::test]
+async fn it_listens_before_it_reads_so_that_no_change_falls_between() {
+    let world = World::start().await;
+    world.apply_only(&world.site()).await;
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&heard);
+    let note = move |command: &Said| {
+        log.lock().unwrap().push(String::from_utf8_lossy(&command[0]).into_owned());
+        Fate::Pass
+    };
+    let meddler = Meddler::start(&world.router, note, |_, said| vec![said]).await;
+    let agent = Running::of_file(access("admin", "", meddler.address), world.site().load());
+    agent.until("as wanted", |figures| figures.phase == Phase::Watching).await;
+    agent.stop().await;
+    let heard = heard.lock().unwrap();
+    let first = |path: &str| heard.iter().position(|command| command == path).unwrap();
+    assert!(first("/ip/route/listen") < first("/ip/route/print"), "{heard:?}");
+    assert!(first("/interface/wireguard/peers/listen") < first("/interface/wireguard/peers/print"), "{heard:?}");
 }
 
 #[tokio::test]

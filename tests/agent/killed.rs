@@ -79,8 +79,8 @@ impl Lookout {
                 self.reached.try_send(()).unwrap_or_default();
                 Fate::Pass
             }
-            // It has done all it had to, and waits.
-            Some(_) if said[0].ends_with(b"/listen") => self.over(),
+            // It has done all it had to, and looks how the tunnel is.
+            Some(_) if said[0].ends_with(b"/ping") => self.over(),
             _ => Fate::Pass,
         }
     }
