@@ -80,6 +80,7 @@ impl Lookout {
                 Fate::Pass
             }
             // It has done all it had to, and looks how the tunnel is.
+            // It has done all it had to, and looks how the tunnel is.
             Some(_) if said[0].ends_with(b"/ping") => self.over(),
             _ => Fate::Pass,
         }
