@@ -289,7 +289,8 @@ pub struct InstanceEdit {
     /// The new hostname: profiles handed out before stop working.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
-    /// The new port: every peer has to follow.
+    /// The new port. Once peers have tunnels, it is served beside the one before, with another key: sites move to it without an
+    /// outage, clients with their next profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "hub", schema(minimum = 1, maximum = 65535))]
     pub listen_port: Option<u16>,

@@ -25,6 +25,7 @@ mod keeps;
 mod kept;
 mod killed;
 mod moving;
+mod pings;
 mod rotate_key;
 mod running;
 mod spooled;

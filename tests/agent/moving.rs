@@ -9,19 +9,14 @@ use serde_json::{Value, json};
 use sitepeer::agent::standing::{Figures, Phase};
 use sitepeer::cli::args::Subject;
 use sitepeer::sim::Fault;
-use sitepeer::sim::plane::{HubEnd, HubPeer, PingRequest, PingStatus};
-use tokio::task::{JoinHandle, JoinSet};
-use tokio_util::sync::CancellationToken;
+use sitepeer::sim::plane::{HubEnd, HubPeer};
 
 use crate::hub::Scene;
+use crate::pings::{HUB, LAN_HOST, Pings};
 use crate::running::{Running, until};
 use crate::schema::problems;
 use crate::world::{self, World, assert_same, foreign, ip, shape};
 
-const HUB: &str = "10.99.0.1";
-const LAN_HOST: &str = "192.168.88.10";
-/// From one ping to the next: 20 a second.
-const PING_EVERY: Duration = Duration::from_millis(50);
 /// Longest wait for a handshake that WireGuard tries again every five seconds.
 const HANDSHAKE: Duration = Duration::from_secs(40);
 
@@ -122,49 +117,6 @@ impl Stage {
         assert_eq!(all.len(), 1, "half a turn: {all:?}");
         String::from_utf8(all.remove(0)).unwrap()
     }
-}
-
-/// Pings to the hub from a host of the LAN and from the router itself, 20 a second each.
-pub struct Pings {
-    stop: CancellationToken,
-    task: JoinHandle<(u32, u32)>,
-}
-
-impl Pings {
-    pub fn start(world: &Arc<World>) -> Self {
-        let stop = CancellationToken::new();
-        let task = tokio::spawn(ping_on(Arc::clone(world), stop.clone()));
-        Self { stop, task }
-    }
-
-    /// Ends them; how many were sent, and how many were lost.
-    pub async fn end(self) -> (u32, u32) {
-        self.stop.cancel();
-        self.task.await.unwrap()
-    }
-}
-
-async fn ping_on(world: Arc<World>, stop: CancellationToken) -> (u32, u32) {
-    let (mut ticks, mut pings) = (tokio::time::interval(PING_EVERY), JoinSet::new());
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => break,
-            _ = ticks.tick() => {}
-        }
-        let (from_lan, from_router) = (Arc::clone(&world), Arc::clone(&world));
-        pings.spawn(async move {
-            let plane = from_lan.router.plane().unwrap();
-            plane.lan_ping(ip(LAN_HOST), ip(HUB), 1).await.received == 1
-        });
-        pings.spawn(async move {
-            let request = PingRequest { count: Some(1), ..PingRequest::new(ip(HUB)) };
-            let mut replies = from_router.router.plane().unwrap().ping(request);
-            replies.recv().await.is_some_and(|reply| matches!(reply.status, PingStatus::Reply { .. }))
-        });
-    }
-    let came = pings.join_all().await;
-    let count = |of: usize| u32::try_from(of).unwrap();
-    (count(came.len()), count(came.iter().filter(|came| !**came).count()))
 }
 
 /// An agent that has brought the router to its first tunnel, which carries traffic.

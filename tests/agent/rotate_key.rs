@@ -10,7 +10,8 @@ use sitepeer::cli::uplink::credential::{CredentialFile, Enrolled};
 use sitepeer::domain::Secret;
 
 use crate::hub::{CREDENTIAL, PEER, Said, Scene};
-use crate::moving::{Pings, Stage, settled};
+use crate::moving::{Stage, settled};
+use crate::pings::Pings;
 use crate::run::{Run, carry_out, from_file};
 use crate::running::until;
 use crate::schema::problems;

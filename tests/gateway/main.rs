@@ -11,6 +11,8 @@
 
 mod control;
 mod devices;
+#[cfg(feature = "hub")]
+mod far;
 mod hostile;
 mod hub;
 mod laws;

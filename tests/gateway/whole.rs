@@ -1,145 +1,17 @@
 //! The whole far side: a hub with its store, a gateway without root, and a router that both are told of. Only the agent is played.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sitepeer::api::*;
-use sitepeer::domain::{PublicKey, Secret};
-use sitepeer::gateway::plane::rootless::Rootless;
-use sitepeer::gateway::{self, GatewayOptions};
-use sitepeer::hub::config::HubConfig;
-use sitepeer::hub::server::Server;
-use sitepeer::hub::store::{Actor, Scope, Settings, Store, StoreConfig, open_with};
-use sitepeer::uplink::{Hub, Trust};
+use sitepeer::domain::PublicKey;
 use sitepeer::wireguard::keys::generate_private;
-use tokio::task::JoinHandle;
 
+use crate::far::Far;
 use crate::world::{By, DEADLINE, Site, ip};
 
-/// In place of minutes: a ping on loopback is under way for less than a millisecond.
-const GRACE: Duration = Duration::from_secs(1);
 /// Twenty a second.
 const PACE: Duration = Duration::from_millis(50);
-
-struct Far {
-    store: Arc<dyn Store>,
-    admin: Actor,
-    url: String,
-    token: Secret,
-    folder: tempfile::TempDir,
-    gateway: JoinHandle<()>,
-    server: JoinHandle<()>,
-}
-
-impl Drop for Far {
-    fn drop(&mut self) {
-        self.gateway.abort();
-        self.server.abort();
-    }
-}
-
-impl Far {
-    async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let settings = Settings { rotate_grace: GRACE, report_secs: 1, ..Settings::default() };
-        let store = open_with(&StoreConfig::Sqlite(folder.path().join("hub.db")), &settings).await.unwrap();
-        let config = HubConfig::parse("listen = \"127.0.0.1:0\"", Path::new("test.toml")).unwrap();
-        let server = Server::bind(config, Arc::clone(&store)).await.unwrap();
-        let url = format!("http://{}", server.local_addr());
-        let server = tokio::spawn(async move { server.run(std::future::pending()).await });
-        let admin = Actor { who: "test".into(), token: None, role: Some(Role::Admin), scope: Scope::All };
-        let new = NewToken {
-            name: "gw".into(),
-            role: Role::Gateway,
-            account: None,
-            region: Some("eu".into()),
-            ttl_secs: None,
-        };
-        let token = store.create_token(&admin, None, new).await.unwrap().secret;
-        let gateway = Self::gateway(&url, &token, folder.path());
-        Self { store, admin, url, token, folder, gateway, server }
-    }
-
-    fn gateway(url: &str, token: &Secret, folder: &Path) -> JoinHandle<()> {
-        let options = GatewayOptions {
-            hub: Hub::new(url.parse().unwrap(), &Trust::Public, Some(token.clone())).unwrap(),
-            planes: Arc::new(Rootless::new(ip("127.0.0.1"))),
-            state_dir: folder.join("gateway"),
-            name: "gw".into(),
-            region: "eu".into(),
-            public_host: "127.0.0.1".into(),
-            report_every: Some(Duration::from_secs(1)),
-        };
-        tokio::spawn(async move { drop(gateway::run(options, std::future::pending()).await) })
-    }
-
-    /// As `kill -9` and another start.
-    async fn restart_gateway(&mut self) {
-        self.gateway.abort();
-        drop((&mut self.gateway).await);
-        let lock = std::fs::File::open(self.folder.path().join("gateway/lock")).unwrap();
-        while lock.try_lock().is_err() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        drop(lock);
-        self.gateway = Self::gateway(&self.url, &self.token, self.folder.path());
-    }
-
-    async fn instance(&self) -> InstanceId {
-        let account = NewAccount { name: "a".into(), max_instances: None };
-        let account = self.store.create_account(&self.admin, None, account).await.unwrap().id;
-        let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let new = serde_json::json!({"name": "main", "region": "eu", "account": account, "listen_port": port});
-        let new = serde_json::from_value(new).unwrap();
-        self.store.create_instance(&self.admin, None, new).await.unwrap().id
-    }
-
-    async fn peer(&self, instance: &InstanceId) -> PeerId {
-        let account = self.store.instance(&self.admin, instance).await.unwrap().account;
-        let site = NewSite { name: "branch".into(), account: Some(account) };
-        let site = self.store.create_site(&self.admin, None, site).await.unwrap().id;
-        let new = serde_json::json!({"kind": "site", "site": site, "subnets": ["10.2.0.0/24"], "address": "10.99.0.2"});
-        let new = serde_json::from_value(new).unwrap();
-        self.store.create_peer(&self.admin, None, instance, new).await.unwrap().id
-    }
-
-    async fn say(&self, peer: &PeerId, public_key: PublicKey, next: Option<AppliedNext>) {
-        let revision = self.store.agent_desired(peer, None).await.unwrap().unwrap().revision;
-        let applied = AgentApplied { revision, public_key, device: DeviceFacts::default(), next };
-        self.store.agent_applied(peer, applied).await.unwrap();
-    }
-
-    async fn shown(&self, peer: &PeerId) -> Peer {
-        self.store.peer(&self.admin, peer).await.unwrap()
-    }
-
-    /// Waits for a site config that is as it has to be.
-    async fn config(&self, peer: &PeerId, what: &str, is_so: impl Fn(&SiteConfig) -> bool) -> SiteConfig {
-        let begun = Instant::now();
-        loop {
-            let desired = self.store.agent_desired(peer, None).await.unwrap().unwrap();
-            if let Some(config) = desired.config.filter(|config| is_so(config)) {
-                return config;
-            }
-            assert!(begun.elapsed() < DEADLINE, "{what}: {:?}", self.shown(peer).await);
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    /// Waits until the gateway has done all that it was told of a peer.
-    async fn is_done(&self, peer: &PeerId) {
-        let begun = Instant::now();
-        loop {
-            let link = self.shown(peer).await.link;
-            if link.gateway_revision >= Some(link.gateway_wanted) && link.gateway_error.is_none() {
-                return;
-            }
-            assert!(begun.elapsed() < DEADLINE, "the gateway does not follow: {link:?}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-}
 
 fn end(hub: &HubEnd) -> (PublicKey, u16) {
     (hub.public_key, hub.endpoints[0].port)
@@ -184,7 +56,7 @@ async fn follow(far: &mut Far, peer: &PeerId, site: Site, half: Half) -> Site {
 async fn a_site_changes_its_routers_key_and_its_gateways_key_under_traffic_and_loses_no_ping() {
     let mut far = Far::start().await;
     let instance = far.instance().await;
-    let peer = far.peer(&instance).await;
+    let peer = far.peer(&instance, "10.2.0.0/24").await;
     let config = far.config(&peer, "the gateway serves the instance", |_| true).await;
     let first = end(&config.hub);
     let mut site = Site::call(2, first.0, first.1).await;
@@ -237,7 +109,7 @@ async fn a_site_changes_its_routers_key_and_its_gateways_key_under_traffic_and_l
 async fn a_gateway_killed_in_the_midst_of_a_change_comes_back_with_both_and_the_change_ends() {
     let mut far = Far::start().await;
     let instance = far.instance().await;
-    let peer = far.peer(&instance).await;
+    let peer = far.peer(&instance, "10.2.0.0/24").await;
     let config = far.config(&peer, "the gateway serves the instance", |_| true).await;
     let first = end(&config.hub);
     let site = Site::call(2, first.0, first.1).await;

@@ -349,3 +349,45 @@ async fn a_gateway_that_is_gone_takes_its_devices_along_and_what_was_made_is_kep
         world.store.delete_instance(&world.admin, &scene.instance, None).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_port_that_peers_use_is_served_until_they_have_moved_to_another_and_one_that_nobody_uses_is_left_at_once() {
+    let databases = Databases::new();
+    for config in databases.configs("another-port") {
+        let scene = Scene::new(&config, 1).await;
+        let (world, peer) = (&scene.world, &scene.peers[0]);
+        let before = scene.instance().await;
+        let to = |port| InstanceEdit { listen_port: Some(port), ..InstanceEdit::default() };
+        let edit = async |port| world.store.edit_instance(&world.admin, &scene.instance, None, to(port)).await;
+        let edited = edit(40000).await.unwrap();
+        assert_eq!((edited.listen_port, edited.public_key), (before.listen_port, before.public_key));
+        assert_eq!((edited.devices[0].state, edited.devices[0].listen_port), (DeviceState::Coming, 40000));
+        assert!(edited.rotating_since.is_some());
+        let told = world.told(&scene.gateway, 0).await.instances.remove(0);
+        assert_eq!((told.devices[0].listen_port, told.devices[0].any_port), (40000, false), "this one, or none");
+        edit(40000).await.unwrap();
+        assert_eq!(scene.instance().await.devices.len(), 1, "once is enough");
+        assert_eq!(code_of(edit(40001).await), code::STATE, "one after another");
+        assert_eq!(code_of(edit(before.listen_port.unwrap()).await), code::STATE, "nor back in the midst of it");
+
+        let hub = world.desired(peer).await.config.unwrap().hub;
+        scene.serve().await;
+        assert_eq!(scene.instance().await.listen_port, Some(40000));
+        world.pass(Duration::from_secs(1)).await;
+        let desired = world.desired(peer).await.config.unwrap();
+        assert_eq!(desired.hub, hub, "the one in use stays");
+        assert_eq!(desired.next.unwrap().hub.endpoints[0].port, 40000);
+        scene.go_through(peer, router_key(0), router_key(100)).await;
+        world.pass(Duration::from_secs(1)).await;
+        scene.serve().await;
+        world.pass(Duration::from_secs(1)).await;
+        let moved = scene.instance().await;
+        assert_eq!((moved.devices.len(), moved.rotating_since), (0, None), "{:?}", moved.devices);
+        let told = world.told(&scene.gateway, 0).await.instances.remove(0);
+        assert_eq!((told.listen_port, told.any_port), (40000, false));
+
+        world.store.delete_peer(&world.admin, peer, None).await.unwrap();
+        let alone = edit(40002).await.unwrap();
+        assert_eq!((alone.listen_port, alone.devices.len()), (Some(40002), 0), "nobody is there to be cut off");
+    }
+}

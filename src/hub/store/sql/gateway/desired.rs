@@ -10,7 +10,6 @@ use crate::hub::store::sql::check::not_found;
 use crate::hub::store::sql::db::{Db, RowExt as _, Run as _, q};
 use crate::hub::store::sql::instance::Inst;
 use crate::hub::store::sql::peer::Pr;
-use crate::hub::store::sql::rotate::Dev;
 use crate::hub::store::sql::{pool, rotate};
 
 /// A gateway that asks is there; noted at most this often, in seconds, since asking should not become writing.
@@ -119,7 +118,7 @@ async fn instances(
             device: inst.device,
             listen_port: inst.listen_port.unwrap_or_default(),
             any_port: inst.asked_port.is_none() || inst.asked_port != inst.listen_port,
-            devices: devices.iter().filter_map(Dev::told).collect(),
+            devices: devices.iter().filter_map(|dev| dev.told(inst.asked_port)).collect(),
             pushed_routes: inst.pushed,
             policy: inst.policy,
             revision: inst.revision,

@@ -1,13 +1,16 @@
 //! Changing an instance's settings.
+//!
+//! A port that peers use already is not changed under them: a further device gets the new one, and they move to it, make before break.
 
 use super::assign::port;
 use super::create::{dns, free, hostname, pushed_beside, rotate_days, same, taken};
 use super::{Inst, lock, next_revision, read};
-use crate::api::{Instance, InstanceEdit, InstanceId, code};
+use crate::api::{Instance, InstanceEdit, InstanceId, InstanceStatus, code};
 use crate::hub::store::sql::Context;
 use crate::hub::store::sql::check::{conflict, invalid, prefixes, version};
-use crate::hub::store::sql::db::{Db, Run as _, Tx, q, to_json};
+use crate::hub::store::sql::db::{Db, RowExt as _, Run as _, Tx, q, to_json};
 use crate::hub::store::sql::once::{Change, audit, fields};
+use crate::hub::store::sql::rotate;
 use crate::hub::store::{Actor, Stored};
 
 pub(in crate::hub::store::sql) async fn edit(
@@ -24,7 +27,7 @@ pub(in crate::hub::store::sql) async fn edit(
     let now = tx.now;
     let before = read::read(&mut tx, context, &by.scope, id, now).await?;
     let mut inst = was.clone();
-    merge(&mut tx, by, &mut inst, edit).await?;
+    let moves_to = merge(&mut tx, by, &mut inst, edit).await?;
     if inst.pushed != was.pushed {
         inst.offers_changed(tx.now_ms);
     }
@@ -32,6 +35,9 @@ pub(in crate::hub::store::sql) async fn edit(
         follow(&mut tx, &was, &mut inst).await?;
         save(&mut tx, &inst).await?;
         inst.save_counters(&mut tx).await?;
+    }
+    if let Some(port) = moves_to {
+        rotate::to_port(&mut tx, &mut inst, port).await?;
     }
     let after = read::read(&mut tx, context, &by.scope, id, now).await?;
     let change = Change {
@@ -46,8 +52,8 @@ pub(in crate::hub::store::sql) async fn edit(
     Ok(after)
 }
 
-/// Takes the edit over, each field by its rule.
-async fn merge(tx: &mut Tx, by: &Actor, inst: &mut Inst, edit: InstanceEdit) -> Stored<()> {
+/// Takes the edit over, each field by its rule. Returns a port that peers have to move to.
+async fn merge(tx: &mut Tx, by: &Actor, inst: &mut Inst, edit: InstanceEdit) -> Stored<Option<u16>> {
     if let Some(new) = &edit.hostname {
         hostname(new)?;
     }
@@ -68,18 +74,41 @@ async fn merge(tx: &mut Tx, by: &Actor, inst: &mut Inst, edit: InstanceEdit) -> 
     if edit.rotate_keys_days.is_some() {
         inst.rotate_days = rotate_days(edit.rotate_keys_days)?;
     }
-    let Some(asked) = edit.listen_port else { return Ok(()) };
+    match edit.listen_port {
+        Some(asked) => listen_on(tx, by, inst, asked).await,
+        None => Ok(None),
+    }
+}
+
+/// Takes a port, at once where nobody uses the one before; else returns it.
+async fn listen_on(tx: &mut Tx, by: &Actor, inst: &mut Inst, asked: u16) -> Stored<Option<u16>> {
     if asked == 0 {
         return Err(invalid("listen_port", "a port is 1 to 65535", code::INVALID));
     }
+    let is_coming = rotate::is_coming_on(tx, &inst.id, asked).await?;
     inst.asked_port = Some(asked);
-    if let Some(gateway) = inst.gateway.clone() {
-        // Held from here on, so that nobody else takes the port.
-        next_revision(tx, Some(&gateway)).await?;
-        let free = port(tx, &gateway, inst, Some(asked), &by.scope).await?;
-        inst.listen_port = Some(free.map_err(|why| conflict("listen_port", why, code::PORT_TAKEN))?);
+    if is_coming {
+        return Ok(None);
     }
-    Ok(())
+    let Some(gateway) = inst.gateway.clone() else { return Ok(None) };
+    // Held from here on, so that nobody else takes the port.
+    next_revision(tx, Some(&gateway)).await?;
+    let free = port(tx, &gateway, inst, Some(asked), &by.scope).await?;
+    let free = free.map_err(|why| conflict("listen_port", why, code::PORT_TAKEN))?;
+    if inst.listen_port != Some(asked) && is_in_use(tx, inst).await? {
+        return Ok(Some(free));
+    }
+    inst.listen_port = Some(free);
+    Ok(None)
+}
+
+/// Whether peers may have tunnels to the port there is.
+async fn is_in_use(tx: &mut Tx, inst: &Inst) -> Stored<bool> {
+    if inst.suspended || inst.state != InstanceStatus::Active || inst.public_key.is_none() {
+        return Ok(false);
+    }
+    let with_key = q!("SELECT COUNT(*) AS n FROM peer WHERE instance = $1 AND public_key IS NOT NULL", inst.id.as_str());
+    Ok(with_key.one(tx).await?.int("n")? > 0)
 }
 
 /// What the gateway and the agents have to hear of it.

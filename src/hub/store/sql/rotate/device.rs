@@ -43,9 +43,10 @@ impl Dev {
         })
     }
 
-    /// As the gateway is told of it, unless it is to go. Nobody asked for its very port.
-    pub fn told(&self) -> Option<GatewayDevice> {
-        let told = GatewayDevice { device: self.number, listen_port: self.listen_port, any_port: true };
+    /// As the gateway is told of it, unless it is to go. It may have another port, unless its instance asked for this one.
+    pub fn told(&self, asked: Option<u16>) -> Option<GatewayDevice> {
+        let any_port = asked != Some(self.listen_port);
+        let told = GatewayDevice { device: self.number, listen_port: self.listen_port, any_port };
         (self.state != DeviceState::Leaving).then_some(told)
     }
 }
@@ -84,8 +85,8 @@ pub(in crate::hub::store::sql) async fn port_is_free(tx: &mut Tx, gateway: &Gate
     Ok(row.one(tx).await?.int("n")? == 0)
 }
 
-/// Has the gateway make one more device; returns its number.
-pub(super) async fn make(tx: &mut Tx, inst: &mut Inst, state: DeviceState) -> Stored<u32> {
+/// Has the gateway make one more device, on a port that is known to be free or on any; returns its number.
+pub(super) async fn make(tx: &mut Tx, inst: &mut Inst, state: DeviceState, port: Option<u16>) -> Stored<u32> {
     let Some(gateway) = inst.gateway.clone() else {
         return Err(StoreError::State { detail: format!("instance {} has no gateway yet", inst.id) });
     };
@@ -99,7 +100,7 @@ pub(super) async fn make(tx: &mut Tx, inst: &mut Inst, state: DeviceState) -> St
     }
     // The gateway's row is held from here on, so that nobody else takes the port.
     inst.revision = next_revision(tx, Some(&gateway)).await?;
-    let port = assign::port(tx, &gateway, inst, None, &Scope::All).await?;
+    let port = assign::port(tx, &gateway, inst, port, &Scope::All).await?;
     let port = port.map_err(|detail| StoreError::State { detail })?;
     let number = inst.devices;
     inst.devices += 1;

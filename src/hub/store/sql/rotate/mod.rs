@@ -13,8 +13,8 @@ use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
 pub(super) use course::heard;
-pub(super) use device::{Dev, devices, devices_applied, forget_gateway, port_is_free};
-pub(super) use start::{by_agent, cancel, instance, peer};
+pub(super) use device::{devices, devices_applied, forget_gateway, port_is_free};
+pub(super) use start::{by_agent, cancel, instance, is_coming_on, peer, to_port};
 pub(super) use tick::{by_policy, tick};
 
 use super::check::conflict;

@@ -31,8 +31,7 @@ pub(in crate::hub::store::sql) async fn instance(
     if inst.suspended || inst.state != InstanceStatus::Active {
         return Err(state(format!("instance {id} is not active: it gets another key only while a gateway serves it")));
     }
-    device::make(&mut tx, &mut inst, DeviceState::Coming).await?;
-    q!("UPDATE instance SET rotating_since = $2 WHERE id = $1", id.as_str(), now).run(&mut tx).await?;
+    make_another(&mut tx, &mut inst, None).await?;
     let after = instance::shown(&mut tx, context, &by.scope, id, now).await?;
     let change = Change {
         action: "instance.rotate",
@@ -44,6 +43,34 @@ pub(in crate::hub::store::sql) async fn instance(
     audit(&mut tx, &by.who, change).await?;
     tx.commit().await?;
     Ok(after)
+}
+
+/// Has the gateway make what everybody is to move to.
+async fn make_another(tx: &mut Tx, inst: &mut Inst, port: Option<u16>) -> Stored<()> {
+    device::make(tx, inst, DeviceState::Coming, port).await?;
+    q!("UPDATE instance SET rotating_since = $2 WHERE id = $1", inst.id.as_str(), tx.now).run(tx).await?;
+    Ok(())
+}
+
+/// Another port of an instance whose peers have tunnels: they follow as they do to another key, which it has as well.
+pub(in crate::hub::store::sql) async fn to_port(tx: &mut Tx, inst: &mut Inst, port: u16) -> Stored<()> {
+    if inst.rotating_since.is_some() {
+        return Err(on_the_way(&inst.id));
+    }
+    make_another(tx, inst, Some(port)).await
+}
+
+/// Whether an instance's peers are to move to this port already; refused if it is to another one.
+pub(in crate::hub::store::sql) async fn is_coming_on(tx: &mut Tx, id: &InstanceId, port: u16) -> Stored<bool> {
+    let coming = devices(tx, id).await?.into_iter().find(|dev| dev.state == DeviceState::Coming);
+    match coming {
+        Some(dev) if dev.listen_port != port => Err(on_the_way(id)),
+        coming => Ok(coming.is_some()),
+    }
+}
+
+fn on_the_way(id: &InstanceId) -> StoreError {
+    state(format!("peers of instance {id} are moving to its new key and port: it gets another port once they have"))
 }
 
 /// A new key for the router of a site peer.
@@ -90,7 +117,7 @@ pub(super) async fn begin(tx: &mut Tx, who: &str, inst: &mut Inst, row: &mut Pr,
         let beside = devices(tx, &inst.id).await?.into_iter().find(|dev| dev.state == DeviceState::Beside);
         match beside {
             Some(dev) => (dev.number, dev.public_key.is_some()),
-            None => (device::make(tx, inst, DeviceState::Beside).await?, false),
+            None => (device::make(tx, inst, DeviceState::Beside, None).await?, false),
         }
     } else {
         (inst.device, inst.public_key.is_some())
