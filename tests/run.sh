@@ -210,11 +210,12 @@ stage_fuzz() {
     cargo_tool fuzz || { skip "cargo-fuzz is missing and could not be installed"; return; }
     # Coverage flags are nightly's; RUSTC_BOOTSTRAP lets the stable compiler have them, for this stage only.
     export RUSTC_BOOTSTRAP=1
-    local target failed=0 runs
-    for target in $(cargo fuzz list --fuzz-dir tests/fuzz); do
-        cargo fuzz run --sanitizer none --fuzz-dir tests/fuzz "$target" -- \
-            -max_total_time="$FUZZ_SECS" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 || failed=1
-    done
+    local failed=0 runs
+    cargo fuzz build --sanitizer none --fuzz-dir tests/fuzz || { unset RUSTC_BOOTSTRAP; return 1; }
+    # Each target has one thread.
+    cargo fuzz list --fuzz-dir tests/fuzz | xargs -P "$(nproc)" -I TARGET \
+        cargo fuzz run --sanitizer none --fuzz-dir tests/fuzz TARGET -- \
+        -max_total_time="$FUZZ_SECS" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 || failed=1
     runs=$(grep -h '^stat::number_of_executed_units' "$LOGS/fuzz.log" | awk '{n += $2} END {print n}')
     echo "figure: ${runs:-0} runs in $FUZZ_SECS s for each target"
     unset RUSTC_BOOTSTRAP

@@ -2,7 +2,11 @@
 //!
 //! What is lost while tunnels move is printed: `cargo test --test end_to_end -- --nocapture`.
 #![cfg(all(feature = "hub", feature = "gateway", feature = "sim"))]
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a world that cannot be built fails its test, with the place")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a world that cannot be built fails its test, with the place"
+)]
 #![expect(clippy::print_stdout, reason = "figures for whoever runs this with --nocapture")]
 #![expect(clippy::format_push_string, reason = "writing into a String cannot fail")]
 

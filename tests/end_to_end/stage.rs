@@ -88,7 +88,9 @@ impl Stage {
     pub async fn moved_from(&self, was: &Peer) -> PublicKey {
         self.until("moved", |peer, figures| {
             let done = peer.next.is_none() && peer.generation > was.generation && peer.public_key != was.public_key;
-            done && figures.generation == peer.generation && figures.beside.is_none() && figures.phase == Phase::Watching
+            done && figures.generation == peer.generation
+                && figures.beside.is_none()
+                && figures.phase == Phase::Watching
         })
         .await;
         let begun = Instant::now();

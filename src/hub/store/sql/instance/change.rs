@@ -107,7 +107,8 @@ async fn is_in_use(tx: &mut Tx, inst: &Inst) -> Stored<bool> {
     if inst.suspended || inst.state != InstanceStatus::Active || inst.public_key.is_none() {
         return Ok(false);
     }
-    let with_key = q!("SELECT COUNT(*) AS n FROM peer WHERE instance = $1 AND public_key IS NOT NULL", inst.id.as_str());
+    let with_key =
+        q!("SELECT COUNT(*) AS n FROM peer WHERE instance = $1 AND public_key IS NOT NULL", inst.id.as_str());
     Ok(with_key.one(tx).await?.int("n")? > 0)
 }
 
