@@ -12,12 +12,14 @@
 //! | `inverse` | the script |
 //! | `found` | a guard that a reading shows |
 //! | `run` | arm, carry out, confirm |
+//! | `outside` | how a change is judged over a new connection |
 //!
 //! Only [`super::apply`] writes. A real device may take 40 s to write its flash (*source*: the manual, NAND write-back): a power cut
 //! within them can lose script and changes alike, or the one and not the other; no script can help that.
 
 mod found;
 mod inverse;
+mod outside;
 mod run;
 mod script;
 mod split;
