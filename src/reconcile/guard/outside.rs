@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 
 use super::run::{Guarding, Reach, Unconfirmed};
+use super::split::switched_off;
 use crate::domain::{Role, SiteId};
 use crate::reconcile::converge::{Progress, Task};
 use crate::reconcile::decide::Refused;
@@ -91,8 +92,10 @@ where
         Ok(None)
     }
 
+    /// Whether nothing is left to do but what waits; and what waits is switched off, which is what was done of it.
     pub(super) fn is_settled(&self, observed: &Observed) -> bool {
-        (self.task.settled)(observed).is_ok_and(|rest| rest.ops.iter().all(|op| is_among(op, &self.later)))
+        let may_wait = |op: &Op| is_among(op, &self.later) && switched_off(op, observed).is_none();
+        (self.task.settled)(observed).is_ok_and(|rest| rest.ops.iter().all(may_wait))
     }
 }
 
