@@ -290,6 +290,20 @@ async fn a_plan_that_the_router_might_not_undo_whole_is_refused() {
     assert_eq!((run.failed(), run.writes()), ((5, "safe-mode-too-long"), 0), "{run:?}");
 }
 
+#[tokio::test]
+async fn status_says_who_holds_safe_mode() {
+    let fresh = Fresh::start(&[]).await;
+    fresh.provision().await.assert_result("unproven");
+    let status = async || {
+        let access = access("admin", "", fresh.router.api_addr());
+        run::status(args::Status { access, subject: Subject::Only, hub: None }).await
+    };
+    assert_eq!(status().await.result["safe_mode"], serde_json::Value::Null);
+    fresh.router.operator("/safe-mode/take", &[]).await.unwrap();
+    let told = status().await;
+    assert!(told.result["safe_mode"].as_str().unwrap().contains("user admin (session console)"), "{told:?}");
+}
+
 /// The rule that is warned of: it is the router's, not ours.
 #[tokio::test]
 async fn what_somebody_changes_meanwhile_is_undone_with_it() {

@@ -158,7 +158,7 @@ fn is_done(op: &Op, observed: &Observed) -> bool {
             fields.iter().all(|field| says(field.name, field.to.as_bytes()))
         }),
         Change::Unset { id, field, .. } => at(id).is_some_and(|at| rows[at].get(field).is_none()),
-        Change::Move { id, before } => at(id) < at(before),
+        Change::Move { id, before } => at(id).map(|at| at + 1) == at(before),
         Change::Remove { id } => at(id).is_none(),
     }
 }

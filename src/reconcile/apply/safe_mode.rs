@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::domain::RouterOsVersion;
+use crate::reconcile::observe::Observed;
 use crate::routeros::client::Client;
 use crate::routeros::command::Command;
 use crate::routeros::error::CallError;
@@ -60,6 +61,23 @@ impl SafeHold {
 pub async fn safe_hold(client: &Client) -> Result<Option<SafeHold>, CallError> {
     let reply = client.with_deadline(ANSWER_WITHIN).call(&Command::new("/safe-mode/print")).await?;
     Ok(reply.rows.first().and_then(SafeHold::of))
+}
+
+/// Reads who holds safe mode, on a router of which it is only known what a reading showed; `None` too if it has none for programs.
+///
+/// # Errors
+/// Any [`CallError`] but a refusal.
+///
+/// # Cancel safety
+/// Nothing is written.
+pub async fn safe_hold_of(client: &Client, observed: &Observed) -> Result<Option<SafeHold>, CallError> {
+    if observed.version().is_none_or(|version| version < SAFE_MODE_SINCE) {
+        return Ok(None);
+    }
+    match safe_hold(client).await {
+        Err(error) if error.refusal().is_some() => Ok(None),
+        hold => hold,
+    }
 }
 
 /// Takes safe mode for this session, and never from anybody.
