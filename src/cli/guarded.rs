@@ -51,6 +51,10 @@ pub async fn carry_out(
     progress: &mut Progress,
     reporter: &Reporter,
 ) -> anyhow::Result<(Observed, Client)> {
+    #[cfg(feature = "proxy")]
+    if place.when == When::SafeMode {
+        return Box::pin(super::safe_mode::carry_out(place, task, observed, progress, reporter)).await;
+    }
     let client = place.client;
     let local = LocalLock::claim(&client.peer_addr().to_string()).map_err(show::busy_here)?;
     let done = |op: &_| reporter.event(&Event::Written(show::change(op)));

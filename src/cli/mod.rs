@@ -24,6 +24,8 @@ pub mod render;
 pub mod report;
 #[cfg(feature = "proxy")]
 pub mod rotate_key;
+#[cfg(feature = "proxy")]
+pub mod safe_mode;
 pub mod service;
 pub mod session;
 pub mod show;

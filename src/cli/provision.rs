@@ -50,6 +50,8 @@ pub async fn run(command: Provision, reporter: &Reporter) -> anyhow::Result<Outc
     let mut progress = Progress::default();
     if !decision.plan.is_empty() {
         let Write::Apply(confirm) = write else { return Ok(pending(&decision.plan)) };
+        #[cfg(feature = "proxy")]
+        super::safe_mode::prepare(guard, &client, (&decision.plan, &observed), reporter).await?;
         confirm.obtain(reporter, &format!("Change this router ({})?", show::in_short(&decision.plan))).await?;
         let agreed = (confirm == Confirm::Ask).then_some(&decision.plan);
         let settled = |observed: &Observed| decide_settled(&site, observed, &facts);

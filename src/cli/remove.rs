@@ -52,6 +52,8 @@ pub async fn run(command: Remove, reporter: &Reporter) -> anyhow::Result<Outcome
         take_left(&client, &observed, &site, &mut progress).await?;
         return Ok(removed(&progress));
     }
+    #[cfg(feature = "proxy")]
+    super::safe_mode::prepare(guard, &client, (&decision.plan, &observed), reporter).await?;
     confirm.obtain(reporter, &format!("Take {} rows of site {site} out?", decision.plan.ops.len())).await?;
 
     let agreed = (confirm == Confirm::Ask).then_some(&decision.plan);

@@ -55,11 +55,18 @@ pub async fn run(command: Status, reporter: &Reporter) -> anyhow::Result<Outcome
         Some(probe) => Some((probe.clone(), probing(&client, &probe, reporter).await?)),
         None => None,
     };
+    #[cfg(feature = "proxy")]
+    let held = crate::reconcile::apply::safe_hold_of(&client, &observed).await?.map(|hold| hold.explain());
     client.close().await;
     reporter.data(&tunnel.text(&site, &observed, pinged.as_ref()));
     let guard = found(&observed).map(|found| found.explain());
     if let Some(guard) = &guard {
         reporter.data(&super::report::clean(&format!("{:<11} {guard}", "guard")));
+        reporter.data("\n");
+    }
+    #[cfg(feature = "proxy")]
+    if let Some(held) = &held {
+        reporter.data(&super::report::clean(&format!("{:<11} {held}", "safe mode")));
         reporter.data("\n");
     }
     let healed = tunnel.peer.and_then(Healed::of);
@@ -73,6 +80,10 @@ pub async fn run(command: Status, reporter: &Reporter) -> anyhow::Result<Outcome
     let mut outcome = Outcome::new(verdict).detail("status", tunnel.json(&site, &observed, pinged.as_ref()));
     if let Some(guard) = guard {
         outcome = outcome.detail("guard", guard);
+    }
+    #[cfg(feature = "proxy")]
+    if let Some(held) = held {
+        outcome = outcome.detail("safe_mode", held);
     }
     if let Some(Healed { step, at }) = healed {
         outcome = outcome.detail("healed", json!({ "step": step.word(), "at": at }));

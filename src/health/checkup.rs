@@ -290,9 +290,19 @@ async fn device(client: &Client, patient: Patient<'_>, checkup: &mut Checkup) ->
         Some(_) => {}
         None => checkup.unknown.push("whether NTP sets the clock"),
     }
+    #[cfg(feature = "proxy")]
+    found.extend(safe_mode(client, patient.observed, &words).await?);
     let behind = checkup.findings.iter().any(|finding| finding.code == Code::ClockBehind.word());
     found.retain(|seen| !(behind && seen.code == Code::ClockUnsynchronized));
     Ok(told(found, patient.session.now))
+}
+
+/// Who holds safe mode, where the router has it: what is written now may be undone.
+#[cfg(feature = "proxy")]
+async fn safe_mode(client: &Client, observed: &Observed, words: &Words) -> Result<Option<Seen>, CallError> {
+    use crate::reconcile::apply::safe_hold_of;
+    let hold = safe_hold_of(client, observed).await?;
+    Ok(hold.map(|hold| words.seen(Code::SafeModeHeld, hold.explain(), "")))
 }
 
 /// The only row of a menu that a router may not have.

@@ -73,6 +73,9 @@ pub enum Code {
     RouterUnreachable,
     /// The router does not let us in.
     LoginRefused,
+    /// Somebody holds the router's safe mode.
+    #[cfg(feature = "proxy")]
+    SafeModeHeld,
     /// Device-mode forbids something that we may need.
     DeviceModeBlocks,
     /// The clock is not set by anybody.
@@ -193,9 +196,9 @@ const NAMED_ROWS: &[Code] = &[
 ];
 
 macro_rules! codes {
-    ($($code:ident $word:literal $severity:ident $silenced:expr, $hold:expr, $hint:literal;)*) => {
+    ($($(#[$only:meta])? $code:ident $word:literal $severity:ident $silenced:expr, $hold:expr, $hint:literal;)*) => {
         /// All codes: causes that lie deepest first, which is the order they are shown in.
-        pub const CODES: &[About] = &[$(About {
+        pub const CODES: &[About] = &[$($(#[$only])? About {
             code: Code::$code,
             word: $word,
             severity: Severity::$severity,
@@ -278,6 +281,8 @@ codes! {
         "see what takes the time: /tool/profile";
     ServiceClosed "service-closed" Warning &[], AT_ONCE,
         "/ip/service/set api-ssl disabled=no, and let this address in by available-from (before 7.24: address)";
+    #[cfg(feature = "proxy")] SafeModeHeld "safe-mode-held" Warning &[], AT_ONCE,
+        "let go of it where it was taken (Ctrl-X in that terminal, the button in WinBox), or see whose session it is: /user/active/print";
     DeviceModeBlocks "device-mode-blocks" Warning &[], AT_ONCE,
         "/system/device-mode/update scheduler=yes, and confirm it at the device within five minutes";
     ClockUnsynchronized "clock-unsynchronized" Warning &[Code::ClockBehind], AT_ONCE,

@@ -111,6 +111,21 @@ pub(super) trait Standby {
 
     /// Whether what is left to do may be left for now.
     fn leaves(&self, rest: &Plan) -> bool;
+
+    /// Whether the lock is kept until it has seen how it went.
+    fn keeps_lock(&self) -> bool {
+        false
+    }
+
+    /// Sees how it went, before the lock is let go.
+    fn through(
+        &mut self,
+        _client: &Client,
+        _outcome: &Result<Observed, ConvergeError>,
+        _progress: &Progress,
+    ) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 /// Nobody stands by.
@@ -182,6 +197,7 @@ where
         }
         Err(error) => Err(error),
     };
+    standby.through(client, &outcome, progress).await;
     // On the way out of an error; after a lost connection this fails too, and the lock ends by itself.
     let released = tokio::time::timeout(RELEASE_DEADLINE, lock.release(client, &mut progress.writes)).await;
     match (outcome, released) {
@@ -248,7 +264,7 @@ where
         // What is expected to be the last reading takes the lock's release along: one round trip for both.
         let begun = client.round_trips();
         let (read, released) = futures_util::join!(observe(client, &task.interest), async {
-            if pass < MAX_PASSES && plan.may_need_another_pass() {
+            if standby.keeps_lock() || (pass < MAX_PASSES && plan.may_need_another_pass()) {
                 Ok(())
             } else {
                 lock.release(client, &mut writes).await

@@ -55,6 +55,18 @@ pub enum Fault {
     ScriptsClosed,
     /// Making a script or an entry of the scheduler needs the policy `policy`.
     ScriptsNeedPolicy,
+    /// Nobody may take safe mode.
+    SafeModeRefused,
+    /// Taking safe mode is answered, and it is not taken.
+    SafeModeNotTaken,
+    /// It is not shown who holds safe mode.
+    SafeModeAnonymous,
+    /// The end of a session that holds safe mode is noticed so many seconds late.
+    SafeModeLate(u64),
+    /// So many actions can be undone.
+    SafeModeHistory(u64),
+    /// A reboot keeps what was changed in safe mode.
+    SafeModeKeptByReboot,
     /// So much delay in each direction.
     Latency(Duration),
     /// No UDP of WireGuard gets out or in; pings outside the tunnel still do.
@@ -89,7 +101,7 @@ pub enum ClockJump {
 }
 
 /// The names that `--fault` takes, with what stands behind `=`.
-pub const FAULT_NAMES: [&str; 35] = [
+pub const FAULT_NAMES: [&str; 41] = [
     "close-after=N",
     "close-before=N",
     "slow=BYTES_PER_SEC",
@@ -114,6 +126,12 @@ pub const FAULT_NAMES: [&str; 35] = [
     "timer-waits-for-date",
     "scripts-closed",
     "scripts-need-policy",
+    "safe-mode-refused",
+    "safe-mode-not-taken",
+    "safe-mode-anonymous",
+    "safe-mode-late=SECS",
+    "safe-mode-history=N",
+    "safe-mode-kept-by-reboot",
     "latency=MS",
     "no-udp",
     "no-wan",
@@ -183,6 +201,12 @@ impl FromStr for Fault {
             "timer-waits-for-date" => Self::TimerWaitsForDate,
             "scripts-closed" => Self::ScriptsClosed,
             "scripts-need-policy" => Self::ScriptsNeedPolicy,
+            "safe-mode-refused" => Self::SafeModeRefused,
+            "safe-mode-not-taken" => Self::SafeModeNotTaken,
+            "safe-mode-anonymous" => Self::SafeModeAnonymous,
+            "safe-mode-late" => Self::SafeModeLate(number()?),
+            "safe-mode-history" => Self::SafeModeHistory(number()?),
+            "safe-mode-kept-by-reboot" => Self::SafeModeKeptByReboot,
             "latency" => Self::Latency(Duration::from_millis(number()?)),
             "no-udp" => Self::NoUdp,
             "no-wan" => Self::NoWan,
@@ -236,6 +260,12 @@ impl fmt::Display for Fault {
             Self::TimerWaitsForDate => f.write_str("timer-waits-for-date"),
             Self::ScriptsClosed => f.write_str("scripts-closed"),
             Self::ScriptsNeedPolicy => f.write_str("scripts-need-policy"),
+            Self::SafeModeRefused => f.write_str("safe-mode-refused"),
+            Self::SafeModeNotTaken => f.write_str("safe-mode-not-taken"),
+            Self::SafeModeAnonymous => f.write_str("safe-mode-anonymous"),
+            Self::SafeModeLate(n) => write!(f, "safe-mode-late={n}"),
+            Self::SafeModeHistory(n) => write!(f, "safe-mode-history={n}"),
+            Self::SafeModeKeptByReboot => f.write_str("safe-mode-kept-by-reboot"),
             Self::Latency(d) => write!(f, "latency={}", d.as_millis()),
             Self::NoUdp => f.write_str("no-udp"),
             Self::NoWan => f.write_str("no-wan"),

@@ -39,6 +39,17 @@ fn a_write_without_terminal_needs_yes() {
     assert_eq!(refused(&["remove", "--router", "apis://192.168.88.1"]).0, "needs-yes");
 }
 
+#[cfg(feature = "proxy")]
+#[test]
+fn safe_mode_is_in_place_of_a_guard_and_never_beside_one() {
+    for other in ["--guard", "--unguarded"] {
+        for command in ["provision", "remove"] {
+            let (_, stderr) = refused(&[command, "--router", "apis://192.168.88.1", "--yes", "--safe-mode", other]);
+            assert!(stderr.contains("cannot be used with") && stderr.contains(other), "{stderr}");
+        }
+    }
+}
+
 #[test]
 fn a_missing_password_names_the_ways_to_give_one() {
     let (code, stderr) = refused(&["status", "--router", "apis://192.168.88.1"]);

@@ -46,7 +46,7 @@ fn add(menu: &'static Menu, comment: &str, fields: &[(&'static str, &'static str
 }
 
 /// Rows of ours that carry the session: its address, its route, the rules that let it in.
-async fn start(source: &str) -> SimRouter {
+pub async fn start(source: &str) -> SimRouter {
     let router = stage::router(|_| {}).await;
     let row = |menu: &str, field: &str, value: &str| {
         let state = router.state(sitepeer::sim::StateOptions { ids: true, dynamic: false });
@@ -85,10 +85,10 @@ async fn start(source: &str) -> SimRouter {
     router
 }
 
-type Make = fn(&Observed) -> Vec<Op>;
+pub type Make = fn(&Observed) -> Vec<Op>;
 
 /// Who makes the plan, what it does, and the plan.
-const CASES: [(&str, &str, Make); 19] = [
+pub const CASES: [(&str, &str, Make); 19] = [
     (NEAR, "its address is switched off", |o| {
         vec![change(o, &menu::IP_ADDRESS, ADDRESS, set(&[("disabled", "true")]))]
     }),

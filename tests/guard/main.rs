@@ -13,6 +13,7 @@ mod harness;
 mod lan;
 mod laws;
 mod others;
+mod safe_mode;
 mod stage;
 mod steps;
 mod touching;

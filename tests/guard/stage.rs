@@ -158,9 +158,15 @@ fn is_done(op: &Op, observed: &Observed) -> bool {
             fields.iter().all(|field| says(field.name, field.to.as_bytes()))
         }),
         Change::Unset { id, field, .. } => at(id).is_some_and(|at| rows[at].get(field).is_none()),
-        Change::Move { id, before } => at(id) < at(before),
+        Change::Move { id, before } => at(id).map(|at| at + 1) == at(before),
         Change::Remove { id } => at(id).is_none(),
     }
+}
+
+/// What of a plan a reading does not show.
+pub fn left_of(planned: &Plan, observed: &Observed) -> Plan {
+    let rest = planned.ops.iter().filter(|op| !is_done(op, observed)).cloned().collect();
+    Plan { ops: rest, notes: Vec::new() }
 }
 
 /// How it ended, in a line.
@@ -172,7 +178,7 @@ pub fn told(result: &Result<Guarded, GuardError>) -> String {
 }
 
 /// A way in again; the tunnel is no part of these plans.
-struct Again(std::net::SocketAddr);
+pub struct Again(pub std::net::SocketAddr);
 
 impl Reach for Again {
     async fn connect(&self) -> Result<Client, ConnectError> {
@@ -195,10 +201,7 @@ pub async fn carry_out(
     let before = observe(client, &Interest::default()).await.unwrap();
     let decide = |observed: &Observed| Ok(Decision { plan: plan(observed), warnings: Vec::new() });
     let planned = plan(&before);
-    let settled = |observed: &Observed| {
-        let rest = planned.ops.iter().filter(|op| !is_done(op, observed)).cloned().collect();
-        Ok(Plan { ops: rest, notes: Vec::new() })
-    };
+    let settled = |observed: &Observed| Ok(left_of(&planned, observed));
     let task = Task { site: &site, interest: Interest::default(), decide, settled, agreed: None };
     let local = LocalLock::claim(&client.peer_addr().to_string()).unwrap();
     let reach = Again(router.api_addr());

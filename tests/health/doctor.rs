@@ -177,6 +177,22 @@ async fn device_mode_and_ntp_are_asked_and_a_router_that_refuses_is_unknown() {
 }
 
 #[tokio::test]
+async fn safe_mode_that_somebody_holds_is_found_with_who_it_is() {
+    let held = before(async |world, _| drop(world.operator("/safe-mode/take", &[]).await)).await;
+    assert_found(&held, &["safe-mode-held"]);
+    assert!(held.result["findings"][0]["evidence"].as_str().unwrap().contains("user admin"), "{held:?}");
+    // A router that has none is not asked.
+    let world = World::start_with(|options| options.version = "7.17.1".parse().unwrap()).await;
+    let asked = |command: &crate::meddler::Said| {
+        assert!(!command[0].starts_with(b"/safe-mode"), "asked an old router");
+        Fate::Pass
+    };
+    let between = Meddler::start(&world.router, asked, |_, said| vec![said]).await;
+    let run = examine_at(between.address, &world.site()).await;
+    assert_eq!((codes(&run), run.exit()), (vec![], 0), "{run:?}");
+}
+
+#[tokio::test]
 async fn a_router_that_is_not_there_ends_with_4() {
     let world = World::start().await;
     let site = world.site();

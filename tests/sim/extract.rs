@@ -38,6 +38,7 @@ const MENUS: &[&str] = &[
     "/ipv6/route",
     "/ipv6/settings",
     "/routing/table",
+    "/safe-mode",
     "/system/clock",
     "/system/device-mode",
     "/system/identity",
@@ -62,12 +63,15 @@ const COMMANDS: &[&str] = &[
     "get",
     "move",
     "print",
+    "release",
     "remove",
     "request-logout",
     "reset-counters",
     "reset-counters-all",
     "run",
     "set",
+    "take",
+    "unroll",
     "unset",
 ];
 

@@ -11,6 +11,7 @@ mod faults;
 mod golden;
 mod protocol;
 mod refusals;
+mod safe_mode;
 mod schedule;
 mod talk;
 mod tunnel;

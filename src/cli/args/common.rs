@@ -73,7 +73,7 @@ impl SubjectArgs {
     }
 }
 
-/// `--dry-run`, `--yes`, `--guard` and `--unguarded`.
+/// `--dry-run`, `--yes`, `--guard`, `--unguarded` and `--safe-mode`.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct WriteArgs {
@@ -90,6 +90,11 @@ pub struct WriteArgs {
     /// Make even a change that could cut this session off without a guard
     #[arg(long)]
     unguarded: bool,
+    /// Make the change in the router's own safe mode (RouterOS 7.18 and later): unless a new connection confirms it, the router
+    /// undoes it, and with it whatever anybody else changes meanwhile
+    #[cfg(feature = "proxy")]
+    #[arg(long, conflicts_with_all = ["guard", "unguarded"])]
+    safe_mode: bool,
 }
 
 /// Whether a command may write.
@@ -104,6 +109,10 @@ pub enum Write {
 impl WriteArgs {
     /// When the change is guarded.
     pub(super) fn guard(&self) -> When {
+        #[cfg(feature = "proxy")]
+        if self.safe_mode {
+            return When::SafeMode;
+        }
         match (self.guard, self.unguarded) {
             (true, _) => When::Always,
             (false, true) => When::Never,

@@ -6,11 +6,17 @@
 mod fuse;
 mod local;
 mod lock;
+#[cfg(feature = "proxy")]
+mod safe_mode;
 mod warrant;
 
 pub use fuse::{ArmError, Fuse, Lit, Standing, sweep};
 pub use local::{BusyHere, LocalLock};
 pub use lock::{Holder, LockError, RouterLock, holder};
+#[cfg(feature = "proxy")]
+pub use safe_mode::{
+    SAFE_MODE_SINCE, SafeHold, release_safe_mode, safe_hold, safe_hold_of, take_safe_mode, unroll_safe_mode,
+};
 pub use warrant::{Warrant, Warranted, may_write};
 
 use futures_util::future::join_all;

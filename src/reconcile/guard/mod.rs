@@ -12,13 +12,18 @@
 //! | `inverse` | the script |
 //! | `found` | a guard that a reading shows |
 //! | `run` | arm, carry out, confirm |
+//! | `outside` | how a change is judged over a new connection |
+//! | `safe_mode` | the same under the router's own safe mode, for who asks for it |
 //!
 //! Only [`super::apply`] writes. A real device may take 40 s to write its flash (*source*: the manual, NAND write-back): a power cut
 //! within them can lose script and changes alike, or the one and not the other; no script can help that.
 
 mod found;
 mod inverse;
+mod outside;
 mod run;
+#[cfg(feature = "proxy")]
+mod safe_mode;
 mod script;
 mod split;
 mod touches;
@@ -28,6 +33,10 @@ use std::time::Duration;
 pub use found::{Found, found};
 pub use inverse::{Irreversible, Undo, inverse};
 pub use run::{GuardError, Guarded, Guarding, Reach, Unconfirmed, apply_guarded, until_clear};
+#[cfg(feature = "proxy")]
+pub use safe_mode::{
+    DEAD_PEER, MAX_SAFE_WRITES, NOTICED_WITHIN, NotSafe, Patience, SafeError, apply_in_safe_mode, check_safe_mode,
+};
 pub use split::split;
 pub use touches::{Part, Touch, Touches, classify};
 
@@ -74,6 +83,9 @@ pub enum When {
     Always,
     /// Never, not even where that can cut us off.
     Never,
+    /// Not by a script of ours: always by the router's own safe mode.
+    #[cfg(feature = "proxy")]
+    SafeMode,
 }
 
 impl When {
@@ -85,6 +97,8 @@ impl When {
             Self::Tunnel => touches.any(),
             Self::Always => true,
             Self::Never => false,
+            #[cfg(feature = "proxy")]
+            Self::SafeMode => false,
         }
     }
 }

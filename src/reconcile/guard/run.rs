@@ -8,26 +8,20 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::inverse::{Undo, inverse};
+use super::outside::{CONNECT_EVERY, CONNECT_WITHIN, Outside, is_among, left};
 use super::{Found, Timing, Touches, When, classify, found, split};
-use crate::domain::{Role, SiteId};
+use crate::domain::SiteId;
 use crate::reconcile::apply::{
     ArmError, BusyHere, Fuse, Lit, LocalLock, LockError, Standing, WRITES_IN_FLIGHT, Warranted, may_write,
 };
 use crate::reconcile::converge::{ConvergeError, Progress, Standby, Task, converge, converge_with};
 use crate::reconcile::decide::{Decision, Refused};
-use crate::reconcile::generation::{row_of, used};
 use crate::reconcile::observe::{Interest, Observed, ReadError, observe};
-use crate::reconcile::plan::{Change, Op, Plan};
+use crate::reconcile::plan::{Op, Plan};
 use crate::reconcile::preflight::Session;
-use crate::reconcile::prove::RECENT;
 use crate::routeros::client::Client;
-use crate::routeros::menu::parse_duration;
 use crate::routeros::target::ConnectError;
 
-/// How long one new connection may take, login included.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// Between two tries to connect: pacing, a router that is cut off refuses or stays silent.
-const CONNECT_EVERY: Duration = Duration::from_millis(500);
 /// How long after the fuse the router is looked for: what the script takes, and a connection.
 const BACK_WITHIN: Duration = Duration::from_secs(15);
 /// Between two looks at somebody else's guard.
@@ -186,19 +180,20 @@ where
     };
     let settle = if watchman.settles { guarding.timing.settle } else { Duration::ZERO };
     let later = watchman.later;
-    let confirming = Confirming { lit, later, settle, task: &task, guarding: &guarding, warrant: warrant.clone() };
+    let outside = Outside { later, settle, task: &task, guarding: &guarding };
+    let confirming = Confirming { lit, outside, warrant: warrant.clone() };
     let client = match carried {
         Some(Ok(_)) => confirming.confirm(progress).await?,
         Some(Err(error)) => return Err(confirming.put_back(Some(client), Unconfirmed::Incomplete(error)).await),
         None => return Err(confirming.put_back(None, Unconfirmed::Stalled).await),
     };
-    let Confirming { later, .. } = confirming;
-    let observed = finish(&client, &task, &later, warrant, progress, done).await?;
+    let Confirming { outside, .. } = confirming;
+    let observed = finish(&client, &task, &outside.later, warrant, progress, done).await?;
     Ok(Guarded { observed, client: Some(client), touches })
 }
 
 /// Takes out what was only switched off, now that this is known to be harmless.
-async fn finish<D, S>(
+pub(super) async fn finish<D, S>(
     client: &Client,
     task: &Task<'_, D, S>,
     later: &Plan,
@@ -314,18 +309,10 @@ impl Standby for Watchman<'_> {
     }
 }
 
-fn is_among(op: &Op, later: &Plan) -> bool {
-    let is_removal = |op: &Op| matches!(op.change, Change::Remove { .. });
-    is_removal(op) && later.ops.iter().any(|other| other.menu == op.menu && other.marker == op.marker)
-}
-
 /// Changes that were made and are not confirmed.
 struct Confirming<'a, 't, D, S, R> {
     lit: Lit,
-    later: Plan,
-    settle: Duration,
-    task: &'a Task<'t, D, S>,
-    guarding: &'a Guarding<'a, R>,
+    outside: Outside<'a, 't, D, S, R>,
     /// Without it nothing more is written: the router puts itself back.
     warrant: Warranted,
 }
@@ -335,73 +322,26 @@ where
     S: Fn(&Observed) -> Result<Plan, Refused>,
     R: Reach,
 {
-    /// How long something may still be confirmed.
-    fn left(&self) -> Duration {
-        let Timing { fuse, margin, .. } = self.guarding.timing;
-        (self.lit.since + fuse).saturating_duration_since(Instant::now() + margin)
-    }
-
-    async fn connect(&self, within: Duration) -> Result<Client, String> {
-        match timeout(within.min(CONNECT_WITHIN), self.guarding.reach.connect()).await {
-            Ok(Ok(client)) => Ok(client),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("no answer within {} s", within.min(CONNECT_WITHIN).as_secs_f32())),
-        }
+    /// Until when something may still be confirmed.
+    fn until(&self) -> Instant {
+        let Timing { fuse, margin, .. } = self.outside.guarding.timing;
+        self.lit.since + fuse.saturating_sub(margin)
     }
 
     async fn confirm(&self, progress: &mut Progress) -> Result<Client, GuardError> {
-        // A rule that is not in effect yet would let us in, and then not any more.
-        sleep(self.settle.min(self.left())).await;
-        let mut last = "there was no time for one".to_owned();
-        while !self.left().is_zero() {
-            let client = match self.connect(self.left()).await {
-                Ok(client) => client,
-                Err(why) => {
-                    last = why;
-                    sleep(CONNECT_EVERY.min(self.left())).await;
-                    continue;
-                }
-            };
-            let judged = timeout(self.left(), self.judge(&client, progress)).await;
-            match judged {
-                Ok(Ok(None)) => {}
-                Ok(Ok(Some(why))) => return Err(self.put_back(Some(&client), why).await),
-                // This connection was no good either; there may be time for another.
-                Ok(Err(error)) => {
-                    last = error.to_string();
-                    sleep(CONNECT_EVERY.min(self.left())).await;
-                    continue;
-                }
-                Err(_) => break,
-            }
-            if !may_write(&self.warrant) {
-                return Err(ConvergeError::from(LockError::Unwarranted).into());
-            }
-            let confirmed = timeout(self.left(), self.lit.confirm(&client, &mut progress.writes)).await;
-            return match confirmed {
-                Ok(Ok(true)) => Ok(client),
-                // Whether it got through shows in the router's own rows.
-                _ => self.settle_doubt(client, progress).await,
-            };
+        let client = match self.outside.witness(self.until(), progress).await {
+            Ok(client) => client,
+            Err((client, why)) => return Err(self.put_back(client.as_ref(), why).await),
+        };
+        if !may_write(&self.warrant) {
+            return Err(ConvergeError::from(LockError::Unwarranted).into());
         }
-        Err(self.put_back(None, Unconfirmed::Unreachable(last)).await)
-    }
-
-    /// Reads the router anew, and returns what speaks against it.
-    async fn judge(&self, client: &Client, progress: &Progress) -> Result<Option<Unconfirmed>, ReadError> {
-        let observed = observe(client, &self.task.interest).await?;
-        if !self.is_settled(&observed) {
-            return Ok(Some(Unconfirmed::Different));
+        let confirmed = timeout(left(self.until()), self.lit.confirm(&client, &mut progress.writes)).await;
+        match confirmed {
+            Ok(Ok(true)) => Ok(client),
+            // Whether it got through shows in the router's own rows.
+            _ => self.settle_doubt(client, progress).await,
         }
-        let was_up = progress.before.as_ref().is_some_and(|(before, _)| has_handshake(before, self.task.site));
-        if was_up && !self.guarding.reach.carries(client, &observed, progress, self.left()).await {
-            return Ok(Some(Unconfirmed::TunnelDown));
-        }
-        Ok(None)
-    }
-
-    fn is_settled(&self, observed: &Observed) -> bool {
-        (self.task.settled)(observed).is_ok_and(|rest| rest.ops.iter().all(|op| is_among(op, &self.later)))
     }
 
     /// A confirmation that was not answered, or came when the timer was gone: what became of it shows in the router's own rows.
@@ -409,16 +349,16 @@ where
         drop(client);
         let why = || Unconfirmed::Unreachable("the confirmation was not answered in time".to_owned());
         while Instant::now() < self.gone_by() {
-            if let Ok(client) = self.connect(CONNECT_WITHIN).await {
+            if let Ok(client) = self.outside.connect(CONNECT_WITHIN).await {
                 let standing = self.lit.standing(&client).await;
                 match standing {
                     Ok(Standing::Gone) => {
-                        let observed = observe(&client, &self.task.interest).await?;
-                        let is_done = self.is_settled(&observed);
+                        let observed = observe(&client, &self.outside.task.interest).await?;
+                        let is_done = self.outside.is_settled(&observed);
                         return if is_done { Ok(client) } else { Err(GuardError::PutBack { why: why() }) };
                     }
                     // Not confirmed any more when its time is near; the script alone undoes nothing by itself.
-                    Ok(Standing::Armed) if self.left().is_zero() => {}
+                    Ok(Standing::Armed) if left(self.until()).is_zero() => {}
                     Ok(_) if !may_write(&self.warrant) => {}
                     Ok(Standing::Armed | Standing::Spent) => {
                         if let Err(error) = self.lit.confirm(&client, &mut progress.writes).await {
@@ -435,7 +375,7 @@ where
 
     /// When the guard has run at the latest, if it was not confirmed, and the router can be reached again.
     fn gone_by(&self) -> Instant {
-        self.lit.since + self.guarding.timing.fuse + BACK_WITHIN
+        self.lit.since + self.outside.guarding.timing.fuse + BACK_WITHIN
     }
 
     /// Lets the router put itself back at once if it can be told, and waits for it to do so by itself if not.
@@ -454,7 +394,7 @@ where
     /// A connection over which no guard is seen any more: it was confirmed, or has run.
     async fn seen_without_guard(&self) -> Option<Client> {
         while Instant::now() < self.gone_by() {
-            if let Ok(client) = self.connect(CONNECT_WITHIN).await {
+            if let Ok(client) = self.outside.connect(CONNECT_WITHIN).await {
                 match self.lit.standing(&client).await {
                     Ok(Standing::Gone) => return Some(client),
                     Ok(_) if !may_write(&self.warrant) => {}
@@ -469,10 +409,4 @@ where
         }
         None
     }
-}
-
-/// Whether a site's tunnel carried traffic not long before a reading.
-fn has_handshake(observed: &Observed, site: &SiteId) -> bool {
-    let peer = used(observed, site).and_then(|generation| row_of(observed, site, &Role::Peer, generation));
-    peer.and_then(|row| parse_duration(row.get("last-handshake")?)).is_some_and(|age| age <= RECENT)
 }

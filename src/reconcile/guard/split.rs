@@ -19,7 +19,7 @@ pub fn split(plan: &Plan, observed: &Observed) -> (Plan, Plan) {
 }
 
 /// The change that makes a row do nothing; `None` for one that does nothing by itself, or nothing already.
-fn switched_off(op: &Op, observed: &Observed) -> Option<Op> {
+pub(super) fn switched_off(op: &Op, observed: &Observed) -> Option<Op> {
     let Change::Remove { id } = &op.change else { return None };
     op.menu.field("disabled")?;
     let row = observed.rows(op.menu).iter().find(|row| row.id() == id.as_slice())?;

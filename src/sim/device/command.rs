@@ -126,6 +126,9 @@ impl Device {
         if path == "/tool/ping" {
             return self.ping(request).map(Answer::Ping);
         }
+        if path == super::safe_mode::MENU {
+            return self.safe_mode(viewer, command, request);
+        }
         let rules = rules_of(path).ok_or(Refusal::NoSuchMenu)?;
         match command {
             "print" | "getall" => self.answer_print(rules, viewer, request),
@@ -134,6 +137,10 @@ impl Device {
             _ => {
                 self.writes += 1;
                 let done = self.write(rules, viewer, command, request);
+                // What a script does is counted as it does it.
+                if done.is_ok() && command != "run" {
+                    self.count_action();
+                }
                 self.settle();
                 done.map(|ret| Answer::Done(ret.map(String::into_bytes)))
             }

@@ -14,6 +14,7 @@ mod reach;
 mod refusal;
 mod rows;
 mod rules;
+mod safe_mode;
 mod schedule;
 mod write;
 
@@ -103,6 +104,7 @@ pub(crate) struct Device {
     pub(crate) path: Option<super::options::SessionPath>,
     /// What scripts and the scheduler had to say.
     pub(crate) log: Vec<String>,
+    safe_mode: safe_mode::SafeMode,
 }
 
 impl Device {
@@ -135,6 +137,7 @@ impl Device {
             script_depth: 0,
             path: None,
             log: Vec::new(),
+            safe_mode: safe_mode::SafeMode::default(),
             options,
         };
         factory::fill(&mut device);
@@ -171,6 +174,7 @@ impl Device {
 
     pub(crate) fn log_out(&mut self, id: u32) {
         self.sessions.retain(|s| s.id != id);
+        self.end_of_session(id);
     }
 
     pub(crate) fn user(&self, name: &str) -> Option<&Item> {
@@ -185,7 +189,7 @@ impl Device {
             .and_then(|item| item.fields.text("policy"))
             .map(parse_policies)
             .unwrap_or_default();
-        Viewer { user: user.to_owned(), policies }
+        Viewer { user: user.to_owned(), policies, session: None }
     }
 
     /// Tells whether a service is on, and takes connections from an address.
@@ -208,6 +212,7 @@ impl Device {
 
     /// Starts anew as after a power cut: configuration stays, everything else is lost.
     pub(crate) fn reboot(&mut self) {
+        self.reboot_safe_mode();
         self.sessions.clear();
         self.live = Live::default();
         self.clock.reboot();

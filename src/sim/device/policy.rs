@@ -31,12 +31,14 @@ const SCRIPT_POLICIES: [&str; 10] =
 pub(crate) struct Viewer {
     pub(crate) user: String,
     pub(crate) policies: BTreeSet<String>,
+    /// The number of the session; scripts and the console have none.
+    pub(crate) session: Option<u32>,
 }
 
 impl Viewer {
     /// Someone at the router's own console, who may do everything.
     pub(crate) fn operator() -> Self {
-        Self { user: "admin".to_owned(), policies: POLICIES.iter().map(|p| (*p).to_owned()).collect() }
+        Self { user: "admin".to_owned(), policies: POLICIES.iter().map(|p| (*p).to_owned()).collect(), session: None }
     }
 
     pub(crate) fn may(&self, policy: &str) -> bool {

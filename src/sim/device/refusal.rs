@@ -38,6 +38,8 @@ pub(crate) enum Refusal {
     ResolveFailed,
     WriteFault,
     DeviceMode,
+    SafeModeHeld,
+    SafeModeNotHeld,
     /// A script that ended before its end, in its own words.
     Script(String),
     Same(Same),
@@ -75,6 +77,8 @@ impl Refusal {
             Self::ResolveFailed => ("resolve-failed", ""),
             Self::WriteFault => ("write-fault", ""),
             Self::DeviceMode => ("device-mode", ""),
+            Self::SafeModeHeld => ("safe-mode-held", ""),
+            Self::SafeModeNotHeld => ("safe-mode-not-held", ""),
             Self::Script(words) => ("script", words),
             Self::Same(same) => (same_key(*same), ""),
         }
@@ -173,6 +177,8 @@ mod tests {
             Refusal::ResolveFailed,
             Refusal::WriteFault,
             Refusal::DeviceMode,
+            Refusal::SafeModeHeld,
+            Refusal::SafeModeNotHeld,
             Refusal::Script("x".into()),
         ];
         let all =

@@ -83,11 +83,13 @@ impl Device {
 
     /// When something is to run next.
     pub(crate) fn next_event(&self) -> Option<Instant> {
-        self.timers.values().min().copied().filter(|_| self.may_schedule())
+        let timer = self.timers.values().min().copied().filter(|_| self.may_schedule());
+        timer.into_iter().chain(self.safe_mode_ends()).min()
     }
 
     /// Runs what is due, and tells whether there was anything.
     pub(crate) fn run_due(&mut self) -> bool {
+        let went_back = self.end_safe_mode();
         let now = self.clock.monotonic();
         let mut due: Vec<(Instant, u32)> =
             self.timers.iter().filter(|(_, at)| **at <= now).map(|(id, at)| (*at, *id)).collect();
@@ -102,7 +104,7 @@ impl Device {
             };
             self.run_event(*id);
         }
-        !due.is_empty()
+        went_back || !due.is_empty()
     }
 
     fn run_event(&mut self, id: u32) {
@@ -131,7 +133,7 @@ impl Device {
         if needs && policies.iter().any(|policy| !viewer.may(policy)) {
             return Err("not enough permissions".to_owned());
         }
-        self.execute(&Viewer { user: viewer.user.clone(), policies }, &source)
+        self.execute(&Viewer { user: viewer.user.clone(), policies, session: None }, &source)
     }
 
     fn execute(&mut self, viewer: &Viewer, source: &[u8]) -> Result<(), String> {

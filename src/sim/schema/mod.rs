@@ -75,6 +75,10 @@ impl Schema {
                 }
                 commands.insert(command.to_owned(), names);
             }
+            // A menu without a command came later, or is gone.
+            if commands.is_empty() {
+                continue;
+            }
             let types = entry.types.iter().map(|(name, text)| (name.clone(), Type::parse(text))).collect();
             let readable = entry.read.split(' ').map(str::to_owned).collect();
             menus.insert(path, Menu { commands, types, readable });

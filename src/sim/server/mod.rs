@@ -121,7 +121,12 @@ impl Shared {
 
     /// Looks at what the rows let through now; called whenever they may have changed.
     fn look(&self) {
-        let gate = self.device().gate();
+        let gate = {
+            let mut device = self.device();
+            let gate = device.gate();
+            device.set_cut(!gate.established);
+            gate
+        };
         self.gate.send_if_modified(|before| std::mem::replace(before, gate) != gate);
         self.rows_changed.notify_one();
     }

@@ -66,6 +66,8 @@ impl Drop for Session {
         self.running.values().for_each(JoinHandle::abort);
         if let Some(entry) = self.entry {
             self.shared.device().log_out(entry);
+            // Safe mode may end with it.
+            self.shared.rows_changed.notify_one();
         }
     }
 }
@@ -218,8 +220,9 @@ impl Session {
                     if let Some(entry) = self.entry.take() {
                         device.log_out(entry);
                     }
-                    self.viewer = Some(device.viewer(&user));
-                    self.entry = Some(device.log_in(&user, self.ends.via, self.ends.local, self.ends.remote));
+                    let entry = device.log_in(&user, self.ends.via, self.ends.local, self.ends.remote);
+                    self.viewer = Some(Viewer { session: Some(entry), ..device.viewer(&user) });
+                    self.entry = Some(entry);
                 }
                 self.out.done(tag, None).await?;
                 Ok(Next::GoOn)

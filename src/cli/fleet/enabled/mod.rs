@@ -196,7 +196,7 @@ fn go_on(command: &Fleet) -> String {
         match change.guard {
             When::Always => words.push("--guard".to_owned()),
             When::Never => words.push("--unguarded".to_owned()),
-            When::Session | When::Tunnel => {}
+            When::Session | When::Tunnel | When::SafeMode => {}
         }
     }
     words.join(" ")

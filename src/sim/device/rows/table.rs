@@ -149,6 +149,15 @@ impl Table {
         self.items.splice(at..at, moved);
     }
 
+    /// Makes the rows what they were in an earlier copy of this table; returns the rows that changed, and whether they are gone.
+    pub(crate) fn go_back_to(&mut self, earlier: &Self) -> Vec<(u32, bool)> {
+        let now = std::mem::replace(&mut self.items, earlier.items.clone());
+        let of = |items: &[Item], id: u32| items.iter().find(|item| item.id == id).map(|item| item.fields.clone());
+        let ids: std::collections::BTreeSet<u32> = now.iter().chain(&self.items).map(|item| item.id).collect();
+        let changed = ids.into_iter().filter(|id| of(&now, *id) != of(&self.items, *id));
+        changed.map(|id| (id, of(&self.items, id).is_none())).collect()
+    }
+
     pub(crate) fn retain(&mut self, keep: impl FnMut(&Item) -> bool) {
         self.items.retain(keep);
     }
