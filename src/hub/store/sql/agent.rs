@@ -7,7 +7,7 @@ use super::check::{invalid, not_found};
 use super::db::{Db, RowExt as _, Run as _, Tx, q};
 use super::gateway::HEARD_WITHIN;
 use super::instance::{Inst, host_address};
-use super::lease::Claim;
+use super::lease::{self, Claim};
 use super::once::{Change, audit};
 use super::peer::{self, Pr};
 use super::rotate::{End, Ends};
@@ -234,6 +234,7 @@ async fn applied_with_key(
     let mut tx = db.begin().await?;
     let (mut inst, mut old) = peer::lock(&mut tx, &Scope::All, id).await?;
     if let Some(claim) = &claim {
+        lease::hold(db, &mut tx, &[id]).await?;
         claim.check(db, &mut tx, id).await?;
     }
     if old.kind != PeerKind::Site {

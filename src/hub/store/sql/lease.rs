@@ -13,6 +13,7 @@ use sqlx::any::AnyRow;
 
 use super::check::{conflict, invalid, name, not_found};
 use super::db::{Db, Dialect, RowExt as _, Run as _, Tx, q, to_json};
+use super::drives;
 use super::list::Sql;
 use super::site;
 use crate::api::{
@@ -48,6 +49,9 @@ pub(super) async fn assign(db: &Db, by: &Actor, id: &SiteId, new: Option<&ProxyA
     let before = site::read(&mut tx, &by.scope, id).await?;
     if new.is_none() && before.proxy.is_none() {
         return Err(not_found("assignment of site", id));
+    }
+    if let Some(new) = new {
+        drives::no_agent(&mut tx, id, &new.group).await?;
     }
     q!(
         "UPDATE site SET proxy = $2, router_url = $3, router_pin = $4, version = version + 1 WHERE id = $1",
@@ -151,10 +155,12 @@ pub(super) async fn leases(db: &Db, by: &ProxyActor, request: &LeaseRequest) -> 
     let holder = format!("{}:{}", by.token, request.proxy);
     let round = Round { by, request, holder, now, until: now.saturating_add(LEASE) };
     if request.ends {
+        round.hold(&mut tx).await?;
         round.end(&mut tx).await?;
         tx.commit().await?;
         return Ok(LeaseReply::default());
     }
+    round.hold(&mut tx).await?;
     round.note(&mut tx).await?;
     round.leave(&mut tx).await?;
     round.renew(&mut tx).await?;
@@ -186,6 +192,16 @@ fn check_request(request: &LeaseRequest) -> Stored<()> {
 }
 
 impl Round<'_> {
+    /// Holds all that the process has, in the order in which claims are held: neither waits for the other in a circle.
+    async fn hold(&self, tx: &mut Tx) -> Stored<()> {
+        let mut sql = Sql::new("SELECT site FROM lease WHERE holder = ");
+        sql.bind(self.holder.clone()).push(" ORDER BY site").push(&tx.dialect.lock("lease"));
+        if tx.dialect == Dialect::Postgres {
+            sql.query().all(tx).await?;
+        }
+        Ok(())
+    }
+
     /// Ends all that the process has.
     async fn end(&self, tx: &mut Tx) -> Stored<()> {
         q!("UPDATE lease SET until_ms = 0 WHERE holder = $1", self.holder.as_str()).run(tx).await?;
@@ -353,25 +369,11 @@ impl Claim {
         Self { by: by.clone(), number }
     }
 
-    /// Refuses a change that the claim does not allow, and keeps its lease from ending under it.
+    /// Refuses a change that the claim does not allow. Its lease is held.
     pub async fn check(&self, db: &Db, tx: &mut Tx, peer: &PeerId) -> Stored<()> {
-        self.hold(db, tx, peer).await?;
         let now = now_ms(db, tx).await?;
         let row = q!(SPEAKS, peer.as_str(), self.by.account.as_str()).maybe(tx).await?;
         self.judge(row.as_ref(), now, peer).map(drop)
-    }
-
-    /// Whoever takes the lease waits for this change. Others of its kind do not, and one that ended is left to whoever takes it.
-    async fn hold(&self, db: &Db, tx: &mut Tx, peer: &PeerId) -> Stored<()> {
-        if db.dialect == Dialect::Sqlite {
-            // Its changes come one after the other.
-            return Ok(());
-        }
-        let text = format!(
-            "SELECT site FROM lease WHERE site = (SELECT site FROM peer WHERE id = $2) AND until_ms > {DATABASE_NOW} FOR SHARE"
-        );
-        q!(sqlx::AssertSqlSafe(text), db.clock.ahead_ms(), peer.as_str()).maybe(tx).await?;
-        Ok(())
     }
 
     /// Whether it is good, by what the store has; tells the peer's instance.
@@ -385,9 +387,26 @@ impl Claim {
             return row.word("instance");
         }
         let detail = format!("the lease {} of peer {peer}'s site has ended", self.number);
-        Err(conflict("number", detail, code::LEASE_ENDED)
-            .hint("whoever has a lease renews it: POST /v1/proxy/leases"))
+        Err(conflict("number", detail, code::LEASE_ENDED).hint("whoever has a lease renews it: POST /v1/proxy/leases"))
     }
+}
+
+/// Holds the leases of these peers' sites as they are: whoever would take one waits for the change that a claim allows. Other claims
+/// do not, and what ended is left to whoever takes it.
+pub(super) async fn hold(db: &Db, tx: &mut Tx, peers: &[&PeerId]) -> Stored<()> {
+    if db.dialect == Dialect::Sqlite || peers.is_empty() {
+        // SQLite's changes come one after the other.
+        return Ok(());
+    }
+    let mut sql = Sql::new("SELECT site FROM lease WHERE until_ms > ");
+    sql.push(&DATABASE_NOW.replace("CAST($1 AS BIGINT)", &db.clock.ahead_ms().to_string()));
+    sql.push(" AND site IN (SELECT site FROM peer WHERE id IN (''");
+    for peer in peers {
+        sql.push(", ").bind(peer.as_str().to_owned());
+    }
+    sql.push(")) ORDER BY site FOR SHARE");
+    sql.query().all(tx).await?;
+    Ok(())
 }
 
 /// A peer's instance, and the lease of its site.

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::agent;
 use super::db::{Db, Tx};
-use super::lease::Claim;
+use super::lease::{self, Claim};
 use crate::api::{AgentApplied, AgentReports, PeerId, code};
 use crate::hub::store::{StoreError, Stored};
 
@@ -147,6 +147,8 @@ fn tell(to: oneshot::Sender<Stored<i64>>, answer: Stored<i64>) {
 async fn together(db: &Db, batch: &[Item]) -> Result<Vec<Stored<i64>>, Failed> {
     let mut tx = db.begin().await.map_err(Failed::Away)?;
     let mut answers = Vec::with_capacity(batch.len());
+    let claimed: Vec<&PeerId> = batch.iter().filter(|item| item.claim.is_some()).map(|item| &item.peer).collect();
+    lease::hold(db, &mut tx, &claimed).await.map_err(Failed::Spoilt)?;
     for item in batch {
         match take(db, &mut tx, item).await {
             Err(error) if !is_own_matter(&error) => return Err(Failed::Spoilt(error)),
