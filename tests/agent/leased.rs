@@ -1,6 +1,7 @@
 //! A proxy whose hub is away for much longer than its leases last.
 #![cfg(feature = "proxy")]
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -69,6 +70,7 @@ impl Place {
     async fn proxy(&self) -> (Running, tokio::task::JoinHandle<()>) {
         let agent = Running::of_members(Vec::new());
         std::fs::write(self.scene.path("password"), "secret\n").unwrap();
+        std::fs::set_permissions(self.scene.path("password"), std::fs::Permissions::from_mode(0o600)).unwrap();
         let rules = format!(
             "version = 1\n[[credentials]]\nnetworks = [\"127.0.0.0/8\"]\nuser = \"{INSTALLER}\"\npassword_file = \"password\"\n"
         );
