@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::kept::Kept;
 use super::pace::Pace;
 use super::standing::Standing;
-use crate::api::{AgentDesired, DEFAULT_WAIT_SECS, MAX_FREEZE_SECS, PeerId};
+use crate::api::{AgentDesired, DEFAULT_WAIT_SECS, MAX_FREEZE_SECS, PeerId, code};
 use crate::domain::{PublicKey, Site};
 use crate::reconcile::apply::Warranted;
 use crate::uplink::{self, Hub, UplinkError};
@@ -20,6 +20,10 @@ const ASK_LEAST: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest time until a hub that was away is asked again.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+/// How long hands are held off by one word of the hub that the credential was taken back: longer than until it is asked again.
+const HANDS_OFF: Duration = Duration::from_mins(10);
+const _: () = assert!(HANDS_OFF.as_secs() > 2 * LONGEST_PAUSE.as_secs(), "it would write between two words");
 
 /// What is to be on a router.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,11 +155,25 @@ impl Follower {
                 }
                 Err(error) => {
                     self.complain(&error, pace.failures());
+                    if error.is_refused_with(code::TOKEN_REVOKED) {
+                        self.hold_off();
+                    }
                     let pause = pace.failed().max(error.retry_after().unwrap_or_default());
                     tokio::time::sleep(pause.min(LONGEST_PAUSE * 2)).await;
                 }
             }
         }
+    }
+
+    /// Whose credential was taken back drives no more: somebody else does, or will. It is not gone for good: a hub that was put back
+    /// from a backup may know it again.
+    fn hold_off(&self) {
+        self.wish.send_if_modified(|wish| {
+            let Some(wanted) = wish else { return false };
+            let held = Wanted { frozen_to: Some(Instant::now() + HANDS_OFF), ..Wanted::clone(wanted) };
+            *wish = Some(Arc::new(held));
+            true
+        });
     }
 
     fn path(&self) -> String {
@@ -204,7 +222,8 @@ impl Follower {
         let waiting_for = desired.waiting_for.clone();
         self.revision = Some(revision);
         match uplink::site(desired, &self.follow.peer) {
-            Ok(Some(site)) => {
+            Ok(Some(mut site)) => {
+                site.fence = self.follow.lease.as_ref().map(|lease| lease.number());
                 let wanted = Wanted { site, revision, enabled, frozen_until, frozen_to, known_key: public_key };
                 self.wish.send_replace(Some(Arc::new(wanted)));
             }

@@ -86,6 +86,8 @@ pub mod code {
     pub const RATE_LIMITED: &str = "rate-limited";
     /// The site's lease has ended, or is another proxy's: what is said with it counts no more.
     pub const LEASE_ENDED: &str = "lease-ended";
+    /// The site's router has a driver already: its own agent, or the proxies of a group.
+    pub const DRIVEN: &str = "driven-already";
     /// The body is too large.
     pub const TOO_LARGE: &str = "too-large";
     /// The request took too long to arrive.

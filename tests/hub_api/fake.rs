@@ -152,6 +152,8 @@ fake! {
     fn assign_site(this, by: &Actor, id: &SiteId, assignment: Option<ProxyAssignment>) -> Site { nothing("site") }
     fn proxy_leases(this, by: &ProxyActor, request: &LeaseRequest) -> LeaseReply { Ok(LeaseReply::default()) }
     fn proxy_holds(this, by: &ProxyActor, peer: &PeerId, number: i64) -> InstanceId { nothing("peer") }
+    fn proxy_applied(this, by: &ProxyActor, peer: &PeerId, number: i64, applied: AgentApplied) -> () { nothing("peer") }
+    fn proxy_reports(this, by: &ProxyActor, peer: &PeerId, number: i64, reports: AgentReports) -> ReportsTaken { nothing("peer") }
     fn create_enrollment(this, by: &Actor, once: Option<&Once>, new: NewEnrollment) -> EnrollmentMade { nothing("peer") }
     fn enrollments(this, by: &Actor, paging: &Paging) -> Page<Enrollment> { page() }
     fn revoke_enrollment(this, by: &Actor, id: &EnrollmentId) -> () { nothing("enrolment token") }

@@ -1,4 +1,4 @@
-//! Leases of sites: one holder at a time, fairly shared, with numbers that only grow.
+//! Leases of sites: one holder at a time, fairly shared, with numbers that only grow; and one driver of a router, agent or proxy.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -183,6 +183,133 @@ async fn only_the_holder_speaks_for_a_peer_and_only_with_the_number_of_its_lease
         assert!(ended(store.proxy_holds(&a, &peer, lease.number).await), "its time is over");
         let stranger = ProxyActor { account: place.world.account("b").await, ..a };
         assert!(matches!(store.proxy_holds(&stranger, &peer, lease.number).await, Err(StoreError::NotFound { .. })));
+    }
+}
+
+/// Time for a change to come as far as the one before it: where it is not enough, the test shows less, and never fails.
+const ARRIVES: Duration = Duration::from_millis(300);
+
+/// What a proxy says comes while somebody else takes its lease: whichever way it is said, it is too late.
+#[tokio::test]
+async fn a_lease_that_goes_between_the_request_and_its_write_takes_the_write_along() {
+    let databases = Databases::new();
+    for config in databases.configs("leases_between") {
+        let place = Place::with(&config, &["g"]).await;
+        let instance = place.world.instance(&place.account, "main").await.id;
+        let peer = place.world.peer(&instance, site_peer(&place.sites[0], "p", &["10.1.0.0/24"])).await.unwrap().id;
+        let a = place.proxy(None).await;
+        let store = &place.world.store;
+        let revision = place.world.desired(&peer).await.revision;
+        let applied =
+            |number| AgentApplied { revision, public_key: key(number), device: DeviceFacts::default(), next: None };
+        let reports = |number| {
+            let tunnel = TunnelHealth { verdict: "proven".to_owned(), handshake_age_secs: None, rtt_us: None };
+            let reports = vec![AgentReport::new(number, 1, tunnel)];
+            AgentReports { epoch: "epoch".to_owned(), reports, dropped: 0, sent_at: None }
+        };
+        // As it should be: with a key that is new, and with one that is known.
+        let lease = place.held(&a, "a").await.remove(0);
+        store.proxy_applied(&a, &peer, lease.number, applied(1)).await.unwrap();
+        store.proxy_applied(&a, &peer, lease.number, applied(1)).await.unwrap();
+        assert_eq!(store.proxy_reports(&a, &peer, lease.number, reports(1)).await.unwrap().number, 1);
+        for said in ["a new key", "a known key", "reports"] {
+            let lease = place.held(&a, "a").await.remove(0);
+            let mut taker = Raw::begin(&config).await;
+            taker.run("UPDATE lease SET number = number + 1, token = 'another'").await;
+            let say = async {
+                match said {
+                    "a new key" => store.proxy_applied(&a, &peer, lease.number, applied(2)).await,
+                    "a known key" => store.proxy_applied(&a, &peer, lease.number, applied(1)).await,
+                    _ => store.proxy_reports(&a, &peer, lease.number, reports(2)).await.map(drop),
+                }
+            };
+            let take = async {
+                tokio::time::sleep(ARRIVES).await;
+                taker.commit().await;
+            };
+            let (late, ()) = tokio::join!(say, take);
+            assert!(matches!(late, Err(StoreError::Conflict { code: code::LEASE_ENDED, .. })), "{said}: {late:?}");
+            // The taker's word counts.
+            Raw::all(&config, &["UPDATE lease SET until_ms = 0, holder = ''"]).await;
+        }
+        let stored = store.peer(&place.world.admin, &peer).await.unwrap();
+        assert_eq!(stored.public_key, Some(key(1)), "nothing of what came late was written");
+        let lease = place.held(&a, "a").await.remove(0);
+        let taken = store.proxy_reports(&a, &peer, lease.number, reports(2)).await.unwrap();
+        assert_eq!(taken.number, 2);
+    }
+}
+
+async fn enrol(place: &Place, peer: &PeerId, nonce: &str) -> Result<EnrollReply, StoreError> {
+    let new = NewEnrollment { peer: peer.clone(), ttl_secs: None, uses: None };
+    let made = place.world.store.create_enrollment(&place.world.admin, None, new).await.unwrap();
+    let (device_nonce, device) = (format!("{nonce:0<16}"), DeviceFacts::default());
+    place.world.store.enroll(EnrollRequest { token: made.token, device_nonce, device, public_key: None }).await
+}
+
+fn driven<T: std::fmt::Debug>(result: Result<T, StoreError>, names: [&str; 3]) {
+    let Err(StoreError::Conflict { code: code::DRIVEN, detail, hint, .. }) = result else { panic!("{result:?}") };
+    let hint = hint.unwrap();
+    assert!(detail.contains(names[0]) && detail.contains(names[1]), "{detail}");
+    assert!(hint.contains(names[2]), "{hint}");
+}
+
+#[tokio::test]
+async fn a_router_has_one_driver_its_own_agent_or_the_proxies_of_a_group_and_who_comes_second_is_refused() {
+    let databases = Databases::new();
+    for config in databases.configs("leases_drivers") {
+        let place = Place::with(&config, &["g"]).await;
+        let (store, admin, site) = (&place.world.store, &place.world.admin, &place.sites[0]);
+        let instance = place.world.instance(&place.account, "main").await.id;
+        let peer = place.world.peer(&instance, site_peer(site, "p", &["10.1.0.0/24"])).await.unwrap().id;
+        driven(enrol(&place, &peer, "one").await, ["group g", peer.as_str(), "site unassign"]);
+        store.assign_site(admin, site, None).await.unwrap();
+        let agent = enrol(&place, &peer, "one").await.unwrap().credential.unwrap();
+        let assign = async || store.assign_site(admin, site, Some(assignment("g"))).await;
+        driven(assign().await, ["group g", peer.as_str(), &format!("peer revoke {peer}")]);
+        assert!(store.authenticate(&agent).await.unwrap().is_some(), "the first goes on");
+        store.revoke_agent(admin, &peer).await.unwrap();
+        assign().await.unwrap();
+    }
+}
+
+/// A file that has both, made before it was refused: who came later is refused, and the audit log says so.
+#[tokio::test]
+async fn of_two_drivers_that_a_store_has_already_the_newer_is_refused() {
+    let databases = Databases::new();
+    for config in databases.configs("leases_both") {
+        let place = Place::with(&config, &["g", "g"]).await;
+        let (store, admin) = (&place.world.store, &place.world.admin);
+        let instance = place.world.instance(&place.account, "main").await.id;
+        let mut agents = Vec::new();
+        for (number, site) in place.sites.iter().enumerate() {
+            let subnet = format!("10.{number}.0.0/24");
+            let peer =
+                place.world.peer(&instance, site_peer(site, &format!("p{number}"), &[&subnet])).await.unwrap().id;
+            store.assign_site(admin, site, None).await.unwrap();
+            agents.push(enrol(&place, &peer, "one").await.unwrap().credential.unwrap());
+        }
+        // The first site's agent was there before its proxies, the second's came after.
+        let [first, second] = [0, 1].map(|number: usize| place.sites[number].to_string());
+        let both =
+            format!("UPDATE site SET proxy = 'g', router_url = 'api://10.1.1.1' WHERE id IN ('{first}', '{second}')");
+        let early =
+            format!("UPDATE credential SET created_at = 1 WHERE peer IN (SELECT id FROM peer WHERE site = '{first}')");
+        let again = "DELETE FROM schema_version WHERE version = 6";
+        let admin = admin.clone();
+        let sites = place.sites.clone();
+        store.close().await;
+        drop(place);
+        Raw::all(&config, &[&both, &early, again]).await;
+        let world = World::open(&config).await;
+        assert!(world.store.site(&admin, &sites[0]).await.unwrap().proxy.is_none(), "the agent was first");
+        assert!(world.store.authenticate(&agents[0]).await.unwrap().is_some());
+        assert!(world.store.site(&admin, &sites[1]).await.unwrap().proxy.is_some(), "the proxies were first");
+        assert!(matches!(world.store.authenticate(&agents[1]).await, Err(StoreError::Revoked)));
+        let log = world.store.audit(&admin, &page(10)).await.unwrap().items;
+        let said: BTreeSet<&str> =
+            log.iter().filter(|line| line.who == "schema 6").map(|line| line.action.as_str()).collect();
+        assert_eq!(said, BTreeSet::from(["peer.revoke", "site.unassign"]));
     }
 }
 

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use sitepeer::api::*;
 use sitepeer::domain::{PublicKey, Secret};
 use sitepeer::hub::store::{Actor, Clock, Once, Paging, Scope, Settings, Store, StoreConfig, StoreError, open_with};
+use sqlx::Connection as _;
 
 use crate::postgres;
 
@@ -32,6 +33,40 @@ impl Databases {
         let mut configs = vec![StoreConfig::Sqlite(self.folder.path().join(name))];
         configs.extend(self.server.as_ref().map(|server| StoreConfig::Postgres(Secret::new(server.database(name)))));
         configs
+    }
+}
+
+/// A change past the store, by hand: what another hub, or one of another version, does.
+pub struct Raw(sqlx::AnyConnection);
+
+impl Raw {
+    /// Nobody else changes anything in a SQLite file from here on.
+    pub async fn begin(config: &StoreConfig) -> Self {
+        sqlx::any::install_default_drivers();
+        let (url, begin) = match config {
+            StoreConfig::Sqlite(file) => (format!("sqlite://{}?mode=rw", file.display()), "BEGIN IMMEDIATE"),
+            StoreConfig::Postgres(url) => (url.expose().to_owned(), "BEGIN"),
+        };
+        let mut raw = Self(sqlx::AnyConnection::connect(&url).await.unwrap());
+        raw.run(begin).await;
+        raw
+    }
+
+    pub async fn run(&mut self, sql: &str) {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut self.0).await.unwrap();
+    }
+
+    pub async fn commit(mut self) {
+        self.run("COMMIT").await;
+        self.0.close().await.unwrap();
+    }
+
+    pub async fn all(config: &StoreConfig, changes: &[&str]) {
+        let mut raw = Self::begin(config).await;
+        for change in changes {
+            raw.run(change).await;
+        }
+        raw.commit().await;
     }
 }
 

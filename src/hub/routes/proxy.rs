@@ -115,8 +115,7 @@ pub(in crate::hub) async fn applied(
     Body(mut applied): Body<AgentApplied>,
 ) -> Answer {
     limits::device(&mut applied.device, "device")?;
-    hub.store.proxy_holds(&caller.actor, &peer, params.number).await?;
-    hub.store.agent_applied(&peer, applied).await?;
+    hub.store.proxy_applied(&caller.actor, &peer, params.number, applied).await?;
     Ok(reply::done())
 }
 
@@ -132,9 +131,10 @@ pub(in crate::hub) async fn reports(
     Body(mut reports): Body<AgentReports>,
 ) -> Answer {
     limits::agent_reports(&mut reports)?;
-    hub.store.proxy_holds(&caller.actor, &peer, params.number).await?;
-    for report in &reports.reports {
-        hub.metrics.report("agent", report.at);
+    let at: Vec<_> = reports.reports.iter().map(|report| report.at).collect();
+    let taken = hub.store.proxy_reports(&caller.actor, &peer, params.number, reports).await?;
+    for at in at {
+        hub.metrics.report("agent", at);
     }
-    reply::ok(&hub.store.agent_reports(&peer, reports).await?)
+    reply::ok(&taken)
 }

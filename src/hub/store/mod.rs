@@ -304,6 +304,17 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn proxy_leases(&self, by: &ProxyActor, request: &LeaseRequest) -> Stored<LeaseReply>;
     /// Tells a peer's instance to the proxy that has the lease of its site with this number; [`StoreError::Conflict`] to any other.
     async fn proxy_holds(&self, by: &ProxyActor, peer: &PeerId, number: i64) -> Stored<InstanceId>;
+    /// Takes a proxy's word for what it did on a site's router: the lease is looked at in the same change, and no other begins
+    /// before that is made.
+    async fn proxy_applied(&self, by: &ProxyActor, peer: &PeerId, number: i64, applied: AgentApplied) -> Stored<()>;
+    /// Takes a proxy's reports of a site, by the lease as in [`proxy_applied`](Self::proxy_applied).
+    async fn proxy_reports(
+        &self,
+        by: &ProxyActor,
+        peer: &PeerId,
+        number: i64,
+        reports: AgentReports,
+    ) -> Stored<ReportsTaken>;
     /// Ends a freeze. [`StoreError::NotFound`] if there is none.
     async fn thaw_site(&self, by: &Actor, id: &SiteId) -> Stored<()>;
 

@@ -7,6 +7,7 @@ use super::check::{invalid, not_found};
 use super::db::{Db, RowExt as _, Run as _, Tx, q};
 use super::gateway::HEARD_WITHIN;
 use super::instance::{Inst, host_address};
+use super::lease::{self, Claim};
 use super::once::{Change, audit};
 use super::peer::{self, Pr};
 use super::rotate::{End, Ends};
@@ -175,12 +176,13 @@ pub(super) fn check_device(field: &str, device: &DeviceFacts) -> Stored<()> {
     Ok(())
 }
 
-/// Takes what is on a router. With a key that is known already, as nearly always, it is written together with what others say.
+/// Takes what is on a router. With a key that is known already, as nearly always, it is written together with what others say. A
+/// proxy says it with a claim.
 pub(super) async fn applied(
     db: &Db,
     context: &Context,
     telemetry: &Telemetry,
-    id: &PeerId,
+    (id, claim): (&PeerId, Option<Claim>),
     applied: AgentApplied,
 ) -> Stored<()> {
     check_device("device", &applied.device)?;
@@ -192,9 +194,9 @@ pub(super) async fn applied(
     let row = row.maybe(&mut *db.read().await?).await?.ok_or_else(|| not_found("peer", id))?;
     let moves = rotate::is_news(&row, &applied)?;
     if row.opt_word("public_key")? == Some(applied.public_key) && !moves {
-        return telemetry.write(id.clone(), Said::Applied(applied)).await.map(drop);
+        return telemetry.write(id.clone(), claim, Said::Applied(applied)).await.map(drop);
     }
-    applied_with_key(db, context, id, applied).await
+    applied_with_key(db, context, (id, claim), applied).await
 }
 
 /// Notes what is on a router whose key is known. What a second machine or a request sent again says of the past is not noted.
@@ -223,9 +225,18 @@ async fn note_device(tx: &mut Tx, id: &PeerId, site: Option<&SiteId>, device: &D
     }
 }
 
-async fn applied_with_key(db: &Db, context: &Context, id: &PeerId, applied: AgentApplied) -> Stored<()> {
+async fn applied_with_key(
+    db: &Db,
+    context: &Context,
+    (id, claim): (&PeerId, Option<Claim>),
+    applied: AgentApplied,
+) -> Stored<()> {
     let mut tx = db.begin().await?;
     let (mut inst, mut old) = peer::lock(&mut tx, &Scope::All, id).await?;
+    if let Some(claim) = &claim {
+        lease::hold(db, &mut tx, &[id]).await?;
+        claim.check(db, &mut tx, id).await?;
+    }
     if old.kind != PeerKind::Site {
         return Err(not_found("peer", id));
     }
@@ -310,12 +321,18 @@ async fn note_applied(tx: &mut Tx, id: &PeerId, revision: i64) -> Stored<()> {
     Ok(())
 }
 
-pub(super) async fn reports(db: &Db, telemetry: &Telemetry, id: &PeerId, batch: AgentReports) -> Stored<ReportsTaken> {
+/// Takes reports. A proxy brings them with a claim.
+pub(super) async fn reports(
+    db: &Db,
+    telemetry: &Telemetry,
+    (id, claim): (&PeerId, Option<Claim>),
+    batch: AgentReports,
+) -> Stored<ReportsTaken> {
     check_batch(&batch)?;
     // Asked for only where it matters: of ten thousand agents nearly all report that all is well.
     let is_up = |report: &AgentReport| matches!(report.state, Some(TunnelState::Up | TunnelState::Disabled));
     let asks = batch.reports.iter().max_by_key(|report| report.number).is_some_and(|newest| !is_up(newest));
-    let number = telemetry.write(id.clone(), Said::Reports(batch)).await?;
+    let number = telemetry.write(id.clone(), claim, Said::Reports(batch)).await?;
     let gateway_online = if asks { gateway_online(db, id).await? } else { None };
     Ok(ReportsTaken { number, gateway_online })
 }

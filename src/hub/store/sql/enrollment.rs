@@ -7,6 +7,7 @@ use super::agent::{check_device, nameless};
 use super::cap;
 use super::check::{invalid, not_found};
 use super::db::{Db, RowExt as _, Run as _, Tx, q, to_word};
+use super::drives;
 use super::instance::Inst;
 use super::list::{Page as _, Sql};
 use super::once::{Change, audit, fields, first_time};
@@ -265,6 +266,9 @@ fn usable(token: &Enrollment, again: bool, now: i64) -> Stored<()> {
 /// Gives the agent a credential of its own. One agent looks after a peer: what another device got before is no good any more,
 /// or the two would write their keys in turn.
 async fn bind_agent(tx: &mut Tx, used: &mut Use) -> Stored<(String, Secret)> {
+    if let Some(site) = &used.peer.site {
+        drives::no_proxies(tx, &used.peer.id, site).await?;
+    }
     if !used.again && used.peer.public_key.is_some() {
         // Another router: the key of the one before is no good any more.
         let old = used.peer.clone();

@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ring::digest::{SHA256, digest};
+use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
 use super::check::{conflict, invalid, name, not_found};
 use super::db::{Db, Dialect, RowExt as _, Run as _, Tx, q, to_json};
+use super::drives;
 use super::list::Sql;
 use super::site;
 use crate::api::{
@@ -47,6 +49,9 @@ pub(super) async fn assign(db: &Db, by: &Actor, id: &SiteId, new: Option<&ProxyA
     let before = site::read(&mut tx, &by.scope, id).await?;
     if new.is_none() && before.proxy.is_none() {
         return Err(not_found("assignment of site", id));
+    }
+    if let Some(new) = new {
+        drives::no_agent(&mut tx, id, &new.group).await?;
     }
     q!(
         "UPDATE site SET proxy = $2, router_url = $3, router_pin = $4, version = version + 1 WHERE id = $1",
@@ -124,11 +129,13 @@ pub(super) async fn forget(tx: &mut Tx, id: &SiteId) -> Stored<()> {
 async fn now_ms(db: &Db, tx: &mut Tx) -> Stored<i64> {
     match db.dialect {
         Dialect::Sqlite => Ok(tx.now_ms),
-        Dialect::Postgres => {
-            let row = q!(sqlx::AssertSqlSafe(format!("SELECT {DATABASE_NOW} AS now_ms")), db.clock.ahead_ms());
-            row.one(tx).await?.int("now_ms")
-        }
+        Dialect::Postgres => database_now(db, tx).await,
     }
+}
+
+async fn database_now(db: &Db, connection: &mut AnyConnection) -> Stored<i64> {
+    let row = q!(sqlx::AssertSqlSafe(format!("SELECT {DATABASE_NOW} AS now_ms")), db.clock.ahead_ms());
+    row.one(connection).await?.int("now_ms")
 }
 
 /// One request of a proxy.
@@ -148,10 +155,12 @@ pub(super) async fn leases(db: &Db, by: &ProxyActor, request: &LeaseRequest) -> 
     let holder = format!("{}:{}", by.token, request.proxy);
     let round = Round { by, request, holder, now, until: now.saturating_add(LEASE) };
     if request.ends {
+        round.hold(&mut tx).await?;
         round.end(&mut tx).await?;
         tx.commit().await?;
         return Ok(LeaseReply::default());
     }
+    round.hold(&mut tx).await?;
     round.note(&mut tx).await?;
     round.leave(&mut tx).await?;
     round.renew(&mut tx).await?;
@@ -183,6 +192,16 @@ fn check_request(request: &LeaseRequest) -> Stored<()> {
 }
 
 impl Round<'_> {
+    /// Holds all that the process has, in the order in which claims are held: neither waits for the other in a circle.
+    async fn hold(&self, tx: &mut Tx) -> Stored<()> {
+        let mut sql = Sql::new("SELECT site FROM lease WHERE holder = ");
+        sql.bind(self.holder.clone()).push(" ORDER BY site").push(&tx.dialect.lock("lease"));
+        if tx.dialect == Dialect::Postgres {
+            sql.query().all(tx).await?;
+        }
+        Ok(())
+    }
+
     /// Ends all that the process has.
     async fn end(&self, tx: &mut Tx) -> Stored<()> {
         q!("UPDATE lease SET until_ms = 0 WHERE holder = $1", self.holder.as_str()).run(tx).await?;
@@ -337,25 +356,70 @@ async fn counts(tx: &mut Tx, query: super::db::Ready) -> Stored<BTreeMap<String,
     query.all(tx).await?.iter().map(|row| Ok((row.text("grp")?, row.int("n")?))).collect()
 }
 
+/// With what a proxy speaks for a peer. It is looked at in the very change that it allows, and no lease of another begins before
+/// that change is made or given up.
+#[derive(Debug, Clone)]
+pub(super) struct Claim {
+    by: ProxyActor,
+    number: i64,
+}
+
+impl Claim {
+    pub fn new(by: &ProxyActor, number: i64) -> Self {
+        Self { by: by.clone(), number }
+    }
+
+    /// Refuses a change that the claim does not allow. Its lease is held.
+    pub async fn check(&self, db: &Db, tx: &mut Tx, peer: &PeerId) -> Stored<()> {
+        let now = now_ms(db, tx).await?;
+        let row = q!(SPEAKS, peer.as_str(), self.by.account.as_str()).maybe(tx).await?;
+        self.judge(row.as_ref(), now, peer).map(drop)
+    }
+
+    /// Whether it is good, by what the store has; tells the peer's instance.
+    fn judge(&self, row: Option<&AnyRow>, now: i64, peer: &PeerId) -> Stored<InstanceId> {
+        let row = row.ok_or_else(|| not_found("peer", peer))?;
+        let is_own = row.opt_text("token")?.as_deref() == Some(self.by.token.as_str());
+        let is_it = is_own
+            && row.opt_int("number")? == Some(self.number)
+            && row.opt_int("until_ms")?.is_some_and(|end| end > now);
+        if is_it {
+            return row.word("instance");
+        }
+        let detail = format!("the lease {} of peer {peer}'s site has ended", self.number);
+        Err(conflict("number", detail, code::LEASE_ENDED).hint("whoever has a lease renews it: POST /v1/proxy/leases"))
+    }
+}
+
+/// Holds the leases of these peers' sites as they are: whoever would take one waits for the change that a claim allows. Other claims
+/// do not, and what ended is left to whoever takes it.
+pub(super) async fn hold(db: &Db, tx: &mut Tx, peers: &[&PeerId]) -> Stored<()> {
+    if db.dialect == Dialect::Sqlite || peers.is_empty() {
+        // SQLite's changes come one after the other.
+        return Ok(());
+    }
+    let mut sql = Sql::new("SELECT site FROM lease WHERE until_ms > ");
+    sql.push(&DATABASE_NOW.replace("CAST($1 AS BIGINT)", &db.clock.ahead_ms().to_string()));
+    sql.push(" AND site IN (SELECT site FROM peer WHERE id IN (''");
+    for peer in peers {
+        sql.push(", ").bind(peer.as_str().to_owned());
+    }
+    sql.push(")) ORDER BY site FOR SHARE");
+    sql.query().all(tx).await?;
+    Ok(())
+}
+
+/// A peer's instance, and the lease of its site.
+const SPEAKS: &str = "SELECT p.instance, l.token, l.number, l.until_ms FROM peer p LEFT JOIN lease l ON l.site = p.site \
+    WHERE p.id = $1 AND p.account = $2 AND p.kind = 'site'";
+
 /// Whether a proxy has the lease of a peer's site with this number, and in which instance the peer is.
 pub(super) async fn holds(db: &Db, by: &ProxyActor, peer: &PeerId, number: i64) -> Stored<InstanceId> {
-    let (now, argument) = match db.dialect {
-        Dialect::Sqlite => ("$1", db.clock.now_ms()),
-        Dialect::Postgres => (DATABASE_NOW, db.clock.ahead_ms()),
+    let mut connection = db.read().await?;
+    let now = match db.dialect {
+        Dialect::Sqlite => db.clock.now_ms(),
+        Dialect::Postgres => database_now(db, &mut connection).await?,
     };
-    let text = format!(
-        "SELECT {now} AS now_ms, p.instance, l.token, l.number, l.until_ms FROM peer p LEFT JOIN lease l ON l.site = p.site \
-         WHERE p.id = $2 AND p.account = $3 AND p.kind = 'site'"
-    );
-    let row = q!(sqlx::AssertSqlSafe(text), argument, peer.as_str(), by.account.as_str());
-    let row = row.maybe(&mut *db.read().await?).await?.ok_or_else(|| not_found("peer", peer))?;
-    let now = row.int("now_ms")?;
-    let is_own = row.opt_text("token")?.as_deref() == Some(by.token.as_str());
-    let is_it =
-        is_own && row.opt_int("number")? == Some(number) && row.opt_int("until_ms")?.is_some_and(|end| end > now);
-    if is_it {
-        return row.word("instance");
-    }
-    Err(conflict("number", format!("the lease {number} of peer {peer}'s site has ended"), code::LEASE_ENDED)
-        .hint("whoever has a lease renews it: POST /v1/proxy/leases"))
+    let row = q!(SPEAKS, peer.as_str(), by.account.as_str()).maybe(&mut connection).await?;
+    Claim::new(by, number).judge(row.as_ref(), now, peer)
 }

@@ -28,6 +28,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 3, common: include_str!("migrations/3.sql"), sqlite: "", postgres: "" },
     Migration { number: 4, common: include_str!("migrations/4.sql"), sqlite: "", postgres: "" },
     Migration { number: 5, common: include_str!("migrations/5.sql"), sqlite: "", postgres: "" },
+    Migration { number: 6, common: include_str!("migrations/6.sql"), sqlite: "", postgres: "" },
 ];
 
 /// Two replicas must not migrate at once: any number that nobody else takes.
@@ -43,6 +44,7 @@ pub(super) async fn run(tx: &mut Tx, path: &str) -> Stored<()> {
     known(&done, path)?;
     for migration in MIGRATIONS.iter().filter(|migration| !done.contains(&migration.number)) {
         for text in texts(migration, tx.dialect).into_iter().filter(|text| !text.is_empty()) {
+            let text = text.replace("@NOW@", &tx.now.to_string());
             sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut **tx).await?;
         }
         let number = migration.number;

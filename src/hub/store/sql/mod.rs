@@ -9,6 +9,7 @@ mod agent;
 mod cap;
 mod check;
 mod db;
+mod drives;
 mod enrollment;
 mod freeze;
 mod gateway;

@@ -293,11 +293,11 @@ impl Store for SqlStore {
     }
 
     async fn agent_applied(&self, peer: &PeerId, applied: AgentApplied) -> Stored<()> {
-        again!(agent::applied(&self.db, &self.context, &self.telemetry, peer, applied.clone()))
+        again!(agent::applied(&self.db, &self.context, &self.telemetry, (peer, None), applied.clone()))
     }
 
     async fn agent_reports(&self, peer: &PeerId, reports: AgentReports) -> Stored<ReportsTaken> {
-        again!(agent::reports(&self.db, &self.telemetry, peer, reports.clone()))
+        again!(agent::reports(&self.db, &self.telemetry, (peer, None), reports.clone()))
     }
 
     async fn assign_site(&self, by: &Actor, id: &SiteId, assignment: Option<ProxyAssignment>) -> Stored<Site> {
@@ -311,6 +311,22 @@ impl Store for SqlStore {
 
     async fn proxy_holds(&self, by: &ProxyActor, peer: &PeerId, number: i64) -> Stored<InstanceId> {
         lease::holds(&self.db, by, peer, number).await
+    }
+
+    async fn proxy_applied(&self, by: &ProxyActor, peer: &PeerId, number: i64, applied: AgentApplied) -> Stored<()> {
+        let claim = || Some(lease::Claim::new(by, number));
+        again!(agent::applied(&self.db, &self.context, &self.telemetry, (peer, claim()), applied.clone()))
+    }
+
+    async fn proxy_reports(
+        &self,
+        by: &ProxyActor,
+        peer: &PeerId,
+        number: i64,
+        reports: AgentReports,
+    ) -> Stored<ReportsTaken> {
+        let claim = || Some(lease::Claim::new(by, number));
+        again!(agent::reports(&self.db, &self.telemetry, (peer, claim()), reports.clone()))
     }
 
     async fn gateway_hello(&self, token: &TokenId, hello: GatewayHello) -> Stored<GatewayWelcome> {

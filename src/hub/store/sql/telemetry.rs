@@ -13,7 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::agent;
 use super::db::{Db, Tx};
-use crate::api::{AgentApplied, AgentReports, PeerId};
+use super::lease::{self, Claim};
+use crate::api::{AgentApplied, AgentReports, PeerId, code};
 use crate::hub::store::{StoreError, Stored};
 
 /// Written in one transaction: a few milliseconds' work, so that a change that comes next does not wait long.
@@ -39,6 +40,8 @@ pub(super) enum Said {
 #[derive(Debug)]
 struct Item {
     peer: PeerId,
+    /// Of a proxy.
+    claim: Option<Claim>,
     said: Said,
     answer: oneshot::Sender<Stored<i64>>,
 }
@@ -67,9 +70,9 @@ impl Telemetry {
     ///
     /// # Cancel safety
     /// What was dropped while it waited may be written all the same: it can be said again.
-    pub async fn write(&self, peer: PeerId, said: Said) -> Stored<i64> {
+    pub async fn write(&self, peer: PeerId, claim: Option<Claim>, said: Said) -> Stored<i64> {
         let (answer, written) = oneshot::channel();
-        let item = Item { peer, said, answer };
+        let item = Item { peer, claim, said, answer };
         self.queue.send_timeout(item, DOOR_WAIT).await.map_err(|_| away())?;
         tokio::time::timeout(WRITE_WAIT, written).await.map_err(|_| away())?.map_err(|_| away())?
     }
@@ -140,13 +143,15 @@ fn tell(to: oneshot::Sender<Stored<i64>>, answer: Stored<i64>) {
     let _gone = to.send(answer);
 }
 
-/// Writes all, or nothing. That a peer is not there any more concerns nobody else.
+/// Writes all, or nothing. That a peer is not there any more, or a lease has ended, concerns nobody else.
 async fn together(db: &Db, batch: &[Item]) -> Result<Vec<Stored<i64>>, Failed> {
     let mut tx = db.begin().await.map_err(Failed::Away)?;
     let mut answers = Vec::with_capacity(batch.len());
+    let claimed: Vec<&PeerId> = batch.iter().filter(|item| item.claim.is_some()).map(|item| &item.peer).collect();
+    lease::hold(db, &mut tx, &claimed).await.map_err(Failed::Spoilt)?;
     for item in batch {
-        match take(&mut tx, item).await {
-            Err(error) if !matches!(error, StoreError::NotFound { .. }) => return Err(Failed::Spoilt(error)),
+        match take(db, &mut tx, item).await {
+            Err(error) if !is_own_matter(&error) => return Err(Failed::Spoilt(error)),
             answer => answers.push(answer),
         }
     }
@@ -154,7 +159,15 @@ async fn together(db: &Db, batch: &[Item]) -> Result<Vec<Stored<i64>>, Failed> {
     Ok(answers)
 }
 
-async fn take(tx: &mut Tx, item: &Item) -> Stored<i64> {
+/// Whether nothing was written when it was found out.
+fn is_own_matter(error: &StoreError) -> bool {
+    matches!(error, StoreError::NotFound { .. } | StoreError::Conflict { code: code::LEASE_ENDED, .. })
+}
+
+async fn take(db: &Db, tx: &mut Tx, item: &Item) -> Stored<i64> {
+    if let Some(claim) = &item.claim {
+        claim.check(db, tx, &item.peer).await?;
+    }
     match &item.said {
         Said::Reports(reports) => agent::take_reports(tx, &item.peer, reports).await,
         Said::Applied(applied) => agent::take_applied(tx, &item.peer, applied).await,
