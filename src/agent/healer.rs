@@ -2,7 +2,7 @@
 //!
 //! | what is the matter | steps, each with [`STEP_TIME`] to work |
 //! |---|---|
-//! | `stale-endpoint`, and the endpoint is a name | `resolve`, at once |
+//! | `stale-endpoint`, and the endpoint is a name | `resolve`, at once; while that does not help, as in the next line |
 //! | `no-udp-egress` or `no-reply`, no handshake for [`STUCK_AFTER`], and something is sent | `bounce`, `port`, `endpoint`, and again in turn |
 //! | `hub-down` or `endpoint-unresolved` as long | `endpoint` |
 //! | any other cause of silence | none: its way out is another |
@@ -84,6 +84,8 @@ pub(super) struct Look<'a> {
 pub(super) struct Due {
     pub(super) step: Step,
     pub(super) evidence: String,
+    /// What of it is the finding, without what changes with time alone.
+    seen: String,
 }
 
 /// What became of a step.
@@ -111,6 +113,8 @@ pub(super) struct Healer {
     /// Steps of the last day, oldest first; at most [`MOST_A_DAY`].
     taken: VecDeque<(Step, Duration)>,
     pending: Option<Pending>,
+    /// What the name was last set again for, since the tunnel was last up: for the same it is not done again at once.
+    resolved: Option<String>,
     /// The last step since the tunnel was last up: the next one in turn follows.
     last: Option<Step>,
     /// The step that the router's own note told of was counted.
@@ -139,7 +143,7 @@ impl Healer {
     /// Says what became of the last step, once that is known.
     pub(super) fn ended(&mut self, look: &Look<'_>) -> Option<Ended> {
         if matches!(look.state, TunnelState::Up | TunnelState::Degraded) {
-            self.last = None;
+            (self.last, self.resolved) = (None, None);
         }
         let pending = self.pending.as_ref()?;
         let after = look.now.saturating_sub(pending.at);
@@ -149,7 +153,7 @@ impl Healer {
             // Unknown, stale or switched off: nobody can say any more.
             _ => false,
         };
-        let Pending { due: Due { step, evidence }, .. } = self.pending.take()?;
+        let Pending { due: Due { step, evidence, .. }, .. } = self.pending.take()?;
         Some(Ended { step, helped, after, evidence })
     }
 
@@ -162,14 +166,19 @@ impl Healer {
         if since.is_some_and(|since| since < self.timing.step_time || is_coming(look, since)) {
             return None;
         }
-        let cause = cause(look, self.timing.stuck_after)?;
+        let cause = cause(look)?;
         let within = |span: Duration| self.taken.iter().filter(move |(_, at)| look.now.saturating_sub(*at) < span);
         if within(DAY).count() >= MOST_A_DAY {
             return None;
         }
         let is_left = |step: &Step| within(HOUR).filter(|(taken, _)| taken == step).count() < limit(*step);
-        let step = self.in_turn(cause.ladder).find(|step| is_left(step) && is_of_use(*step, look))?;
-        Some(Due { step, evidence: cause.evidence })
+        let is_stuck = look.handshake.unwrap_or(look.for_long) >= self.timing.stuck_after;
+        // A name that moved is followed before anything else, and whenever it moves on.
+        let has_moved = cause.is_of_name && self.resolved.as_ref() != Some(&cause.seen);
+        let first = Some(Step::Resolve).filter(|_| has_moved);
+        let rest = is_stuck.then(|| self.in_turn(cause.ladder)).into_iter().flatten();
+        let step = first.into_iter().chain(rest).find(|step| is_left(step) && is_of_use(*step, look))?;
+        Some(Due { step, evidence: format!("{}, {}", silence(look), cause.seen), seen: cause.seen })
     }
 
     /// The steps of a ladder, beginning behind the last one that was tried.
@@ -185,13 +194,15 @@ impl Healer {
         }
         self.taken.push_back((due.step, now));
         self.last = Some(due.step);
+        if due.step == Step::Resolve {
+            self.resolved = Some(due.seen.clone());
+        }
         self.pending = Some(Pending { due, at: now });
     }
 
     /// Something else is wanted: what was tried of the old says nothing of it. The limits stay.
     pub(super) fn forget(&mut self) {
-        self.pending = None;
-        self.last = None;
+        (self.pending, self.last, self.resolved) = (None, None, None);
     }
 }
 
@@ -211,32 +222,36 @@ fn is_of_use(step: Step, look: &Look<'_>) -> bool {
 /// What a cause asks for.
 struct Cause {
     ladder: &'static [Step],
-    evidence: String,
+    /// The hub's name stands for another address than is sent to.
+    is_of_name: bool,
+    /// The finding.
+    seen: String,
 }
 
 /// The cause that healing may help against; `None` if one of the causes asks for something else.
-fn cause(look: &Look<'_>, stuck_after: Duration) -> Option<Cause> {
+fn cause(look: &Look<'_>) -> Option<Cause> {
     let mut grave = look.findings.iter().filter(|finding| finding.severity == Severity::Critical);
     let (first, more) = (grave.next()?, grave.next());
     if more.is_some() || look.is_elsewhere {
         return None;
     }
     let ladder: &'static [Step] = match first.code.as_str() {
-        "stale-endpoint" => &[Step::Resolve],
+        "stale-endpoint" if look.is_named && look.sends => &[Step::Resolve, Step::Bounce, Step::Port, Step::Endpoint],
+        "stale-endpoint" if look.is_named => &[Step::Resolve],
         "no-udp-egress" | "no-reply" if look.sends => &[Step::Bounce, Step::Port, Step::Endpoint],
         "hub-down" | "endpoint-unresolved" => &[Step::Endpoint],
         _ => return None,
     };
-    let stuck_for = look.handshake.unwrap_or(look.for_long);
-    let is_at_once = matches!(ladder, [Step::Resolve]);
-    if !is_at_once && stuck_for < stuck_after {
-        return None;
-    }
-    let silence = match look.handshake {
+    let seen = format!("{}: {}", first.code, first.evidence);
+    Some(Cause { ladder, is_of_name: first.code == "stale-endpoint", seen })
+}
+
+/// For how long nothing came of handshakes, in words.
+fn silence(look: &Look<'_>) -> String {
+    match look.handshake {
         Some(age) => format!("no handshake for {} s", age.as_secs()),
         None => format!("no handshake, and down for {} s", look.for_long.as_secs()),
-    };
-    Some(Cause { ladder, evidence: format!("{silence}, {}: {}", first.code, first.evidence) })
+    }
 }
 
 #[cfg(test)]

@@ -79,6 +79,8 @@ pub enum Fault {
     StuckPort,
     /// WireGuard's sessions are stuck until a peer is switched off.
     StuckPeer,
+    /// A peer's endpoint name that is set again as it was is not looked up anew.
+    NameSticks,
     /// UDP of WireGuard longer than so many bytes vanishes, both ways.
     DropAbove(u64),
     /// An address cannot be led to another interface.
@@ -101,7 +103,7 @@ pub enum ClockJump {
 }
 
 /// The names that `--fault` takes, with what stands behind `=`.
-pub const FAULT_NAMES: [&str; 41] = [
+pub const FAULT_NAMES: [&str; 42] = [
     "close-after=N",
     "close-before=N",
     "slow=BYTES_PER_SEC",
@@ -138,6 +140,7 @@ pub const FAULT_NAMES: [&str; 41] = [
     "no-icmp",
     "stuck-port",
     "stuck-peer",
+    "name-sticks",
     "drop-above=BYTES",
     "address-stays",
     "one-wireguard",
@@ -213,6 +216,7 @@ impl FromStr for Fault {
             "no-icmp" => Self::NoIcmp,
             "stuck-port" => Self::StuckPort,
             "stuck-peer" => Self::StuckPeer,
+            "name-sticks" => Self::NameSticks,
             "drop-above" => Self::DropAbove(number()?),
             "address-stays" => Self::AddressStays,
             "one-wireguard" => Self::OneWireguard,
@@ -272,6 +276,7 @@ impl fmt::Display for Fault {
             Self::NoIcmp => f.write_str("no-icmp"),
             Self::StuckPort => f.write_str("stuck-port"),
             Self::StuckPeer => f.write_str("stuck-peer"),
+            Self::NameSticks => f.write_str("name-sticks"),
             Self::DropAbove(n) => write!(f, "drop-above={n}"),
             Self::AddressStays => f.write_str("address-stays"),
             Self::OneWireguard => f.write_str("one-wireguard"),

@@ -215,7 +215,8 @@ async fn own_key(world: &World) -> String {
     of(ours, "public-key").unwrap()
 }
 
-async fn a_name_that_moved_is_set_again() {
+/// A tunnel by name that is up at 127.0.0.1, whose name is about to stand for 127.0.0.2, where the hub is as well.
+async fn by_name() -> (Stage, HubEnd) {
     let key = keys::generate_private().unwrap();
     let at = async |address: &str, port| {
         let addresses = vec!["10.99.0.1/24".parse().unwrap()];
@@ -230,12 +231,32 @@ async fn a_name_that_moved_is_set_again() {
     let site = SiteText { endpoints: vec![endpoint], ..world.site() };
     let stage = Stage::up(world, site).await;
     second.set_peer(stage.site.hub_peer(&own_key(&stage.world).await)).await.unwrap();
-    stage.world.router.set_name(HUB_NAME, Some(ip("127.0.0.2"))).await.unwrap();
-    stage.world.hub.set_black_hole(true);
+    (stage, second)
+}
+
+impl Stage {
+    async fn move_name(&self) {
+        self.world.router.set_name(HUB_NAME, Some(ip("127.0.0.2"))).await.unwrap();
+        self.world.hub.set_black_hole(true);
+    }
+}
+
+async fn a_name_that_moved_is_set_again() {
+    let (stage, _second) = by_name().await;
+    stage.move_name().await;
     let writes = stage.world.router.writes();
     stage.healed_by(1).await;
     assert_eq!(stage.world.router.writes() - writes, 3);
     assert!(stage.peer("comment").contains(" healed=resolve@"), "{}", stage.peer("comment"));
+    stage.agent.stop().await;
+}
+
+async fn where_setting_the_name_again_does_nothing_a_bounce_follows() {
+    let (stage, _second) = by_name().await;
+    stage.fault("name-sticks").await;
+    stage.move_name().await;
+    stage.healed_by(2).await;
+    assert!(stage.peer("comment").contains(" healed=bounce@"), "{}", stage.peer("comment"));
     stage.agent.stop().await;
 }
 
@@ -286,6 +307,7 @@ async fn each_trouble_that_a_step_can_heal_is_healed_once_and_nothing_is_done_af
         ("fixed port", a_port_that_the_site_config_fixes_is_moved_with_its_rule_and_no_drift_then().boxed_local()),
         ("endpoint", a_dead_endpoint_is_left_for_the_next_one_which_is_kept().boxed_local()),
         ("name", a_name_that_moved_is_set_again().boxed_local()),
+        ("name that sticks", where_setting_the_name_again_does_nothing_a_bounce_follows().boxed_local()),
         (
             "frozen",
             nothing_is_healed_while_the_site_is_frozen_and_the_hub_hears_what_is_done_afterwards().boxed_local(),

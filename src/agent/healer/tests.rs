@@ -73,13 +73,45 @@ fn a_tunnel_that_cannot_be_healed_is_left_alone_beyond_the_limits() {
 }
 
 #[test]
-fn a_name_that_stands_for_another_address_is_set_again_at_once_and_nothing_else_is_done() {
+fn a_name_that_stands_for_another_address_is_set_again_at_once_and_once() {
     let findings = [finding("stale-endpoint", Severity::Critical)];
     let fresh = Look { handshake: Some(Duration::from_secs(70)), for_long: Duration::ZERO, ..down(&findings) };
-    let taken = unhealed(&mut Healer::default(), fresh, HOUR);
-    assert_eq!(steps(&taken), [Step::Resolve; 3]);
+    let until_stuck = STUCK_AFTER - Duration::from_secs(71);
+    let taken = unhealed(&mut Healer::default(), fresh, until_stuck);
+    assert_eq!(steps(&taken), [Step::Resolve], "nothing else is done to a session that may live");
     let literal = Look { is_named: false, ..fresh };
     assert_eq!(Healer::default().due(&literal), None);
+}
+
+#[test]
+fn where_setting_the_name_again_does_not_help_the_other_steps_follow() {
+    use Step::{Bounce, Endpoint, Port, Resolve};
+    let findings = [finding("stale-endpoint", Severity::Critical)];
+    let fresh = Look { handshake: Some(Duration::from_secs(70)), for_long: Duration::ZERO, ..down(&findings) };
+    let taken = unhealed(&mut Healer::default(), fresh, Duration::from_mins(10));
+    assert_eq!(steps(&taken), [Resolve, Bounce, Port, Endpoint, Resolve, Bounce, Port, Endpoint, Resolve]);
+    assert!(taken[1].0 + Duration::from_secs(70) >= STUCK_AFTER, "{taken:?}");
+    let quiet = Look { sends: false, ..fresh };
+    assert!(steps(&unhealed(&mut Healer::default(), quiet, HOUR)).iter().all(|step| *step == Resolve));
+}
+
+#[test]
+fn a_name_that_moves_all_the_time_is_followed_up_to_the_limit_and_the_other_steps_follow() {
+    use Step::{Bounce, Endpoint, Port, Resolve};
+    let mut healer = Healer::default();
+    let mut taken = Vec::new();
+    for minute in 0..12 {
+        let moved =
+            HealthFinding { evidence: format!("sent to {minute}"), ..finding("stale-endpoint", Severity::Critical) };
+        let findings = [moved];
+        let look = Look { now: START + STEP_TIME * minute, ..down(&findings) };
+        healer.ended(&look);
+        if let Some(due) = healer.due(&look) {
+            taken.push(due.step);
+            healer.take(due, look.now);
+        }
+    }
+    assert_eq!(taken, [Resolve, Resolve, Resolve, Bounce, Port, Endpoint, Bounce, Port, Endpoint, Endpoint, Endpoint]);
 }
 
 #[test]

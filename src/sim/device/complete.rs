@@ -7,6 +7,7 @@ use super::refusal::Refusal;
 use super::rows::Fields;
 use super::rules::{Rules, Target};
 use super::{Device, Request, Viewer};
+use crate::sim::faults::Fault;
 use crate::sim::schema::BadValue;
 use crate::wireguard::keys::generate_private;
 
@@ -116,10 +117,15 @@ impl Device {
             }
         }
         let is_peer = rules.menu == "/interface/wireguard/peers";
-        if is_peer && (request.get("endpoint-address").is_some() || request.path.ends_with("/enable")) {
+        let sticks = self.options.faults.contains(&Fault::NameSticks) && {
+            let old = self.table(rules.table).iter().find(|item| item.id == id);
+            old.is_some_and(|old| old.fields.get("endpoint-address") == new.get("endpoint-address"))
+        };
+        let is_named_anew = request.get("endpoint-address").is_some() && !sticks;
+        if is_peer && (is_named_anew || request.path.ends_with("/enable")) {
             self.resolve_again.push(id);
         }
-        let drops = self.options.faults.contains(&crate::sim::faults::Fault::DropSessionOnSet);
+        let drops = self.options.faults.contains(&Fault::DropSessionOnSet);
         if drops && is_peer && request.get("allowed-address").is_some() {
             *self.resets.entry(id).or_default() += 1;
         }
