@@ -367,16 +367,24 @@ async fn a_port_that_peers_use_is_served_until_they_have_moved_to_another_and_on
         assert_eq!((told.devices[0].listen_port, told.devices[0].any_port), (40000, false), "this one, or none");
         edit(40000).await.unwrap();
         assert_eq!(scene.instance().await.devices.len(), 1, "once is enough");
-        assert_eq!(code_of(edit(40001).await), code::STATE, "one after another");
-        assert_eq!(code_of(edit(before.listen_port.unwrap()).await), code::STATE, "nor back in the midst of it");
+        // One that the gateway cannot have is no dead end: nobody has moved yet.
+        let back = edit(before.listen_port.unwrap()).await.unwrap();
+        assert_eq!((back.rotating_since, back.devices[0].state), (None, DeviceState::Leaving));
+        assert_eq!(code_of(edit(40000).await), code::PORT_TAKEN, "until the gateway has heard of it");
+        edit(40001).await.unwrap();
+        edit(40002).await.unwrap();
+        let devices = scene.instance().await.devices;
+        let there: Vec<_> = devices.iter().map(|dev| (dev.listen_port, dev.state)).collect();
+        let leaving = |port| (port, DeviceState::Leaving);
+        assert_eq!(there, [leaving(40000), leaving(40001), (40002, DeviceState::Coming)]);
 
         let hub = world.desired(peer).await.config.unwrap().hub;
         scene.serve().await;
-        assert_eq!(scene.instance().await.listen_port, Some(40000));
+        assert_eq!(scene.instance().await.listen_port, Some(40002));
         world.pass(Duration::from_secs(1)).await;
         let desired = world.desired(peer).await.config.unwrap();
         assert_eq!(desired.hub, hub, "the one in use stays");
-        assert_eq!(desired.next.unwrap().hub.endpoints[0].port, 40000);
+        assert_eq!(desired.next.unwrap().hub.endpoints[0].port, 40002);
         scene.go_through(peer, router_key(0), router_key(100)).await;
         world.pass(Duration::from_secs(1)).await;
         scene.serve().await;
@@ -384,10 +392,10 @@ async fn a_port_that_peers_use_is_served_until_they_have_moved_to_another_and_on
         let moved = scene.instance().await;
         assert_eq!((moved.devices.len(), moved.rotating_since), (0, None), "{:?}", moved.devices);
         let told = world.told(&scene.gateway, 0).await.instances.remove(0);
-        assert_eq!((told.listen_port, told.any_port), (40000, false));
+        assert_eq!((told.listen_port, told.any_port), (40002, false));
 
         world.store.delete_peer(&world.admin, peer, None).await.unwrap();
-        let alone = edit(40002).await.unwrap();
-        assert_eq!((alone.listen_port, alone.devices.len()), (Some(40002), 0), "nobody is there to be cut off");
+        let alone = edit(40003).await.unwrap();
+        assert_eq!((alone.listen_port, alone.devices.len()), (Some(40003), 0), "nobody is there to be cut off");
     }
 }

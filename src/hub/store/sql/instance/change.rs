@@ -85,17 +85,21 @@ async fn listen_on(tx: &mut Tx, by: &Actor, inst: &mut Inst, asked: u16) -> Stor
     if asked == 0 {
         return Err(invalid("listen_port", "a port is 1 to 65535", code::INVALID));
     }
-    let is_coming = rotate::is_coming_on(tx, &inst.id, asked).await?;
+    let coming = rotate::coming_port(tx, &inst.id).await?;
+    let (was_asked, is_here) = (inst.asked_port, inst.listen_port == Some(asked));
     inst.asked_port = Some(asked);
-    if is_coming {
-        return Ok(None);
+    match coming {
+        Some(coming) if coming == asked => return Ok(None),
+        // Nobody has moved to it yet: another one will do as well, or none if it was made for its port alone.
+        Some(coming) if !is_here || was_asked == Some(coming) => rotate::take_back(tx, inst).await?,
+        Some(_) | None => {}
     }
     let Some(gateway) = inst.gateway.clone() else { return Ok(None) };
     // Held from here on, so that nobody else takes the port.
     next_revision(tx, Some(&gateway)).await?;
     let free = port(tx, &gateway, inst, Some(asked), &by.scope).await?;
     let free = free.map_err(|why| conflict("listen_port", why, code::PORT_TAKEN))?;
-    if inst.listen_port != Some(asked) && is_in_use(tx, inst).await? {
+    if !is_here && is_in_use(tx, inst).await? {
         return Ok(Some(free));
     }
     inst.listen_port = Some(free);

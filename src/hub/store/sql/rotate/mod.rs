@@ -14,7 +14,7 @@ use sqlx::any::AnyRow;
 
 pub(super) use course::heard;
 pub(super) use device::{devices, devices_applied, forget_gateway, port_is_free};
-pub(super) use start::{by_agent, cancel, instance, is_coming_on, peer, to_port};
+pub(super) use start::{by_agent, cancel, coming_port, instance, peer, take_back, to_port};
 pub(super) use tick::{by_policy, tick};
 
 use super::check::conflict;

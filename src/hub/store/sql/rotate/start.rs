@@ -5,7 +5,7 @@ use crate::api::{DeviceState, Instance, InstanceId, InstanceStatus, MoveCause, M
 use crate::hub::store::sql::Context;
 use crate::hub::store::sql::check::not_found;
 use crate::hub::store::sql::db::{Db, Run as _, Tx, q, to_word};
-use crate::hub::store::sql::instance::{self, Inst};
+use crate::hub::store::sql::instance::{self, Inst, next_revision};
 use crate::hub::store::sql::once::{Change, audit, fields};
 use crate::hub::store::sql::peer::{self, Pr};
 use crate::hub::store::{Actor, Scope, StoreError, Stored};
@@ -55,22 +55,34 @@ async fn make_another(tx: &mut Tx, inst: &mut Inst, port: Option<u16>) -> Stored
 /// Another port of an instance whose peers have tunnels: they follow as they do to another key, which it has as well.
 pub(in crate::hub::store::sql) async fn to_port(tx: &mut Tx, inst: &mut Inst, port: u16) -> Stored<()> {
     if inst.rotating_since.is_some() {
-        return Err(on_the_way(&inst.id));
+        let id = &inst.id;
+        return Err(state(format!(
+            "peers of instance {id} are moving to its new key: it gets another port once they have"
+        )));
     }
     make_another(tx, inst, Some(port)).await
 }
 
-/// Whether an instance's peers are to move to this port already; refused if it is to another one.
-pub(in crate::hub::store::sql) async fn is_coming_on(tx: &mut Tx, id: &InstanceId, port: u16) -> Stored<bool> {
+/// The port of the device that the peers of an instance are to move to, until the gateway has made it.
+pub(in crate::hub::store::sql) async fn coming_port(tx: &mut Tx, id: &InstanceId) -> Stored<Option<u16>> {
     let coming = devices(tx, id).await?.into_iter().find(|dev| dev.state == DeviceState::Coming);
-    match coming {
-        Some(dev) if dev.listen_port != port => Err(on_the_way(id)),
-        coming => Ok(coming.is_some()),
-    }
+    Ok(coming.map(|dev| dev.listen_port))
 }
 
-fn on_the_way(id: &InstanceId) -> StoreError {
-    state(format!("peers of instance {id} are moving to its new key and port: it gets another port once they have"))
+/// Gives the device up that peers were to move to, and which the gateway has not made yet.
+pub(in crate::hub::store::sql) async fn take_back(tx: &mut Tx, inst: &mut Inst) -> Stored<()> {
+    inst.revision = next_revision(tx, inst.gateway.as_ref()).await?;
+    inst.rotating_since = None;
+    let id = inst.id.as_str();
+    q!(
+        "UPDATE device SET state = 'leaving', revision = $2 WHERE instance = $1 AND state = 'coming'",
+        id,
+        inst.revision
+    )
+    .run(tx)
+    .await?;
+    q!("UPDATE instance SET rotating_since = NULL, revision = $2 WHERE id = $1", id, inst.revision).run(tx).await?;
+    Ok(())
 }
 
 /// A new key for the router of a site peer.
