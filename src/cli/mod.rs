@@ -46,6 +46,9 @@ use exit::Exit;
 use failure::Failure;
 use report::{Outcome, Reporter};
 
+#[cfg(feature = "proxy")]
+use crate::reconcile::guard::When;
+
 /// Reads the command line, carries the command out, and returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -84,6 +87,24 @@ const ON_THE_ROUTER: [&str; 2] =
 const AT_THE_HUB: [&str; 2] =
     ["stopped; what the hub did before stays", "look what is there before you run it again: sitepeer hub … list"];
 
+/// What a command in safe mode says when it is stopped, and the way out.
+#[cfg(feature = "proxy")]
+const IN_SAFE_MODE: [&str; 2] = [
+    "stopped; unless safe mode was let go of before, the router undoes what was changed as soon as it notices",
+    "look in half a minute: sitepeer plan shows what is left to do, and the same command does it",
+];
+
+/// What a command says when it is stopped, and the way out.
+fn last_words(command: &Command) -> [&'static str; 2] {
+    match command {
+        Command::Hub(_) | Command::Freeze(_) => AT_THE_HUB,
+        #[cfg(feature = "proxy")]
+        Command::Provision(args::Provision { guard: When::SafeMode, .. })
+        | Command::Remove(args::Remove { guard: When::SafeMode, .. }) => IN_SAFE_MODE,
+        _ => ON_THE_ROUTER,
+    }
+}
+
 fn run(args: Args, reporter: &Reporter) -> Result<Outcome, Failure> {
     log::start(&args.log)?;
     let command = args.settle()?;
@@ -92,7 +113,7 @@ fn run(args: Args, reporter: &Reporter) -> Result<Outcome, Failure> {
     let ends_itself = matches!(command, Command::Demo(_) | Command::Gateway(_) | Command::Agent(_) | Command::Fleet(_))
         || matches!(&command, Command::Proxy(proxy) if proxy.serves())
         || command.serves();
-    let words = if matches!(command, Command::Hub(_) | Command::Freeze(_)) { AT_THE_HUB } else { ON_THE_ROUTER };
+    let words = last_words(&command);
     let ended = if ends_itself {
         runtime.block_on(carry_out(command, reporter))
     } else {

@@ -290,6 +290,26 @@ async fn a_plan_that_the_router_might_not_undo_whole_is_refused() {
     assert_eq!((run.failed(), run.writes()), ((5, "safe-mode-too-long"), 0), "{run:?}");
 }
 
+/// Theirs is not let go of, and not undone: by no word of ours, and not by the end of our session.
+#[tokio::test]
+async fn safe_mode_that_somebody_takes_over_is_left_to_them() {
+    let fresh = Fresh::start(&[]).await;
+    let mut is_taken = false;
+    let run = fresh
+        .provision_heard(async |event| {
+            if event["event"] == "written" && !std::mem::replace(&mut is_taken, true) {
+                fresh.router.operator("/safe-mode/take", &[("on-error", b"release")]).await.unwrap();
+            }
+        })
+        .await;
+    assert!(is_taken, "{run:?}");
+    // What was written before and after is there, and was confirmed over a new connection.
+    run.assert_result("unproven");
+    let paths: Vec<String> = fresh.router.written().into_iter().map(|written| written.path).collect();
+    assert!(!paths.iter().any(|path| path == "/safe-mode/release" || path == "/safe-mode/unroll"), "{paths:?}");
+    assert!(is_held(&fresh.router).await, "it is still theirs");
+}
+
 #[tokio::test]
 async fn status_says_who_holds_safe_mode() {
     let fresh = Fresh::start(&[]).await;

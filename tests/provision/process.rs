@@ -15,11 +15,13 @@ use crate::world::{World, assert_same, shape, with_ids};
 struct Bench {
     world: World,
     folder: tempfile::TempDir,
+    /// Flags beside those that all have.
+    more: &'static [&'static str],
 }
 
 impl Bench {
     async fn start() -> Self {
-        Self { world: World::start().await, folder: tempfile::tempdir().unwrap() }
+        Self { world: World::start().await, folder: tempfile::tempdir().unwrap(), more: &[] }
     }
 
     /// `provision --yes --json` with an environment of its own.
@@ -27,7 +29,7 @@ impl Bench {
         let site = self.world.site().write(self.folder.path());
         let mut command = Command::new(env!("CARGO_BIN_EXE_sitepeer"));
         command.args(["provision", "--yes", "--json", "--timeout", "1", "--router", &format!("api://admin@{address}")]);
-        command.arg("--site").arg(site);
+        command.arg("--site").arg(site).args(self.more);
         command.env_clear().env("SITEPEER_ROUTER_PASSWORD", "").env("XDG_RUNTIME_DIR", self.folder.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -101,6 +103,21 @@ async fn a_run_ended_by_a_signal_between_two_writes_is_completed_by_the_next() {
             assert_same(&wanted, &shape(&bench.world), &format!("ended at write {n}"));
         }
     }
+}
+
+#[cfg(feature = "proxy")]
+#[tokio::test]
+async fn a_run_in_safe_mode_that_is_stopped_says_that_the_router_undoes_it() {
+    let bench = Bench { more: &["--safe-mode"], ..Bench::start().await };
+    let before = shape(&bench.world);
+    let (ended, stdout) = stopped_at_write(&bench, 7, |child| signal(child, "-INT")).await;
+    assert_eq!(ended, Some(130), "{stdout}");
+    assert!(stdout.contains("the router undoes what was changed"), "{stdout}");
+    while bench.world.router.sessions() > 0 {
+        tokio::task::yield_now().await;
+    }
+    bench.world.router.pass_time(Duration::from_secs(61)).await;
+    assert_same(&before, &shape(&bench.world), "stopped in safe mode");
 }
 
 #[tokio::test]
