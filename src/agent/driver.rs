@@ -24,7 +24,7 @@ use super::standing::{Phase, Standing};
 use super::supervisor::Passwords;
 use super::watch::{Noise, Watch};
 use crate::api::AgentApplied;
-use crate::reconcile::apply::Warranted;
+use crate::reconcile::apply::{Warrant, Warranted};
 use crate::reconcile::heal::Healed;
 use crate::routeros::client::Client;
 use crate::routeros::error::CallError;
@@ -212,7 +212,8 @@ impl Driver {
             let (begun, before) = (Instant::now(), client.round_trips());
             // Boxed, as everything large here: of a thousand routers, most only wait.
             let curious = self.as_wanted_since(&wanted);
-            let may = (self.max_removals, &self.lease);
+            let lease = self.lease_of_run();
+            let may = (self.max_removals, &lease);
             let rounded = Box::pin(round(client, &self.access, &wanted, may, &self.gates, curious)).await;
             self.standing.note(|figures| {
                 figures.rounds += 1;
@@ -245,7 +246,7 @@ impl Driver {
                         // That the rows changed was the router's undoing of it.
                         continue;
                     }
-                    REFUSED_PAUSE
+                    if error.is_busy() { READ_LEAST } else { REFUSED_PAUSE }
                 }
             };
             drift = match self.wait(client, watch.as_mut(), begun, period, hands).await {
@@ -264,6 +265,11 @@ impl Driver {
                 Woken::Wish | Woken::Period | Woken::Turn => None,
             };
         }
+    }
+
+    /// What a run that begins now may write by.
+    fn lease_of_run(&self) -> Warranted {
+        self.lease.clone().map(Warrant::of_run)
     }
 
     /// Waits as long as hands are held off; `Some` if the session is over.

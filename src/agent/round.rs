@@ -6,9 +6,10 @@ use super::culprit::culprit;
 use super::gates::Gates;
 use super::source::Wanted;
 use crate::domain::{Role, Site};
-use crate::reconcile::apply::{BusyHere, LocalLock, Warranted};
-use crate::reconcile::converge::{Deciding, Progress, Settling, Task};
+use crate::reconcile::apply::{BusyHere, LocalLock, LockError, Warranted};
+use crate::reconcile::converge::{ConvergeError, Deciding, Progress, Settling, Task};
 use crate::reconcile::decide::{Decision, Refused, decide_guarded, decide_settled};
+use crate::reconcile::fence::{fenced, noted};
 use crate::reconcile::generation::row_in_use;
 use crate::reconcile::guard::{
     GONE_WITHIN, GuardError, Guarding, Reach, Timing, When, apply_guarded, classify, until_clear,
@@ -63,6 +64,12 @@ impl RoundError {
         matches!(self, Self::Apply(GuardError::PutBack { .. } | GuardError::OutOfSight { .. }))
     }
 
+    /// Tells whether somebody else is at work on it, who will be through in a moment.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::BusyHere(_) | Self::Apply(GuardError::Converge(ConvergeError::Lock(LockError::Busy(_)))))
+    }
+
     /// Tells whether the session is over, rather than the router unwilling.
     #[must_use]
     pub fn is_lost(&self) -> bool {
@@ -110,7 +117,10 @@ pub(super) async fn round(
     let session = Session::of(client, &access.url.user, Some(site), super::now(), true);
     let (observed, session) = futures_util::join!(observe(client, &interest), session);
     let observed = until_clear(client, &interest, observed?, GONE_WITHIN).await?;
-    let deciding = |observed: &Observed| decide_guarded(site, observed, &session, max_removals);
+    let deciding = |observed: &Observed| {
+        unfenced(observed, site, lease)?;
+        decide_guarded(site, observed, &session, max_removals)
+    };
     let Decision { plan, warnings } = deciding(&observed).map_err(RoundError::Refused)?;
     for warning in &warnings {
         tracing::debug!(code = warning.code, message = warning.message, "speaks against it, but not enough");
@@ -130,6 +140,14 @@ pub(super) async fn round(
     let task =
         Task { site: &site.id, interest, decide: &deciding as Deciding<'_>, settled: &settled as _, agreed: None };
     carry_out(client, Outside { access, site }, &session, (task, local), observed, who).await
+}
+
+/// Refuses where the router itself says that somebody else drives it. Under the lock, this is what nobody changes meanwhile.
+fn unfenced(observed: &Observed, site: &Site, lease: &Warranted) -> Result<(), Refused> {
+    match lease.as_ref().and_then(|lease| lease.refuses(noted(observed, site))) {
+        Some(why) => Err(fenced(why)),
+        None => Ok(()),
+    }
 }
 
 /// Carries a task out, guarded where it could cut us off.
@@ -172,6 +190,7 @@ pub(super) async fn mend(
     let (observed, session) = futures_util::join!(observe(client, &interest), session);
     let observed = until_clear(client, &interest, observed?, GONE_WITHIN).await?;
     let deciding = |observed: &Observed| -> Result<Decision, Refused> {
+        unfenced(observed, site, lease)?;
         let plan = plan_step(step, site, observed, &session, moment)?;
         let cuts_us_off = step == Step::Bounce && !classify(&plan, observed, &session).session.is_empty();
         Ok(Decision { plan: if cuts_us_off { Plan::default() } else { plan }, warnings: Vec::new() })

@@ -222,7 +222,8 @@ impl Follower {
         let waiting_for = desired.waiting_for.clone();
         self.revision = Some(revision);
         match uplink::site(desired, &self.follow.peer) {
-            Ok(Some(site)) => {
+            Ok(Some(mut site)) => {
+                site.fence = self.follow.lease.as_ref().map(|lease| lease.number());
                 let wanted = Wanted { site, revision, enabled, frozen_until, frozen_to, known_key: public_key };
                 self.wish.send_replace(Some(Arc::new(wanted)));
             }

@@ -64,6 +64,7 @@ pub fn parse(
         routing: routing(top.section(ROUTING)?.as_ref())?,
         generation: 0,
         beside: None,
+        fence: None,
     };
     check_probes(&site, &probes)?;
     site.check().map_err(|conflict| conflict_at(conflict, source, &advertise, &reach, &endpoints))?;

@@ -46,6 +46,8 @@ pub struct Site {
     pub generation: u32,
     /// Another one beside it, if one is to take over, or did.
     pub beside: Option<Beside>,
+    /// The number of the lease under which it is driven, where several may: noted on the router.
+    pub fence: Option<i64>,
 }
 
 /// A tunnel beside the one in use, with the same addresses, `advertise` and `reach`: the next one until it has proved itself, or
@@ -300,6 +302,7 @@ mod tests {
                 hub: hub("yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk="),
                 listen_port: None,
             }),
+            fence: None,
         }
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::fence::FENCE_NOTE;
 use super::firewall::{self, Need, of_family};
 use super::heal::Chosen;
 use super::hex;
@@ -134,6 +135,8 @@ pub fn desired_as(site: &Site, observed: &Observed, chosen: &Chosen) -> Vec<Desi
 fn tunnel_rows(site: &Site, names: &Names) -> Vec<DesiredRow> {
     let list = vec![("name", plain(&names.interface_list)), ("include", plain("")), ("exclude", plain(""))];
     let list = DesiredRow::new(&menu::INTERFACE_LIST, Marker::new(&site.id, Role::InterfaceList), list);
+    let fence = Note { name: FENCE_NOTE, value: site.fence.map(|number| number.to_string()) };
+    let list = DesiredRow { notes: vec![fence], ..list };
     let tunnels = site.ends().zip(names.interfaces()).flat_map(|(end, name)| one_tunnel(site, names, end, name));
     std::iter::once(list).chain(tunnels).collect()
 }

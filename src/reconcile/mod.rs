@@ -8,6 +8,7 @@ pub mod converge;
 pub mod decide;
 pub mod desired;
 pub mod entry;
+pub mod fence;
 pub mod firewall;
 pub mod generation;
 pub mod guard;

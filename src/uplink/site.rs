@@ -73,6 +73,7 @@ fn unchecked(config: SiteConfig) -> Site {
         routing: Routing::default(),
         generation,
         beside: next.map(beside),
+        fence: None,
     }
 }
 

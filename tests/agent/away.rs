@@ -31,12 +31,14 @@ const GONE: u8 = 1;
 const HALF_BACK: u8 = 2;
 
 /// The runtime's clock, stepped by hand for as long as this lives.
-struct Stepped {
+pub struct Stepped {
     _holds: std::sync::mpsc::Sender<()>,
 }
 
 impl Stepped {
-    fn begin() -> Self {
+    pub const STEP: Duration = STEP;
+
+    pub fn begin() -> Self {
         let (holds, held) = std::sync::mpsc::channel::<()>();
         // A paused clock goes on by itself whenever nothing but timers is waited for, unless a blocking task runs.
         tokio::task::spawn_blocking(move || held.recv());
@@ -44,7 +46,7 @@ impl Stepped {
         Self { _holds: holds }
     }
 
-    async fn step(&self) {
+    pub async fn step(&self) {
         tokio::time::advance(STEP).await;
         tokio::task::spawn_blocking(|| std::thread::sleep(BREATH)).await.unwrap();
     }

@@ -24,6 +24,7 @@ mod heals;
 mod keeps;
 mod kept;
 mod killed;
+mod leased;
 mod moving;
 mod rotate_key;
 mod running;

@@ -1,5 +1,5 @@
 //! Two proxies as processes share the sites of one hub: one is stopped and goes on, one is killed, and no router ever has two
-//! writers. Takes two minutes; figures are printed.
+//! writers, with the hub, without it, and with the hub away for one of them only. Takes four minutes; figures are printed.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,24 +11,60 @@ use sitepeer::api::code;
 use sitepeer::domain::Secret;
 use sitepeer::sim::{SimOptions, SimRouter, SimUser, Written};
 use sitepeer::uplink::{Hub, Method, SendOptions, Trust};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// Routers: three for each proxy.
 const ROUTERS: usize = 6;
 /// What is shown of a proxy that died or was stopped.
 const TAKEOVER: Duration = Duration::from_secs(30);
+/// Longer than a lease by any measure.
+const OVER: Duration = Duration::from_secs(40);
 /// Whatever else is waited for.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Between two changes by hand on a router: its driver is nearly always at work.
 const DRIFT_EVERY: Duration = Duration::from_secs(3);
+
+/// The way of one proxy to the hub, which can be cut.
+struct Way {
+    url: String,
+    open: watch::Sender<bool>,
+}
+
+impl Way {
+    async fn to(hub: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (open, is_open) = watch::channel(true);
+        let hub = hub.trim_start_matches("http://").to_owned();
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let (hub, mut is_open) = (hub.clone(), is_open.clone());
+                tokio::spawn(async move {
+                    let carry = async {
+                        let mut far = TcpStream::connect(hub).await?;
+                        tokio::io::copy_bidirectional(&mut near, &mut far).await
+                    };
+                    tokio::select! {
+                        carried = carry => drop(carried),
+                        // Whoever comes while it is cut is cut at once.
+                        _cut = is_open.wait_for(|open| !open) => {}
+                    }
+                });
+            }
+        });
+        Self { url, open }
+    }
+}
 
 struct Scene {
     folder: tempfile::TempDir,
     hub: Hub,
     url: String,
     routers: Vec<SimRouter>,
-    _hub: Child,
+    hub_process: Child,
 }
 
 fn program(folder: &std::path::Path, log: &str) -> Command {
@@ -58,7 +94,7 @@ impl Scene {
         while hub.get::<Value>("/v1/whoami").await.is_err() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        let mut scene = Self { folder, hub, url, routers: Vec::new(), _hub: child };
+        let mut scene = Self { folder, hub, url, routers: Vec::new(), hub_process: child };
         scene.fill().await;
         scene
     }
@@ -120,9 +156,13 @@ impl Scene {
     }
 
     fn proxy(&self, name: &str) -> Child {
+        self.proxy_by(name, &self.url)
+    }
+
+    fn proxy_by(&self, name: &str, url: &str) -> Child {
         let mut command = program(self.folder.path(), &format!("{name}.log"));
         command.env("XDG_RUNTIME_DIR", self.path(name));
-        command.args(["proxy", "--hub", &self.url, "--token-file", &format!("{name}.token"), "--state-dir", name]);
+        command.args(["proxy", "--hub", url, "--token-file", &format!("{name}.token"), "--state-dir", name]);
         command.args(["--credentials", &format!("{name}.toml")]);
         command.spawn().unwrap()
     }
@@ -194,24 +234,31 @@ impl Scene {
     }
 
     /// Every write was made under the lock of its user, and numbers of locks only grow when the user changes; returns changes of users.
+    /// A lock without a number is that of a proxy whose hub is away: who has not the newest number writes nothing under it.
     fn assert_one_writer(&self) -> usize {
         let mut changes = 0;
         for (number, router) in self.routers.iter().enumerate() {
             let mut holder: Option<(String, i64)> = None;
+            let mut guest: Option<String> = None;
             for written in router.written() {
+                if is_lock(&written) && lease(&written).is_none() {
+                    let is_holder = holder.as_ref().is_some_and(|(user, _)| *user == written.user);
+                    guest = (!is_holder).then_some(written.user);
+                    continue;
+                }
                 if let Some(lease) = lease(&written) {
                     if let Some((user, before)) = &holder {
                         assert!(lease >= *before, "router {number}: lease {lease} after {before}\n{}", self.said());
                         assert!(*user == written.user || lease > *before, "router {number}: two users with one lease");
                         changes += usize::from(*user != written.user);
                     }
-                    holder = Some((written.user.clone(), lease));
+                    (holder, guest) = (Some((written.user.clone(), lease)), None);
                 }
                 let user = holder.as_ref().map(|(user, _)| user.as_str());
                 let is_overtaking = written.path == "/ip/firewall/address-list/remove";
                 assert!(
-                    user == Some(&written.user) || is_overtaking,
-                    "router {number}: {written:?} while {holder:?}\n{}",
+                    (user == Some(&written.user) && guest.is_none()) || is_overtaking,
+                    "router {number}: {written:?} while {holder:?} with guest {guest:?}\n{}",
                     self.said()
                 );
             }
@@ -220,14 +267,15 @@ impl Scene {
     }
 }
 
-/// The number of the lease in the lock that a write makes.
+fn is_lock(written: &Written) -> bool {
+    let comment = written.comment.as_ref().filter(|_| written.path == "/ip/firewall/address-list/add");
+    comment.is_some_and(|comment| comment.split(':').nth(2) == Some("lock"))
+}
+
+/// The number of the lease in the lock that a write makes, if it has one.
 fn lease(written: &Written) -> Option<i64> {
-    let comment = written.comment.as_ref().filter(|_| written.path == "/ip/firewall/address-list/add")?;
-    let mut parts = comment.split(':');
-    if parts.nth(2) != Some("lock") {
-        return None;
-    }
-    Some(parts.nth(1).expect("a proxy's lock has a number").parse().unwrap())
+    let comment = written.comment.as_ref().filter(|_| is_lock(written))?;
+    comment.split(':').nth(4).map(|number| number.parse().unwrap())
 }
 
 async fn until(what: &str, within: Duration, is_so: impl Fn() -> bool) -> Duration {
@@ -306,4 +354,55 @@ async fn one_proxy_is_stopped_and_goes_on_one_is_killed_and_no_router_ever_has_t
     let writes: usize = scene.routers.iter().map(|router| router.written().len()).sum();
     println!("{writes} writes on {ROUTERS} routers, {changes} changes of the writer, never two at once");
     assert!(changes >= ROUTERS, "every router changed hands at least once: {changes}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_hub_both_go_on_and_one_that_is_cut_off_from_it_stops_where_the_other_took_over() {
+    let scene = Scene::start().await;
+    let way = Way::to(&scene.url).await;
+    let _a = scene.proxy_by("a", &way.url);
+    let _b = scene.proxy("b");
+    let halves = || scene.of("a").len() == ROUTERS / 2 && scene.of("b").len() == ROUTERS / 2;
+    let shared = scene.drifting(PATIENCE, halves).await;
+    assert!(shared.is_some(), "they do not share\n{}", scene.said());
+
+    // The hub is away for both, for much longer than a lease.
+    let (of_a, of_b) = (scene.of("a"), scene.of("b"));
+    signal(&scene.hub_process, "-STOP");
+    let stopped = Instant::now();
+    scene.drifting(OVER, || false).await;
+    let ended = Instant::now();
+    let wrote = |numbers: &[usize], user: &str, since| numbers.iter().all(|number| scene.wrote(*number, user, since));
+    let kept = scene.drifting(TAKEOVER, || wrote(&of_a, "a", ended) && wrote(&of_b, "b", ended)).await;
+    assert!(kept.is_some(), "not kept without the hub\n{}", scene.said());
+    assert!(!of_a.iter().any(|number| scene.wrote(*number, "b", stopped)), "{}", scene.said());
+    assert!(!of_b.iter().any(|number| scene.wrote(*number, "a", stopped)), "{}", scene.said());
+    println!("hub stopped: both put drift back on their own routers {:.0} s later", stopped.elapsed().as_secs_f64());
+    scene.assert_one_writer();
+    signal(&scene.hub_process, "-CONT");
+    let shared = scene.drifting(PATIENCE, halves).await;
+    assert!(shared.is_some(), "they do not share again\n{}", scene.said());
+    println!("hub back: shared evenly after {:.1} s", shared.unwrap_or_default().as_secs_f64());
+
+    // The hub is away for one of them only: the other takes over, and the first does not write where it did.
+    let of_a = scene.of("a");
+    way.open.send_replace(false);
+    let cut = Instant::now();
+    let taken = scene.drifting(TAKEOVER, || wrote(&of_a, "b", cut)).await;
+    let taken = taken.unwrap_or_else(|| panic!("not taken over\n{}", scene.said()));
+    println!(
+        "one cut off from the hub: each of its {} routers written to by the other within {:.1} s",
+        of_a.len(),
+        taken.as_secs_f64()
+    );
+    let after = Instant::now();
+    scene.drifting(OVER, || false).await;
+    let late: Vec<&usize> = of_a.iter().filter(|number| scene.wrote(**number, "a", after)).collect();
+    assert!(late.is_empty(), "the first still writes to {late:?}\n{}", scene.said());
+    way.open.send_replace(true);
+    let shared = scene.drifting(PATIENCE, halves).await;
+    assert!(shared.is_some(), "they do not share at last\n{}", scene.said());
+    let changes = scene.assert_one_writer();
+    let writes: usize = scene.routers.iter().map(|router| router.written().len()).sum();
+    println!("{writes} writes on {ROUTERS} routers, {changes} changes of the writer, never two at once");
 }

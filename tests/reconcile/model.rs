@@ -211,6 +211,7 @@ pub fn site() -> Site {
         routing: sitepeer::domain::Routing::default(),
         generation: 0,
         beside: None,
+        fence: None,
     }
 }
 

@@ -38,13 +38,14 @@ impl Driver {
     /// Takes a step of healing, and returns the connection to go on with if it is another one.
     pub(super) async fn heal(&mut self, client: &Client, wanted: &Wanted, due: &Due) -> Result<Option<Client>, String> {
         self.standing.phase(Phase::Working);
-        let (router, step, evidence) = (self.standing.name(), due.step.word(), &due.evidence);
-        tracing::warn!(router, step, evidence, "a step of healing");
-        let mended = Box::pin(mend(client, &self.access, wanted, (due.step, chance()), &self.lease, &self.gates)).await;
+        let (router, word, evidence) = (self.standing.name(), due.step.word(), &due.evidence);
+        tracing::warn!(router, step = word, evidence, "a step of healing");
+        let (step, lease) = ((due.step, chance()), self.lease_of_run());
+        let mended = Box::pin(mend(client, &self.access, wanted, step, &lease, &self.gates)).await;
         match mended {
             Ok(round) => {
                 if round.changes == 0 {
-                    tracing::info!(router, step, "nothing of it could be done");
+                    tracing::info!(router, step = word, "nothing of it could be done");
                 }
                 self.standing.note(|figures| figures.writes += round.writes);
                 if let Some(pulse) = &mut self.pulse {
@@ -54,7 +55,7 @@ impl Driver {
             }
             Err(error) if error.is_lost() => Err(Chain(&error).to_string()),
             Err(error) => {
-                tracing::warn!(router, step, why = %Chain(&error), "the step was not taken");
+                tracing::warn!(router, step = word, why = %Chain(&error), "the step was not taken");
                 Ok(None)
             }
         }

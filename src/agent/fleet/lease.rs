@@ -2,11 +2,19 @@
 //!
 //! One task renews all leases by one request every [`RENEW_EVERY`], and hands the supervisor the routers that are this proxy's by
 //! now. A lease counts from when the request was *sent*, less [`MARGIN`], by a clock that goes on while the process or the machine
-//! is stopped: whoever slept finds its leases ended, and writes nothing.
+//! is stopped: whoever slept finds its leases ended, and writes nothing by them.
+//!
+//! # A hub that is away for longer than a lease
+//!
+//! Routers are kept right then as well: this process goes on with what it has, for as long as the hub is not heard. That the hub
+//! may be away for this process only, and may have given its leases to others, is why each run then asks the router itself, under its
+//! lock, whose it is: [`crate::reconcile::fence`]. A longer lease for whoever is alone was the other way: a proxy that died for good
+//! would then leave its routers to nobody until that ended, and two proxies would both stand still without their hub. The first
+//! word of the hub ends it, a refusal too. A process that was started while the hub was away has nothing to go on with.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -15,7 +23,7 @@ use super::Credentials;
 use crate::agent::{Follow, Member, Source};
 use crate::api::{LEASE_MS, LeaseReply, LeaseRequest, LeasedSite, MAX_LEASES, SiteId};
 use crate::reconcile::apply::Warrant;
-use crate::uplink::{Hub, UplinkError};
+use crate::uplink::{Hub, Retry, UplinkError};
 
 /// Between two renewals: a lease survives three that fail.
 const RENEW_EVERY: Duration = Duration::from_secs(5);
@@ -51,13 +59,23 @@ pub struct Lease {
     number: i64,
     /// When it is not relied on any more, by [`boot_time`] in milliseconds.
     until: AtomicU64,
+    /// Whether the hub is away for longer than leases last.
+    away: Arc<AtomicBool>,
 }
+
+/// A lease of a hub that is away, for one run: the router's own lock and note stand in for the hub's word.
+#[derive(Debug)]
+struct Away(i64);
 
 impl Lease {
     /// A lease that is relied on until then.
     #[must_use]
     pub fn new(number: i64, until: Duration) -> Self {
-        Self { number, until: AtomicU64::new(millis(until)) }
+        Self::of_hub(number, until, &Arc::default())
+    }
+
+    fn of_hub(number: i64, until: Duration, away: &Arc<AtomicBool>) -> Self {
+        Self { number, until: AtomicU64::new(millis(until)), away: Arc::clone(away) }
     }
 
     /// It was renewed.
@@ -73,6 +91,36 @@ impl Warrant for Lease {
 
     fn holds(&self) -> bool {
         millis(boot_time()) < self.until.load(Ordering::Relaxed)
+    }
+
+    fn of_run(self: Arc<Self>) -> Arc<dyn Warrant> {
+        if !self.holds() && self.away.load(Ordering::Relaxed) { Arc::new(Away(self.number)) } else { self }
+    }
+}
+
+impl Warrant for Away {
+    fn number(&self) -> i64 {
+        self.0
+    }
+
+    /// The run is under a lock that everybody waits for, and ends when that is lost.
+    fn holds(&self) -> bool {
+        true
+    }
+
+    fn of_run(self: Arc<Self>) -> Arc<dyn Warrant> {
+        self
+    }
+
+    fn yields(&self) -> bool {
+        false
+    }
+
+    fn refuses(&self, noted: Option<i64>) -> Option<String> {
+        let is_ours = noted == Some(self.0);
+        let whose = noted.map_or_else(|| "without a lease".to_owned(), |noted| format!("under lease {noted}"));
+        (!is_ours)
+            .then(|| format!("the hub is away, and the router is driven {whose} by now: this is lease {}", self.0))
     }
 }
 
@@ -91,6 +139,8 @@ pub struct Leases {
     told: BTreeSet<SiteId>,
     /// Until when all of them are relied on.
     until: Duration,
+    /// Whether the hub is away for longer than that.
+    away: Arc<AtomicBool>,
     failures: u32,
 }
 
@@ -115,6 +165,7 @@ impl Leases {
             leaving: BTreeSet::new(),
             told: BTreeSet::new(),
             until: Duration::ZERO,
+            away: Arc::default(),
             failures: 0,
         }
     }
@@ -152,19 +203,33 @@ impl Leases {
         let sent = boot_time();
         self.request.leave = self.leaving.iter().cloned().collect();
         let asked = self.hub.post::<_, LeaseReply>(LEASES, &self.request);
-        let why = match tokio::time::timeout(ANSWER_WITHIN, asked).await {
+        let (why, is_away) = match tokio::time::timeout(ANSWER_WITHIN, asked).await {
             Ok(Ok(reply)) => return self.take(reply, sent).await,
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {} s", ANSWER_WITHIN.as_secs()),
+            // A hub that says no is there.
+            Ok(Err(error)) => (error.to_string(), error.retry() != Retry::Never),
+            Err(_) => (format!("no answer within {} s", ANSWER_WITHIN.as_secs()), true),
         };
         self.failures = self.failures.saturating_add(1);
         if self.failures == 1 {
             tracing::warn!(why, "the hub renews no leases: what this proxy has is driven until they end");
         }
         if boot_time() >= self.until && !self.sites.is_empty() {
-            tracing::warn!(sites = self.sites.len(), why, "all leases have ended: hands off");
-            self.forget();
-            self.hand_over().await;
+            if !is_away {
+                tracing::warn!(
+                    sites = self.sites.len(),
+                    why,
+                    "all leases have ended, and the hub gives none: hands off"
+                );
+                self.away.store(false, Ordering::Relaxed);
+                self.forget();
+                self.hand_over().await;
+            } else if !self.away.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    sites = self.sites.len(),
+                    why,
+                    "the hub is away for longer than a lease: its routers are kept up as long as they say themselves that nobody else drives them"
+                );
+            }
         }
         TRY_AGAIN
     }
@@ -188,6 +253,8 @@ impl Leases {
             return Duration::ZERO;
         }
         self.until = until;
+        // Before anything is handed over: from now on only what the hub renews is written by.
+        self.away.store(false, Ordering::Relaxed);
         let is_news = reply.sites.is_some() || reply.give_up.iter().any(|site| !self.leaving.contains(site));
         if let Some(sites) = reply.sites {
             (self.sites, self.request.known) = (sites, Some(reply.digest));
@@ -199,7 +266,9 @@ impl Leases {
         for site in self.sites.iter().filter(|site| !self.leaving.contains(&site.site)) {
             match self.held.get(&site.site).filter(|lease| lease.number == site.number) {
                 Some(lease) => lease.extend(until),
-                None => drop(self.held.insert(site.site.clone(), Arc::new(Lease::new(site.number, until)))),
+                None => {
+                    drop(self.held.insert(site.site.clone(), Arc::new(Lease::of_hub(site.number, until, &self.away))))
+                }
             }
         }
         if is_news {

@@ -29,5 +29,6 @@ fn site() -> Site {
         routing: Routing::default(),
         generation: 0,
         beside: None,
+        fence: None,
     }
 }

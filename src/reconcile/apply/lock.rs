@@ -6,7 +6,8 @@
 //!
 //! A run with a [`super::Warrant`] writes its number into the lock. Whoever has a larger one takes the lock over at once, for the
 //! smaller one has ended; whoever has a smaller one stops. The right is looked at before each batch. What remains: a process that is
-//! stopped after that look and before its batch is sent, writes that one batch when it goes on.
+//! stopped after that look and before its batch is sent, writes that one batch when it goes on. A right that has no end of its own
+//! ([`super::Warrant::yields`]) has a lock without a number, as a run without any.
 
 use std::time::{Duration, Instant};
 
@@ -111,10 +112,11 @@ impl RouterLock {
         let mut lock = Self { site: site.clone(), id: None, taken: Instant::now(), local };
         lock.check()?;
         let number = lock.local.warrant().as_ref().map(|warrant| warrant.number());
+        let yields = lock.local.warrant().as_ref().is_some_and(|warrant| warrant.yields());
         let left = match seen {
             Some(holder) if lock.local.proves_dead(&holder.token) => Some(holder),
             // No number is smaller than any: such a run has nothing that could have ended.
-            Some(holder) if holder.number.is_some() && number > holder.number => Some(holder),
+            Some(holder) if holder.number.is_some() && number > holder.number && yields => Some(holder),
             Some(holder) if number.is_some() && holder.number > number => return Err(LockError::Unwarranted),
             Some(holder) => return Err(LockError::Busy(Some(holder))),
             None => None,
@@ -157,8 +159,10 @@ impl RouterLock {
     async fn add(&mut self, client: &Client, written: &mut u64) -> Result<(), LockError> {
         let token = self.local.token();
         let marker = match self.local.warrant() {
-            Some(warrant) => Marker::keyed(&self.site, Role::Lock, format_args!("{token}:{}", warrant.number())),
-            None => Marker::keyed(&self.site, Role::Lock, token),
+            Some(warrant) if warrant.yields() => {
+                Marker::keyed(&self.site, Role::Lock, format_args!("{token}:{}", warrant.number()))
+            }
+            _ => Marker::keyed(&self.site, Role::Lock, token),
         };
         let add = Command::new("/ip/firewall/address-list/add")
             .attr("list", LOCK_LIST)

@@ -77,7 +77,7 @@ pub fn classify(plan: &Plan, observed: &Observed, session: &Session) -> Touches 
     let from = session.seen_from(observed);
     let through_tunnel = from.iter().any(|address| comes_through(*address, observed));
     let mut touches = Touches::default();
-    for op in &plan.ops {
+    for op in plan.ops.iter().filter(|op| !only_notes(op)) {
         let row = row_of(op, observed);
         let of_session = (through_tunnel && !op.is_addition())
             || from.iter().any(|address| captures(op, *address) || carries(op, row, *address, observed));
@@ -106,6 +106,12 @@ fn part(menu: &Menu) -> Part {
     } else {
         Part::Service
     }
+}
+
+/// What stands behind the marker of a list carries nothing.
+fn only_notes(op: &Op) -> bool {
+    let is_comment = |change: &Change| matches!(change, Change::Set { fields, .. } if fields.iter().all(|field| field.name == "comment"));
+    op.menu == &menu::INTERFACE_LIST && is_comment(&op.change)
 }
 
 /// The row that a change is about.
