@@ -246,7 +246,7 @@ impl Driver {
                         // That the rows changed was the router's undoing of it.
                         continue;
                     }
-                    if error.is_busy() { READ_LEAST } else { REFUSED_PAUSE }
+                    if error.is_passing() { READ_LEAST } else { REFUSED_PAUSE }
                 }
             };
             drift = match self.wait(client, watch.as_mut(), begun, period, hands).await {

@@ -6,7 +6,7 @@ use super::culprit::culprit;
 use super::gates::Gates;
 use super::source::Wanted;
 use crate::domain::{Role, Site};
-use crate::reconcile::apply::{BusyHere, LocalLock, LockError, Warranted};
+use crate::reconcile::apply::{ApplyError, BusyHere, LocalLock, LockError, Warranted};
 use crate::reconcile::converge::{ConvergeError, Deciding, Progress, Settling, Task};
 use crate::reconcile::decide::{Decision, Refused, decide_guarded, decide_settled};
 use crate::reconcile::fence::{fenced, noted};
@@ -64,10 +64,18 @@ impl RoundError {
         matches!(self, Self::Apply(GuardError::PutBack { .. } | GuardError::OutOfSight { .. }))
     }
 
-    /// Tells whether somebody else is at work on it, who will be through in a moment.
+    /// Tells whether it is another matter in a moment: somebody else is at work on the router and will be through, or the lease ended
+    /// under the run, and whose the router is will be known.
     #[must_use]
-    pub fn is_busy(&self) -> bool {
-        matches!(self, Self::BusyHere(_) | Self::Apply(GuardError::Converge(ConvergeError::Lock(LockError::Busy(_)))))
+    pub fn is_passing(&self) -> bool {
+        let lock = match self {
+            Self::BusyHere(_) => return true,
+            Self::Apply(GuardError::Converge(
+                ConvergeError::Lock(lock) | ConvergeError::Apply(ApplyError::Lock(lock)),
+            )) => lock,
+            _ => return false,
+        };
+        matches!(lock, LockError::Busy(_) | LockError::Unwarranted)
     }
 
     /// Tells whether the session is over, rather than the router unwilling.

@@ -1,5 +1,8 @@
 //! A router that is kept as its hub says, also while the hub is away.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::{Value, json};
 use sitepeer::agent::standing::Phase;
 use sitepeer::api::TunnelState;
@@ -94,4 +97,31 @@ async fn a_site_config_for_somebody_else_or_against_the_rules_changes_nothing() 
     assert_eq!(scene.world.router.writes(), writes);
     let figures = agent.stop().await;
     assert_eq!(figures.revision, 7);
+}
+
+#[tokio::test]
+async fn an_agent_whose_credential_was_taken_back_holds_hands_off_and_goes_on_when_it_is_known_again() {
+    let is_revoked = Arc::new(AtomicBool::new(false));
+    let script = Arc::clone(&is_revoked);
+    let scene = Scene::scripted(move |_, _| match script.load(Ordering::Relaxed) {
+        true => Said::Instead(crate::fake::problem(401, "token-revoked", "")),
+        false => Said::AsUsual,
+    })
+    .await;
+    let agent = Running::of_hub(&scene);
+    agent.until("as wanted", |figures| figures.phase == Phase::Watching).await;
+    is_revoked.store(true, Ordering::Relaxed);
+    agent.until("hands off", |figures| figures.phase == Phase::Frozen).await;
+    let id = scene.world.id_of("/ip/address", "comment", "sitepeer:");
+    scene.world.operator("/ip/address/remove", &[(".id", &id)]).await;
+    let writes = scene.world.router.writes();
+    // Longer than it waits for somebody to be through with his changes.
+    let asked = scene.heard("/v1/agent/desired").len();
+    until("asked again and again", || scene.heard("/v1/agent/desired").len() >= asked + 2).await;
+    assert_eq!(scene.world.router.writes(), writes, "somebody else drives it now");
+    is_revoked.store(false, Ordering::Relaxed);
+    scene.edit(|desired| desired["config"]["hub"]["keepalive_secs"] = json!(30));
+    agent.until("put back", |figures| figures.phase == Phase::Watching).await;
+    assert!(scene.world.router.writes() > writes);
+    agent.stop().await;
 }
