@@ -103,9 +103,9 @@ async fn a_site_config_for_somebody_else_or_against_the_rules_changes_nothing() 
 async fn an_agent_whose_credential_was_taken_back_holds_hands_off_and_goes_on_when_it_is_known_again() {
     let is_revoked = Arc::new(AtomicBool::new(false));
     let script = Arc::clone(&is_revoked);
-    let scene = Scene::scripted(move |_, _| match script.load(Ordering::Relaxed) {
-        true => Said::Instead(crate::fake::problem(401, "token-revoked", "")),
-        false => Said::AsUsual,
+    let scene = Scene::scripted(move |_, _| {
+        let is_revoked = script.load(Ordering::Relaxed);
+        if is_revoked { Said::Instead(crate::fake::problem(401, "token-revoked", "")) } else { Said::AsUsual }
     })
     .await;
     let agent = Running::of_hub(&scene);

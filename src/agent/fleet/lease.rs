@@ -267,7 +267,7 @@ impl Leases {
             match self.held.get(&site.site).filter(|lease| lease.number == site.number) {
                 Some(lease) => lease.extend(until),
                 None => {
-                    drop(self.held.insert(site.site.clone(), Arc::new(Lease::of_hub(site.number, until, &self.away))))
+                    drop(self.held.insert(site.site.clone(), Arc::new(Lease::of_hub(site.number, until, &self.away))));
                 }
             }
         }
