@@ -218,7 +218,8 @@ impl Session {
                     if let Some(entry) = self.entry.take() {
                         device.log_out(entry);
                     }
-                    self.viewer = Some(device.viewer(&user));
+                    let from = format!("api:{user}@{}", self.ends.remote.ip());
+                    self.viewer = Some(Viewer { from, ..device.viewer(&user) });
                     self.entry = Some(device.log_in(&user, self.ends.via, self.ends.local, self.ends.remote));
                 }
                 self.out.done(tag, None).await?;
