@@ -4,6 +4,10 @@
 //! told; the hub ends the move by wanting the next tunnel alone. A next tunnel that never proves itself stays where it is, and
 //! harms nobody. One that dies after it took over, while the one before still has handshakes, is left again.
 //!
+//! A router with a strict `rp-filter` takes a packet only from where it would send the answer to: from its turn on it would drop all
+//! that still comes by the tunnel before, until the hub has turned as well. There a move is not begun, and a finding says so; the
+//! setting is the router's owner's.
+//!
 //! What is in use is read from the router: an agent that comes along in the middle goes on from there.
 
 use std::sync::Arc;
@@ -40,6 +44,11 @@ const SILENT_PINGS: u32 = 4;
 const PING_PATIENCE: Duration = Duration::from_secs(1);
 /// After a try that failed, before the next: longer than [`RECENT`], so that no handshake of before is taken for a new one.
 const PAUSE: Duration = Duration::from_mins(10);
+/// The menu that says how strict the router is with sources.
+const SETTINGS: &str = "/ip/settings";
+/// What a strict router would do in a move.
+const STRICT: &str =
+    "the router has rp-filter=strict: moving to the next tunnel, it would drop what still comes by the present one";
 /// Most tries at one move: what failed so often needs a person, or another tunnel.
 const MAX_TRIES: u32 = 3;
 
@@ -75,6 +84,8 @@ pub(super) struct Course {
     silent: u32,
     /// When the side was chosen.
     since: Option<Instant>,
+    /// The router would drop what comes by the tunnel before, once the next one is in use: the move is not begun.
+    strict: bool,
     /// When the tunnels are to be looked at; `None` as long as the router is not as it is wanted.
     due: Option<Instant>,
     /// What is wanted of the router, made of what the hub wants.
@@ -115,15 +126,23 @@ impl Course {
         if self.next.is_none() {
             return Ok(Arc::clone(wish));
         }
+        let mut begins = false;
         if self.side == Side::AsFound {
             let observed = observe(client, &Interest::of(&wish.site)).await?;
             let is_next = as_on(wish.site.clone(), &observed).generation != wish.site.generation;
             self.side = if is_next { Side::Next } else { Side::Present };
             // A turn that was cut short is still to be carried out.
             (self.since, self.settled) = (Some(Instant::now()), !is_next);
+            begins = !is_next;
         }
-        if self.side == Side::Alone && self.may_try(Instant::now()) {
-            self.side = Side::Present;
+        if self.side == Side::Alone && (self.strict || self.may_try(Instant::now())) {
+            (self.side, begins) = (Side::Present, true);
+        }
+        if begins {
+            self.strict = is_strict(client).await.map_err(|source| ReadError::Call { path: SETTINGS, source })?;
+            if self.strict {
+                self.side = Side::Alone;
+            }
         }
         match &self.made {
             Some((of, side, made)) if Arc::ptr_eq(of, wish) && *side == self.side => Ok(Arc::clone(made)),
@@ -137,7 +156,12 @@ impl Course {
 
     /// Whether the router is on its way to another tunnel.
     pub(super) fn is_on(&self) -> bool {
-        self.next.is_some()
+        self.next.is_some() && self.side != Side::Alone
+    }
+
+    /// Why a move is not begun, if it is the router that speaks against it.
+    pub(super) fn held(&self) -> Option<&'static str> {
+        self.strict.then_some(STRICT)
     }
 
     /// Whether the last turn is still to be carried out: the changes of the next round are nobody's drift.
@@ -148,7 +172,7 @@ impl Course {
     /// Takes note that the router is as it is wanted: from now on the tunnels are looked at.
     pub(super) fn settle(&mut self) {
         self.settled = true;
-        self.due = self.next.as_ref().map(|_| Instant::now());
+        self.due = self.is_on().then(Instant::now);
     }
 
     /// Takes note of a round that failed; `Some` with what is done instead, if there is anything.
@@ -286,6 +310,15 @@ async fn see(client: &Client, site: &Site) -> Result<Sight, CallError> {
     let answered = pinged.filter(|pinged| pinged.refused.is_none()).map(|pinged| !pinged.rtts.is_empty());
     let beside = site.beside.as_ref().and_then(|beside| age(beside.generation));
     Ok(Sight { in_use: age(site.generation), beside, answered })
+}
+
+/// Whether the router drops what comes in by another way than its answer would go out. One that does not say so is not.
+async fn is_strict(client: &Client) -> Result<bool, CallError> {
+    match client.call(&Command::new("/ip/settings/print").proplist(&["rp-filter"])).await {
+        Ok(reply) => Ok(reply.rows.first().and_then(|row| row.get("rp-filter")) == Some(b"strict")),
+        Err(error) if error.refusal().is_some() => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// The peers of our interfaces. A router that does not know the query answers with all.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::domain::clean;
+use crate::reconcile::names::NAME_PREFIX;
 use crate::reconcile::observe::Observed;
 use crate::routeros::client::Client;
 use crate::routeros::command::Command;
@@ -18,6 +19,8 @@ use crate::routeros::menu;
 
 /// Verbs of the log for a change of a row.
 const VERBS: [&str; 4] = [" changed by ", " added by ", " removed by ", " moved by "];
+/// What the number of an action in the router's history stands behind.
+const ACTION: &str = "/action:";
 /// Most lines of the log that are looked at: RouterOS keeps 1000 in memory unless told otherwise.
 const MAX_LINES: usize = 20_000;
 /// How long the log may take in all: what was changed is put back after it, and a router that drips must not hold that up.
@@ -71,10 +74,14 @@ fn of_log<'a>(lines: impl DoubleEndedIterator<Item = &'a Line>, user: &str) -> O
     Some(format!("{} (the log: {})", other.who, other.what))
 }
 
-/// Whether a name in the log may mean this agent: its user without a program, or by the API.
+/// Whether a name in the log may mean this agent: its user without a program, or by the API; or a timer that it armed.
 fn may_be_us(who: &str, user: &str) -> bool {
     let (program, rest) = who.split_once(':').unwrap_or(("", who));
-    let name = rest.split('@').next().unwrap_or(rest);
+    let name = rest.split(['@', '/']).next().unwrap_or(rest);
+    if program == "scheduler" {
+        // What our timers do is the router's undoing of what we did.
+        return name.starts_with(NAME_PREFIX);
+    }
     name == user && (program.is_empty() || program.contains("api"))
 }
 
@@ -122,7 +129,9 @@ fn change(message: &str) -> Option<(String, String)> {
     let (at, verb) = VERBS.iter().filter_map(|verb| Some((message.find(verb)?, verb))).min()?;
     let what = short(message.get(..at)?.trim());
     let rest = message.get(at + verb.len()..)?;
-    let who = short(rest.split(' ').next()?);
+    // The number of the action in the router's history tells nobody anything.
+    let who = rest.split(' ').next()?;
+    let who = short(who.find(ACTION).and_then(|at| who.get(..at)).unwrap_or(who));
     (!who.is_empty()).then_some((what + verb.trim_end_matches(" by "), who))
 }
 
@@ -187,6 +196,19 @@ mod tests {
         ] {
             assert_eq!(change(message), Some((what.to_owned(), who.to_owned())), "{message}");
         }
+        for (message, who) in [
+            ("route removed by api:ops@::/action:243 (/ip route remove *8)", "api:ops@::"),
+            (
+                "Netwatch config removed by tcp-msg(winbox):admin@192.0.2.9/terminal/action:133 (/tool netwatch remove *1)",
+                "tcp-msg(winbox):admin@192.0.2.9/terminal",
+            ),
+            (
+                "peer changed by mac-msg(winbox):admin@02:00:00:00:53:3C/action:7 (/x)",
+                "mac-msg(winbox):admin@02:00:00:00:53:3C",
+            ),
+        ] {
+            assert_eq!(change(message).unwrap().1, who, "{message}");
+        }
         for other in ["user admin logged in from 10.0.0.5 via ssh", "", " changed by ", "changed by admin"] {
             assert_eq!(change(other), None, "{other:?}");
         }
@@ -214,6 +236,8 @@ mod tests {
         let lines = [line("anna"), line("sitepeer"), line("api:sitepeer@192.0.2.5")];
         assert_eq!(of_log(lines.iter(), "sitepeer").unwrap(), "anna (the log: route changed)");
         assert_eq!(of_log(lines[1..].iter(), "sitepeer"), None);
+        assert!(may_be_us("scheduler:sitepeer-k3f9q2-guard/script:sitepeer-k3f9q2-guard", "sitepeer"));
+        assert!(!may_be_us("scheduler:nightly/script:nightly", "sitepeer"));
         let by_hand = [line("winbox:sitepeer@192.0.2.9")];
         assert!(of_log(by_hand.iter(), "sitepeer").unwrap().contains("192.0.2.9"));
     }

@@ -182,6 +182,7 @@ impl Driver {
             Pulse::new(wanted, &self.access.url.user, self.standing.clone(), self.spool.clone(), self.healing)
         });
         pulse.want(wanted);
+        pulse.held(self.course.held());
         if changed {
             pulse.changed();
         }

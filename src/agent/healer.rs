@@ -14,6 +14,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::hold::UNDONE_PAUSE;
 use crate::api::{HealthFinding, Severity, TunnelState};
 use crate::reconcile::heal::{Healed, Step};
 
@@ -26,6 +27,8 @@ pub const STEP_TIME: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 /// A day: the limit of all steps is counted over it.
 const DAY: Duration = Duration::from_hours(24);
+/// How long a step is not taken again that the router undid because it cut us off.
+const BARRED: Duration = UNDONE_PAUSE;
 /// Most steps in a day. Each writes a handful of rows, and the flash of a small router takes some 100,000 writes of a block.
 pub(super) const MOST_A_DAY: usize = 24;
 
@@ -115,8 +118,12 @@ pub(super) struct Healer {
     pending: Option<Pending>,
     /// What the name was last set again for, since the tunnel was last up: for the same it is not done again at once.
     resolved: Option<String>,
+    /// Steps that the router undid because they cut us off, and when.
+    undone: Vec<(Step, Duration)>,
     /// The last step since the tunnel was last up: the next one in turn follows.
     last: Option<Step>,
+    /// Steps of agents before this one, all as if they were as young as the last of them.
+    before: Option<(usize, Duration)>,
     /// The step that the router's own note told of was counted.
     knows_note: bool,
 }
@@ -135,7 +142,9 @@ impl Healer {
         // A time to come is another clock's: it counts as just now.
         let ago = Duration::from_secs(u64::try_from(unix.saturating_sub(healed.at)).unwrap_or(0));
         if ago < DAY {
-            self.taken.push_back((healed.step, now.saturating_sub(ago)));
+            let at = now.saturating_sub(ago);
+            self.taken.push_back((healed.step, at));
+            self.before = Some((usize::from(healed.of_day).saturating_sub(1), at));
             self.last = Some(healed.step);
         }
     }
@@ -168,10 +177,14 @@ impl Healer {
         }
         let cause = cause(look)?;
         let within = |span: Duration| self.taken.iter().filter(move |(_, at)| look.now.saturating_sub(*at) < span);
-        if within(DAY).count() >= MOST_A_DAY {
+        if self.of_day(look.now) >= MOST_A_DAY {
             return None;
         }
-        let is_left = |step: &Step| within(HOUR).filter(|(taken, _)| taken == step).count() < limit(*step);
+        let is_barred = |step: Step| {
+            self.undone.iter().any(|(undone, at)| *undone == step && look.now.saturating_sub(*at) < BARRED)
+        };
+        let is_left =
+            |step: &Step| !is_barred(*step) && within(HOUR).filter(|(taken, _)| taken == step).count() < limit(*step);
         let is_stuck = look.handshake.unwrap_or(look.for_long) >= self.timing.stuck_after;
         // A name that moved is followed before anything else, and whenever it moves on.
         let has_moved = cause.is_of_name && self.resolved.as_ref() != Some(&cause.seen);
@@ -179,6 +192,13 @@ impl Healer {
         let rest = is_stuck.then(|| self.in_turn(cause.ladder)).into_iter().flatten();
         let step = first.into_iter().chain(rest).find(|step| is_left(step) && is_of_use(*step, look))?;
         Some(Due { step, evidence: format!("{}, {}", silence(look), cause.seen), seen: cause.seen })
+    }
+
+    /// How many steps were taken in the last day, by agents before this one too.
+    pub(super) fn of_day(&self, now: Duration) -> usize {
+        let is_of_day = |at: Duration| now.saturating_sub(at) < DAY;
+        let before = self.before.filter(|(_, at)| is_of_day(*at)).map_or(0, |(count, _)| count);
+        before + self.taken.iter().filter(|(_, at)| is_of_day(*at)).count()
     }
 
     /// The steps of a ladder, beginning behind the last one that was tried.
@@ -200,9 +220,16 @@ impl Healer {
         self.pending = Some(Pending { due, at: now });
     }
 
+    /// The router undid the step: it had cut us off for as long as that took, and would again.
+    pub(super) fn undone(&mut self, step: Step, now: Duration) {
+        self.undone.retain(|(undone, _)| *undone != step);
+        self.undone.push((step, now));
+    }
+
     /// Something else is wanted: what was tried of the old says nothing of it. The limits stay.
     pub(super) fn forget(&mut self) {
         (self.pending, self.last, self.resolved) = (None, None, None);
+        self.undone.clear();
     }
 }
 

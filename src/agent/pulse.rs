@@ -13,8 +13,9 @@ use super::spool::Spool;
 use super::standing::Standing;
 use crate::api::{AgentEvent, AgentReport, EventKind, MAX_CODE, MAX_FINDING_TEXT, TunnelHealth, TunnelState};
 use crate::domain::Host;
+use crate::health::codes::Code;
 use crate::health::{HubView, Missed, Moment, Monitor, Report, Settings};
-use crate::reconcile::heal::Healed;
+use crate::reconcile::heal::{Healed, Step};
 use crate::routeros::client::Client;
 use crate::routeros::error::CallError;
 use crate::routeros::target::ConnectError;
@@ -31,6 +32,8 @@ pub(super) struct Pulse {
     standing: Standing,
     spool: Option<Arc<Spool>>,
     healer: Healer,
+    /// Why a move is not begun.
+    held: Option<&'static str>,
     /// The step that the last look asks for.
     step: Option<Due>,
     /// What the last look came to.
@@ -52,8 +55,19 @@ impl Pulse {
         let settings = Settings { user: user.to_owned() };
         let monitor = Monitor::new(wanted.site.clone(), settings, moment(start));
         let (healer, of) = (Healer::new(timing), Arc::clone(wanted));
-        let mut pulse =
-            Self { monitor, start, due: start, told: None, standing, spool, healer, step: None, seen: None, of };
+        let mut pulse = Self {
+            monitor,
+            start,
+            due: start,
+            told: None,
+            standing,
+            spool,
+            healer,
+            held: None,
+            step: None,
+            seen: None,
+            of,
+        };
         pulse.want(wanted);
         pulse
     }
@@ -66,6 +80,20 @@ impl Pulse {
         self.of = Arc::clone(wanted);
         self.step = None;
         self.monitor.set_site(wanted.site.clone());
+    }
+
+    /// Shows why a move to the next tunnel is not begun, or that nothing speaks against it.
+    pub(super) fn held(&mut self, why: Option<&'static str>) {
+        if self.held == why {
+            return;
+        }
+        self.held = why;
+        self.monitor.set_aside(why.map(|why| (Code::MoveHeld, why)));
+        // It is told by the next look, which is now.
+        (self.told, self.due) = (None, Instant::now());
+        if let Some(why) = why {
+            tracing::warn!(router = self.standing.name(), why, "a move to the next tunnel is not begun");
+        }
     }
 
     /// Learns which step the router itself tells of.
@@ -153,6 +181,16 @@ impl Pulse {
             figures.last_heal = Some((due.step.word(), super::now()));
         });
         Some(due)
+    }
+
+    /// How many steps were taken in the last day.
+    pub(super) fn steps_of_day(&self) -> u16 {
+        u16::try_from(self.healer.of_day(self.start.elapsed())).unwrap_or(u16::MAX)
+    }
+
+    /// The router undid the step, which had cut us off.
+    pub(super) fn undone(&mut self, step: Step) {
+        self.healer.undone(step, self.start.elapsed());
     }
 
     /// Rows of ours were changed by somebody else.

@@ -187,13 +187,13 @@ pub(super) async fn mend(
     client: &Client,
     access: &Access,
     wanted: &Wanted,
-    (step, chance): (Step, u16),
+    (step, chance, of_day): (Step, u16, u16),
     lease: &Warranted,
     gates: &Gates,
 ) -> Result<Round, RoundError> {
     let site = &wanted.site;
     let interest = Interest::of(site);
-    let moment = heal::Moment { unix: super::now(), chance };
+    let moment = heal::Moment { unix: super::now(), chance, of_day };
     let session = Session::of(client, &access.url.user, Some(site), moment.unix, true);
     let (observed, session) = futures_util::join!(observe(client, &interest), session);
     let observed = until_clear(client, &interest, observed?, GONE_WITHIN).await?;

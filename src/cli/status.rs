@@ -85,7 +85,7 @@ pub async fn run(command: Status, reporter: &Reporter) -> anyhow::Result<Outcome
     if let Some(held) = held {
         outcome = outcome.detail("safe_mode", held);
     }
-    if let Some(Healed { step, at }) = healed {
+    if let Some(Healed { step, at, .. }) = healed {
         outcome = outcome.detail("healed", json!({ "step": step.word(), "at": at }));
     }
     let Some(at_hub) = at_hub else { return Ok(outcome) };

@@ -84,6 +84,8 @@ pub enum Code {
     RouterRebooted,
     /// The router has another address towards the Internet.
     WanChanged,
+    /// A move to the next tunnel would lose packets, and is not begun.
+    MoveHeld,
 }
 
 /// What is fixed about a code.
@@ -291,6 +293,8 @@ codes! {
         "if nobody meant to: /log/print where topics~\"critical\", and the power supply";
     WanChanged "wan-changed" Info &[], AT_ONCE,
         "nothing is to be done: the hub follows";
+    MoveHeld "move-held" Info &[], AT_ONCE,
+        "/ip/settings/set rp-filter=loose; the move begins within a quarter of an hour then";
 }
 
 impl Code {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::assess::{Grounds, History, HubView, REMEMBERED_PINGS, SILENT_REACH, assess, life};
 use super::codes::Code;
-use super::finding::{Board, Words, causes_only};
+use super::finding::{Board, Seen, Words, causes_only};
 use super::measured::{Dated, Echo, Measured, Moment};
 use super::near::{Closely, look_closely, try_sizes};
 use super::probe::{self, Question};
@@ -93,6 +93,8 @@ pub struct Monitor {
     mtu: Option<u16>,
     /// Where the tunnel stood in the last cycle.
     phase: Phase,
+    /// What whoever keeps the router found out beside the tunnel.
+    aside: Option<Seen>,
 }
 
 impl Report {
@@ -134,7 +136,13 @@ impl Monitor {
             has_sensors: true,
             mtu: None,
             phase: Phase::Doubtful,
+            aside: None,
         }
+    }
+
+    /// Shows a finding of whoever keeps the router beside its own, until it is called again.
+    pub fn set_aside(&mut self, found: Option<(Code, &str)>) {
+        self.aside = found.map(|(code, evidence)| Words::of(&self.site, None).seen(code, evidence, ""));
     }
 
     /// Takes another site config: what was measured of the old one is forgotten, the state goes on.
@@ -404,7 +412,8 @@ impl Monitor {
     pub(super) fn settle(&mut self, phase: Phase, usage: Usage, now: Moment) -> Report {
         let grounds =
             Grounds { site: &self.site, measured: &self.measured, history: &self.history, hub: &self.hub, phase, now };
-        self.board.note(causes_only(assess(&grounds)), now);
+        let found = assess(&grounds).into_iter().chain(self.aside.clone()).collect();
+        self.board.note(causes_only(found), now);
         let disabled = self.hub.enabled == Some(false);
         let transition = self.tracker.settle(self.board.gravest(), disabled, now);
         let soon = if self.suspects().next().is_some() { QUICK } else { PERIOD };

@@ -29,6 +29,8 @@ use crate::routeros::menu::{self, Menu};
 
 /// The last step on a peer's row: its word, `@`, and when, in seconds since 1970.
 pub const HEALED_NOTE: &str = "healed=";
+/// How many steps were taken in the day before the last one, that one included: no restart of an agent takes them back.
+pub const HEALS_NOTE: &str = "heals=";
 /// The digest of the wish that an endpoint or a port stands in for.
 pub const WAY_NOTE: &str = "way=";
 /// Bytes of that digest: it tells apart wishes of one site, nothing more.
@@ -85,16 +87,20 @@ pub struct Healed {
     pub step: Step,
     /// When, in seconds since 1970 by the clock of the agent that took it.
     pub at: i64,
+    /// How many there were in the day before that, this one included.
+    pub of_day: u16,
 }
 
 impl Healed {
     /// Reads what a peer's row says; nothing where anybody wrote something else there.
     #[must_use]
     pub fn of(peer: &Entry) -> Option<Self> {
-        let said = std::str::from_utf8(note(peer.get("comment")?, HEALED_NOTE)?).ok()?;
+        let comment = peer.get("comment")?;
+        let said = std::str::from_utf8(note(comment, HEALED_NOTE)?).ok()?;
+        let of_day = note(comment, HEALS_NOTE).and_then(|count| std::str::from_utf8(count).ok()?.parse().ok());
         let (word, at) = said.split_once('@')?;
         let step = Step::ALL.into_iter().find(|step| step.word() == word)?;
-        Some(Self { step, at: at.parse().ok()? })
+        Some(Self { step, at: at.parse().ok()?, of_day: of_day.unwrap_or(1) })
     }
 
     /// The same from a whole reading.
@@ -188,6 +194,8 @@ pub struct Moment {
     pub unix: i64,
     /// Any number: chooses the port.
     pub chance: u16,
+    /// How many steps were taken in the last day, this one included.
+    pub of_day: u16,
 }
 
 /// Decides what a step means for what was read; empty if the tunnel's rows are not there.
@@ -218,9 +226,10 @@ pub fn plan_step(
     }
     let mut rows = desired_as(site, observed, &chosen);
     let healed = Note { name: HEALED_NOTE, value: Some(format!("{}@{}", step.word(), moment.unix)) };
+    let heals = Note { name: HEALS_NOTE, value: Some(moment.of_day.to_string()) };
     let is_in_use = |marker: &Marker| marker.role == Role::Peer && marker.generation() == Some(site.generation);
     if let Some(row) = rows.iter_mut().find(|row| is_in_use(&row.marker)) {
-        row.notes.push(healed);
+        row.notes.extend([healed, heals]);
     }
     let version = version(observed)?;
     let mut plan = plan(basis(site, &version, observed, session), &rows, observed).map_err(Refused::Ambiguous)?;

@@ -81,6 +81,14 @@ pub enum Fault {
     StuckPeer,
     /// A peer's endpoint name that is set again as it was is not looked up anew.
     NameSticks,
+    /// `/log` is closed to every user.
+    LogClosed,
+    /// The log is written in a way that nobody knows.
+    LogAlien,
+    /// Times in the log have their whole date, whichever day it is.
+    LogFullTimes,
+    /// So many lines of firewall rules are in the log, beside the usual room.
+    LogRows(usize),
     /// UDP of WireGuard longer than so many bytes vanishes, both ways.
     DropAbove(u64),
     /// An address cannot be led to another interface.
@@ -103,7 +111,7 @@ pub enum ClockJump {
 }
 
 /// The names that `--fault` takes, with what stands behind `=`.
-pub const FAULT_NAMES: [&str; 42] = [
+pub const FAULT_NAMES: [&str; 46] = [
     "close-after=N",
     "close-before=N",
     "slow=BYTES_PER_SEC",
@@ -141,6 +149,10 @@ pub const FAULT_NAMES: [&str; 42] = [
     "stuck-port",
     "stuck-peer",
     "name-sticks",
+    "log-closed",
+    "log-alien",
+    "log-full-times",
+    "log-rows=N",
     "drop-above=BYTES",
     "address-stays",
     "one-wireguard",
@@ -217,6 +229,10 @@ impl FromStr for Fault {
             "stuck-port" => Self::StuckPort,
             "stuck-peer" => Self::StuckPeer,
             "name-sticks" => Self::NameSticks,
+            "log-closed" => Self::LogClosed,
+            "log-alien" => Self::LogAlien,
+            "log-full-times" => Self::LogFullTimes,
+            "log-rows" => Self::LogRows(usize::try_from(number()?).unwrap_or(usize::MAX)),
             "drop-above" => Self::DropAbove(number()?),
             "address-stays" => Self::AddressStays,
             "one-wireguard" => Self::OneWireguard,
@@ -277,6 +293,10 @@ impl fmt::Display for Fault {
             Self::StuckPort => f.write_str("stuck-port"),
             Self::StuckPeer => f.write_str("stuck-peer"),
             Self::NameSticks => f.write_str("name-sticks"),
+            Self::LogClosed => f.write_str("log-closed"),
+            Self::LogAlien => f.write_str("log-alien"),
+            Self::LogFullTimes => f.write_str("log-full-times"),
+            Self::LogRows(n) => write!(f, "log-rows={n}"),
             Self::DropAbove(n) => write!(f, "drop-above={n}"),
             Self::AddressStays => f.write_str("address-stays"),
             Self::OneWireguard => f.write_str("one-wireguard"),

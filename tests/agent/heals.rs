@@ -120,6 +120,7 @@ async fn a_stuck_session_is_healed_by_a_bounce() {
     assert_eq!(stage.world.router.writes() - writes, 4);
     assert_eq!(stage.peer("disabled"), "false");
     assert!(stage.peer("comment").contains(" healed=bounce@"), "{}", stage.peer("comment"));
+    assert!(stage.peer("comment").contains(" heals=1"), "{}", stage.peer("comment"));
     stage.world.plan(&stage.site).await.assert_result("converged");
     stage.agent.stop().await;
 }
@@ -130,6 +131,7 @@ async fn a_stuck_nat_is_healed_by_another_port_when_a_bounce_did_not_help() {
     stage.fault("stuck-port").await;
     stage.healed_by(2).await;
     assert!(stage.peer("comment").contains(" healed=port@"), "{}", stage.peer("comment"));
+    assert!(stage.peer("comment").contains(" heals=2"), "{}", stage.peer("comment"));
     assert_ne!(listen_port(&stage.world), port);
     stage.world.plan(&stage.site).await.assert_result("converged");
     stage.agent.stop().await;

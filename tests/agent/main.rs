@@ -19,6 +19,7 @@ mod hub;
 mod schema;
 
 mod away;
+mod blame;
 mod fleet;
 mod heals;
 mod keeps;
@@ -30,5 +31,7 @@ mod pings;
 mod rotate_key;
 mod running;
 mod spooled;
+mod strict;
+mod through;
 
 use harness::{meddler, run, site, world};

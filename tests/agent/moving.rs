@@ -86,7 +86,7 @@ impl Stage {
     }
 
     /// Waits until the router has one tunnel, and the hub knows.
-    async fn moved(&self, key: [u8; 32]) {
+    pub async fn moved(&self, key: [u8; 32]) {
         until("told of the end of the move", || {
             let told = self.told();
             told["public_key"] == STANDARD.encode(key) && told.get("next").is_none()

@@ -67,7 +67,12 @@ impl Scene {
     }
 
     pub async fn scripted(script: impl FnMut(&Heard, usize) -> Said + Send + 'static) -> Self {
-        let world = Arc::new(World::start().await);
+        Self::around(World::start().await, script).await
+    }
+
+    /// With a router of its own kind.
+    pub async fn around(world: World, script: impl FnMut(&Heard, usize) -> Said + Send + 'static) -> Self {
+        let world = Arc::new(world);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let desired = desired(&world);

@@ -9,6 +9,7 @@ mod data;
 mod extract;
 mod faults;
 mod golden;
+mod log;
 mod protocol;
 mod refusals;
 mod safe_mode;

@@ -6,7 +6,8 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::Driver;
 use crate::agent::healer::Due;
-use crate::agent::round::mend;
+use crate::agent::pulse::Pulse;
+use crate::agent::round::{RoundError, mend};
 use crate::agent::source::{Chain, Wanted};
 use crate::agent::standing::Phase;
 use crate::routeros::client::Client;
@@ -40,8 +41,9 @@ impl Driver {
         self.standing.phase(Phase::Working);
         let (router, word, evidence) = (self.standing.name(), due.step.word(), &due.evidence);
         tracing::warn!(router, step = word, evidence, "a step of healing");
-        let (step, lease) = ((due.step, chance()), self.lease_of_run());
-        let mended = Box::pin(mend(client, &self.access, wanted, step, &lease, &self.gates)).await;
+        let lease = self.lease_of_run();
+        let what = (due.step, chance(), self.pulse.as_ref().map_or(1, Pulse::steps_of_day));
+        let mended = Box::pin(mend(client, &self.access, wanted, what, &lease, &self.gates)).await;
         match mended {
             Ok(round) => {
                 if round.changes == 0 {
@@ -53,11 +55,22 @@ impl Driver {
                 }
                 Ok(round.client)
             }
-            Err(error) if error.is_lost() => Err(Chain(&error).to_string()),
+            Err(error) if error.is_lost() => {
+                self.spare(&error, due);
+                Err(Chain(&error).to_string())
+            }
             Err(error) => {
                 tracing::warn!(router, step = word, why = %Chain(&error), "the step was not taken");
+                self.spare(&error, due);
                 Ok(None)
             }
+        }
+    }
+
+    /// A step that the router undid is not taken again: it cut us off.
+    fn spare(&mut self, error: &RoundError, due: &Due) {
+        if let Some(pulse) = self.pulse.as_mut().filter(|_| error.is_undone()) {
+            pulse.undone(due.step);
         }
     }
 

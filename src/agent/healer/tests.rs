@@ -43,6 +43,11 @@ fn unhealed(healer: &mut Healer, look: Look<'_>, long: Duration) -> Vec<(Duratio
     taken
 }
 
+/// What a router's note says.
+fn noted(step: Step, at: i64, of_day: u16) -> Healed {
+    Healed { step, at, of_day }
+}
+
 fn steps(taken: &[(Duration, Step)]) -> Vec<Step> {
     taken.iter().map(|(_, step)| *step).collect()
 }
@@ -76,7 +81,7 @@ fn a_tunnel_that_cannot_be_healed_is_left_alone_beyond_the_limits() {
 fn a_name_that_stands_for_another_address_is_set_again_at_once_and_once() {
     let findings = [finding("stale-endpoint", Severity::Critical)];
     let fresh = Look { handshake: Some(Duration::from_secs(70)), for_long: Duration::ZERO, ..down(&findings) };
-    let until_stuck = STUCK_AFTER - Duration::from_secs(71);
+    let until_stuck = STUCK_AFTER.saturating_sub(Duration::from_secs(71));
     let taken = unhealed(&mut Healer::default(), fresh, until_stuck);
     assert_eq!(steps(&taken), [Step::Resolve], "nothing else is done to a session that may live");
     let literal = Look { is_named: false, ..fresh };
@@ -180,15 +185,15 @@ fn an_agent_that_begins_again_counts_the_step_that_the_router_tells_of() {
     let findings = [finding("no-reply", Severity::Critical)];
     let look = down(&findings);
     let mut healer = Healer::default();
-    healer.know(Some(Healed { step: Step::Bounce, at: 1_000 }), 1_030, look.now);
+    healer.know(Some(noted(Step::Bounce, 1_000, 1)), 1_030, look.now);
     assert_eq!(healer.due(&look), None, "its time is not over");
     let later = Look { now: look.now + STEP_TIME, ..look };
     assert_eq!(healer.due(&later).unwrap().step, Step::Port, "the next in turn");
     // Told again after the next reading, it is not counted again.
-    healer.know(Some(Healed { step: Step::Bounce, at: 1_000 }), 1_060, later.now);
+    healer.know(Some(noted(Step::Bounce, 1_000, 1)), 1_060, later.now);
     assert_eq!(healer.taken.len(), 1);
     let mut old = Healer::default();
-    old.know(Some(Healed { step: Step::Bounce, at: 1_000 }), 1_000_000, look.now);
+    old.know(Some(noted(Step::Bounce, 1_000, 1)), 1_000_000, look.now);
     assert_eq!(old.due(&look).unwrap().step, Step::Bounce);
 }
 
@@ -201,4 +206,45 @@ fn another_wish_ends_the_turn_and_not_the_limits() {
     healer.forget();
     let later = Look { now: look.now + Duration::from_mins(5), ..look };
     assert_eq!(healer.due(&later).map(|due| due.step), Some(Step::Port), "bounced twice in this hour: {taken:?}");
+}
+
+#[test]
+fn a_step_that_the_router_undid_is_not_taken_again_and_the_others_are() {
+    use Step::{Bounce, Port};
+    let findings = [finding("no-reply", Severity::Critical)];
+    let mut healer = Healer::default();
+    healer.undone(Step::Endpoint, START);
+    let taken = unhealed(&mut healer, down(&findings), BARRED);
+    assert!(steps(&taken).starts_with(&[Bounce, Port, Bounce, Port]), "{taken:?}");
+    assert!(!steps(&taken).contains(&Step::Endpoint), "{taken:?}");
+    let mut healer = Healer::default();
+    healer.undone(Step::Endpoint, START);
+    let findings = [finding("hub-down", Severity::Critical)];
+    let look = down(&findings);
+    assert_eq!(healer.due(&Look { now: (START + BARRED).saturating_sub(LOOK_EVERY), ..look }), None);
+    assert_eq!(healer.due(&Look { now: START + BARRED, ..look }).map(|due| due.step), Some(Step::Endpoint));
+    healer.undone(Step::Endpoint, START + BARRED);
+    healer.forget();
+    assert!(healer.due(&Look { now: START + BARRED, ..look }).is_some(), "another wish is another step");
+}
+
+#[test]
+fn an_agent_that_is_started_again_and_again_heals_no_more_often_in_a_day() {
+    let findings = [finding("no-reply", Severity::Critical)];
+    let (mut note, mut unix, mut taken) = (None, 1_000_000, 0);
+    // An agent that dies two minutes after each start.
+    for _ in 0..12 * 60 {
+        let mut healer = Healer::default();
+        healer.know(note, unix, START);
+        if let Some(due) = healer.due(&down(&findings)) {
+            healer.take(due.clone(), START);
+            note = Some(noted(due.step, unix, u16::try_from(healer.of_day(START)).unwrap()));
+            taken += 1;
+        }
+        unix += 120;
+    }
+    assert_eq!(taken, MOST_A_DAY);
+    let mut healer = Healer::default();
+    healer.know(note, unix + 24 * 60 * 60, START);
+    assert!(healer.due(&down(&findings)).is_some(), "it is tried again on the next day");
 }

@@ -5,6 +5,7 @@ use super::rows::{View, Wanted};
 use super::rules::Rules;
 use super::{Device, Refusal, Viewer, rules_of};
 use crate::routeros::codec::Sentence;
+use crate::sim::faults::Fault;
 use crate::sim::schema::{BadValue, parse_duration};
 
 /// Pings an ordinary `/tool/ping` waits between two requests.
@@ -108,8 +109,12 @@ impl Device {
             return Err(if self.schema.is_directory(path) { Refusal::NoSuchCommand } else { Refusal::NoSuchMenu });
         };
         let known = menu.arguments(recorded).ok_or(Refusal::NoSuchCommand)?;
-        let closed = matches!(path, "/system/script" | "/system/scheduler")
-            && self.options.faults.contains(&crate::sim::faults::Fault::ScriptsClosed);
+        let has = |fault| self.options.faults.contains(&fault);
+        let closed = match path {
+            "/system/script" | "/system/scheduler" => has(Fault::ScriptsClosed),
+            "/log" => has(Fault::LogClosed),
+            _ => false,
+        };
         if !viewer.may(needed(path, command)) || closed {
             return Err(Refusal::NoPermission);
         }
@@ -142,6 +147,9 @@ impl Device {
                     self.count_action();
                 }
                 self.settle();
+                if let Ok(made) = &done {
+                    self.log_change(viewer, request, made.as_deref());
+                }
                 done.map(|ret| Answer::Done(ret.map(String::into_bytes)))
             }
         }

@@ -29,6 +29,7 @@ impl Device {
             filter: self.plane_rules("/ip/firewall/filter", &lists),
             filter6: self.plane_rules("/ipv6/firewall/filter", &lists6),
             nat: self.plane_rules("/ip/firewall/nat", &lists),
+            strict_sources: self.table("/ip/settings").iter().any(|item| item.fields.is("rp-filter", "strict")),
         }
     }
 

@@ -9,6 +9,7 @@ mod complete;
 mod derive;
 mod factory;
 mod forwarding;
+mod log;
 mod policy;
 mod reach;
 mod refusal;
@@ -105,6 +106,8 @@ pub(crate) struct Device {
     /// What scripts and the scheduler had to say.
     pub(crate) log: Vec<String>,
     safe_mode: safe_mode::SafeMode,
+    /// What `/log` shows.
+    journal: log::Log,
 }
 
 impl Device {
@@ -138,6 +141,7 @@ impl Device {
             path: None,
             log: Vec::new(),
             safe_mode: safe_mode::SafeMode::default(),
+            journal: log::Log::default(),
             options,
         };
         factory::fill(&mut device);
@@ -168,13 +172,19 @@ impl Device {
         self.next_session += 1;
         let group = self.user(user).and_then(|i| i.fields.text("group")).unwrap_or("full").to_owned();
         let when = self.clock.stamp();
+        self.log_account(user, &format!("in from {} via {}", remote.ip(), way(via)));
         self.sessions.push(LoggedIn { id, user: user.to_owned(), group, via, when, local, remote });
         id
     }
 
     pub(crate) fn log_out(&mut self, id: u32) {
+        let gone: Vec<(String, &str)> =
+            self.sessions.iter().filter(|s| s.id == id).map(|s| (s.user.clone(), way(s.via))).collect();
         self.sessions.retain(|s| s.id != id);
         self.end_of_session(id);
+        for (user, via) in gone {
+            self.log_account(&user, &format!("out via {via}"));
+        }
     }
 
     pub(crate) fn user(&self, name: &str) -> Option<&Item> {
@@ -189,7 +199,7 @@ impl Device {
             .and_then(|item| item.fields.text("policy"))
             .map(parse_policies)
             .unwrap_or_default();
-        Viewer { user: user.to_owned(), policies, session: None }
+        Viewer { user: user.to_owned(), policies, session: None, from: user.to_owned() }
     }
 
     /// Tells whether a service is on, and takes connections from an address.
@@ -220,7 +230,13 @@ impl Device {
             self.table_mut(name).retain(|item| item.expires.is_none());
         }
         self.log.clear();
+        self.restart_log();
         self.restart_timers();
         self.settle();
     }
+}
+
+/// What `/user/active` and the log call the service that a session came by.
+pub(crate) fn way(via: &str) -> &str {
+    if via.starts_with("api") { "api" } else { via }
 }

@@ -26,6 +26,9 @@ pub(crate) const POLICIES: [&str; 16] = [
 const SCRIPT_POLICIES: [&str; 10] =
     ["ftp", "reboot", "read", "write", "policy", "test", "password", "sniff", "sensitive", "romon"];
 
+/// What the log calls someone at the router's own console. *Source*: quoted logs, `tcp-msg(winbox):admin@192.168.2.250/terminal`.
+const OPERATOR: &str = "tcp-msg(winbox):admin@192.168.88.20/terminal";
+
 /// What a session may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Viewer {
@@ -33,12 +36,19 @@ pub(crate) struct Viewer {
     pub(crate) policies: BTreeSet<String>,
     /// The number of the session; scripts and the console have none.
     pub(crate) session: Option<u32>,
+    /// What the log calls them: program, user and where from.
+    pub(crate) from: String,
 }
 
 impl Viewer {
     /// Someone at the router's own console, who may do everything.
     pub(crate) fn operator() -> Self {
-        Self { user: "admin".to_owned(), policies: POLICIES.iter().map(|p| (*p).to_owned()).collect(), session: None }
+        Self {
+            user: "admin".to_owned(),
+            policies: POLICIES.iter().map(|p| (*p).to_owned()).collect(),
+            session: None,
+            from: OPERATOR.to_owned(),
+        }
     }
 
     pub(crate) fn may(&self, policy: &str) -> bool {

@@ -285,6 +285,8 @@ const CLOCK: &[Shown] = &[
     default("gmt-offset", "+00:00"),
     default("dst-active", "false"),
 ];
+const LOG: &[Shown] = &[if_set("time"), if_set("topics"), if_set("message")];
+const IP_SETTINGS: &[Shown] = &[default("ip-forward", "true"), default("rp-filter", "no")];
 const RESOURCE: &[Shown] = &[computed("uptime"), if_set("version")];
 
 /// All menus the device keeps rows for.
@@ -324,6 +326,7 @@ pub(crate) const RULES: &[Rules] = &[
     Rules { required: &["chain"], ..list("/ip/firewall/nat", FIREWALL) },
     list("/ip/route", ROUTE),
     list("/ip/service", SERVICE),
+    single("/ip/settings", IP_SETTINGS),
     Rules {
         required: &["interface"],
         unique: Some((&["address", "interface"], Same::Address)),
@@ -339,6 +342,7 @@ pub(crate) const RULES: &[Rules] = &[
     Rules { required: &["chain"], ..list("/ipv6/firewall/nat", FIREWALL) },
     list("/ipv6/route", ROUTE),
     single("/ipv6/settings", &[]),
+    list("/log", LOG),
     Rules { required: &["name"], unique: Some((&["name"], Same::Name)), ..list("/routing/table", TABLES) },
     single("/system/clock", CLOCK),
     single("/system/device-mode", DEVICE_MODE),

@@ -114,6 +114,7 @@ impl Device {
         let (name, policies) = (text("name"), parse_policies(&text("policy")));
         let mut viewer = self.viewer(&text("owner"));
         viewer.policies.retain(|policy| policies.contains(policy));
+        viewer.from = format!("scheduler:{name}");
         let named = String::from_utf8_lossy(&event).into_owned();
         let is_script = self.table(SCRIPT).iter().any(|item| item.fields.is("name", &named));
         let result = if is_script { self.run_script(&viewer, &named) } else { self.execute(&viewer, &event) };
@@ -129,11 +130,13 @@ impl Device {
         let Some(item) = item else { return Err("no such item".to_owned()) };
         let policies = parse_policies(item.fields.text("policy").unwrap_or_default());
         let source = item.fields.get("source").unwrap_or_default().to_vec();
+        let name = item.fields.text("name").unwrap_or_default().to_owned();
         let needs = !item.fields.is("dont-require-permissions", "true");
         if needs && policies.iter().any(|policy| !viewer.may(policy)) {
             return Err("not enough permissions".to_owned());
         }
-        self.execute(&Viewer { user: viewer.user.clone(), policies, session: None }, &source)
+        let from = format!("{}/script:{name}", viewer.from);
+        self.execute(&Viewer { user: viewer.user.clone(), policies, session: None, from }, &source)
     }
 
     fn execute(&mut self, viewer: &Viewer, source: &[u8]) -> Result<(), String> {
@@ -149,6 +152,8 @@ impl Device {
     pub(crate) fn write_log(&mut self, line: String) {
         let over = (self.log.len() + 1).saturating_sub(LOG_LINES);
         self.log.drain(..over);
+        let (topics, message) = line.split_once(' ').unwrap_or(("script,info", line.as_str()));
+        self.log_line(topics, message.to_owned());
         self.log.push(line);
     }
 }

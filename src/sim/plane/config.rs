@@ -25,6 +25,8 @@ pub struct PlaneConfig {
     pub filter6: Vec<Rule>,
     /// Enabled rows of `/ip/firewall/nat`, in order; only the chain `srcnat` is looked at.
     pub nat: Vec<Rule>,
+    /// `/ip/settings rp-filter=strict`: an IPv4 packet must come in where its source would be sent to.
+    pub strict_sources: bool,
 }
 
 /// One `/interface/wireguard` row.

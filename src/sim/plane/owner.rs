@@ -122,7 +122,9 @@ impl Owner {
             filter6: Table::new(config.filter6),
             nat: Table::new(config.nat),
         };
-        router.configure(Routing::new(config.addresses, config.routes, &up), firewall, inputs);
+        let mut routing = Routing::new(config.addresses, config.routes, &up);
+        routing.strict = config.strict_sources;
+        router.configure(routing, firewall, inputs);
         applied
     }
 

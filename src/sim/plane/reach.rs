@@ -41,6 +41,7 @@ impl PlaneConfig {
         up.contains(session.interface)
             && routing.is_own(session.to.ip())
             && Table::new(rules).decide("input", &context) == Verdict::Accept
+            // So it is under a strict `rp-filter` as well: a session that goes back another way is at its end either way.
             && routing.towards(session.from.ip()) == interface
     }
 }

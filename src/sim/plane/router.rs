@@ -189,6 +189,9 @@ impl Router {
     }
 
     fn take_in(&mut self, interface: &str, mut packet: IpPacket, now: Instant) {
+        if !self.routing.takes_from(packet.source(), interface) {
+            return;
+        }
         let tracked = self.connections.track(&packet, now);
         if let Some(address) = tracked.restore {
             packet.set_destination(address);

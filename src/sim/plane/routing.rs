@@ -12,12 +12,14 @@ use super::config::PlaneRoute;
 pub(super) struct Routing {
     addresses: Vec<(IpNet, String)>,
     routes: Vec<PlaneRoute>,
+    /// A packet must come in where its source would be sent to.
+    pub strict: bool,
 }
 
 impl Routing {
     /// Keeps the routes that lead to an interface that is up (or has an address).
     pub fn new(addresses: Vec<(IpNet, String)>, routes: Vec<PlaneRoute>, up: &HashSet<String>) -> Self {
-        let mut table = Self { addresses, routes: Vec::new() };
+        let mut table = Self { addresses, routes: Vec::new(), strict: false };
         for mut route in routes {
             if let Ok(gateway) = route.via.parse::<IpAddr>() {
                 match table.connected(gateway) {
@@ -36,6 +38,13 @@ impl Routing {
     /// Whether the address is the router's own; loopback is every router's.
     pub fn is_own(&self, address: IpAddr) -> bool {
         address.is_loopback() || self.addresses.iter().any(|(own, _)| own.addr() == address)
+    }
+
+    /// Whether a packet with this source is taken from an interface.
+    ///
+    /// *Source*: RFC 3704, section 2.2, strict mode; Linux and RouterOS have it for IPv4 only.
+    pub fn takes_from(&self, source: IpAddr, interface: &str) -> bool {
+        !self.strict || source.is_ipv6() || self.towards(source) == Some(interface)
     }
 
     /// The interface towards a destination: the longest prefix wins, then the lowest distance (connected: 0).
@@ -114,5 +123,16 @@ mod tests {
         let far = "10.50.0.1".parse().unwrap();
         assert_eq!(table.source_on("wg", far), Some("10.99.0.2".parse().unwrap()));
         assert_eq!(table.source_on("other", far), Some("192.168.88.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_strict_router_takes_a_packet_only_from_where_it_would_answer_to() {
+        let (far, near) = ("10.50.0.1".parse().unwrap(), "192.168.88.10".parse().unwrap());
+        let mut table = table(&[("10.50.0.0/16", "wg", 1)]);
+        assert!(table.takes_from(far, "other") && table.takes_from(near, "wg"), "not strict");
+        table.strict = true;
+        assert!(table.takes_from(far, "wg") && table.takes_from(near, "bridge"));
+        assert!(!table.takes_from(far, "other") && !table.takes_from(near, "wg"));
+        assert!(table.takes_from("2001:db8::1".parse().unwrap(), "other"), "there is none for IPv6");
     }
 }

@@ -320,6 +320,11 @@ impl SimRouter {
         })
     }
 
+    /// Somebody logs in by another way than the API, such as `winbox`, and stays until the device reboots.
+    pub fn log_in(&self, user: &str, via: &'static str, from: SocketAddr) {
+        self.shared.device().log_in(user, via, self.api, from);
+    }
+
     /// What becomes of the device's packets: pings from hosts behind it, faults of the network. `None` if it has no plane.
     #[must_use]
     pub fn plane(&self) -> Option<&Plane> {

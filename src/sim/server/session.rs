@@ -220,8 +220,9 @@ impl Session {
                     if let Some(entry) = self.entry.take() {
                         device.log_out(entry);
                     }
+                    let from = format!("api:{user}@{}", self.ends.remote.ip());
                     let entry = device.log_in(&user, self.ends.via, self.ends.local, self.ends.remote);
-                    self.viewer = Some(Viewer { session: Some(entry), ..device.viewer(&user) });
+                    self.viewer = Some(Viewer { session: Some(entry), from, ..device.viewer(&user) });
                     self.entry = Some(entry);
                 }
                 self.out.done(tag, None).await?;

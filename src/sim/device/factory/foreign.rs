@@ -29,6 +29,7 @@ impl Device {
     /// Puts into the rows or the clock what a fault changes there; other faults change nothing here.
     pub(crate) fn take_fault(&mut self, fault: Fault) {
         match fault {
+            Fault::LogRows(count) => self.fill_log(count),
             Fault::ForeignRows(count) => many_entries(self, count),
             Fault::NonUtf8Comment => non_utf8_comment(self),
             Fault::ClockJump(ClockJump::Epoch) => self.clock.jump_to_epoch(),

@@ -94,6 +94,7 @@ fn system(device: &mut Device) {
         ],
     );
     device.put("/ip/cloud", &[("ddns-enabled", "auto"), ("ddns-update-interval", "none"), ("update-time", "true")]);
+    device.put("/ip/settings", &[("ip-forward", "true"), ("rp-filter", "no")]);
     device.put(
         "/ipv6/settings",
         &[

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::super::rules::{Rules, Show};
-use super::super::{Device, LoggedIn, Viewer};
+use super::super::{Device, LoggedIn, Viewer, way};
 use super::query::{Answers, passes};
 use super::table::{Fields, Item, Origin, show_id};
 use crate::domain::RouterOsVersion;
@@ -80,9 +80,11 @@ impl Device {
         let mut items: Vec<Cow<'_, Item>> =
             self.table(rules.table).iter().filter(|item| belongs(rules, item)).map(Cow::Borrowed).collect();
         match rules.menu {
+            "/log" => items.extend(self.log_items().map(Cow::Owned)),
             "/user/active" => items.extend(self.sessions.iter().map(|s| Cow::Owned(active_user(s)))),
             "/ip/service" if self.options.version >= CONNECTIONS_LISTED_SINCE => {
-                items.extend(self.sessions.iter().map(|s| Cow::Owned(connection(s))));
+                let by_api = self.sessions.iter().filter(|s| way(s.via) == "api");
+                items.extend(by_api.map(|s| Cow::Owned(connection(s))));
             }
             _ => {}
         }
@@ -141,7 +143,7 @@ fn active_user(session: &LoggedIn) -> Item {
         ("when", &session.when),
         ("name", &session.user),
         ("address", &session.remote.ip().to_string()),
-        ("via", "api"),
+        ("via", way(session.via)),
         ("group", &session.group),
         ("radius", "false"),
     ]);
