@@ -62,11 +62,12 @@ impl Counts {
 }
 
 impl Proxy {
-    pub fn start(routers: &Routers, period: u64) -> Self {
+    /// Has it keep the first so many routers.
+    pub fn start(routers: &Routers, count: usize, period: u64) -> Self {
         let folder = TempDir::new().unwrap();
         let path = |name: &str| folder.path().join(name);
         let mut fleet = format!("version = 1\n[defaults]\npassword_env = \"{PASSWORD}\"\n");
-        for number in 0..routers.count() {
+        for number in 0..count {
             fs::write(path(&format!("{number}.toml")), routers.site(number)).unwrap();
             let address = routers.address(number);
             writeln!(

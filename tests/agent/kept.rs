@@ -54,8 +54,7 @@ async fn what_somebody_changed_is_told_to_the_hub_with_what_the_router_says_of_w
         (1, &json!("drift"), &json!("/interface/wireguard/peers"))
     );
     let words = told[0]["words"].as_str().unwrap();
-    // The simulated router has no log, and nobody else is logged in: the agent does not guess.
-    assert!(words.contains("who it was the router does not tell"), "{words}");
+    assert!(words.contains("by tcp-msg(winbox):admin@192.168.88.20/terminal (the log: peers changed)"), "{words}");
     assert!(words.contains("persistent-keepalive=25s (was \"7s\")"), "{words}");
     agent.stop().await;
 }
