@@ -53,6 +53,9 @@ pub enum Through {
         /// `host:port`
         endpoint: String,
     },
+    /// By the interface of the first of several WireGuard peers that is the one it was, each a public key in base64 with `host:port`.
+    /// They are one host far away, as a gateway with several devices is: it takes answers that come back by any of them.
+    Peers(Vec<(String, String)>),
 }
 
 /// Everything that can be chosen about a simulated device.

@@ -2,15 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use sitepeer::agent::standing::Phase;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sitepeer::agent::standing::{Figures, Phase};
 use sitepeer::agent::{HealTiming, Member, Source};
 use sitepeer::api::TunnelState;
 use sitepeer::sim::plane::HubEnd;
 use sitepeer::sim::{SessionPath, SimRouter, Through};
 
 use crate::moving::{Stage, settled};
+use crate::pings::Pings;
 use crate::running::{Running, until};
-use crate::world::{self, World, ip};
+use crate::world::{self, World, assert_same, foreign, ip};
 
 /// The hub's own host, from where the agent comes.
 const FAR: &str = "10.99.0.1";
@@ -42,10 +45,17 @@ async fn through(world: &World, hub: &HubEnd) {
 }
 
 fn come_through(router: &SimRouter, hub: &HubEnd) {
-    use base64::Engine as _;
-    let public_key = base64::engine::general_purpose::STANDARD.encode(hub.public_key());
-    let through = Through::Peer { public_key, endpoint: hub.endpoint().to_string() };
+    let (public_key, endpoint) = end(hub);
+    come_by(router, Through::Peer { public_key, endpoint });
+}
+
+fn come_by(router: &SimRouter, through: Through) {
     router.come_from(Some(SessionPath { source: ip(FAR), address: ip(HERE), through }));
+}
+
+/// A hub's key and endpoint as rows have them.
+fn end(hub: &HubEnd) -> (String, String) {
+    (STANDARD.encode(hub.public_key()), hub.endpoint().to_string())
 }
 
 async fn until_cut(router: &SimRouter) {
@@ -90,7 +100,7 @@ async fn a_move_that_cuts_its_own_session_off_is_undone_by_the_router() {
     assert!(is_armed(stage.world()), "cut off without a fuse");
     stage.world().router.pass_time(PROMISED).await;
     assert!(stage.world().router.is_reachable(), "the fuse did not undo it");
-    let undone = |figures: &sitepeer::agent::standing::Figures| figures.phase == Phase::Watching && figures.turns == 1;
+    let undone = |figures: &Figures| figures.phase == Phase::Watching && figures.turns == 1;
     let figures = agent.until("back on the tunnel before", undone).await;
     assert_eq!((figures.generation, figures.beside), (0, Some(1)), "{figures:?}");
     assert_eq!(stage.leads_to(), "sitepeer-acme");
@@ -98,6 +108,30 @@ async fn a_move_that_cuts_its_own_session_off_is_undone_by_the_router() {
     assert_eq!(stage.told()["next"]["in_use"], false);
     let plane = stage.world().router.plane().unwrap();
     assert_eq!(plane.lan_ping(ip("192.168.88.10"), ip(FAR), 3).await.received, 3, "it carries as before");
+    agent.stop().await;
+    assert_unarmed(stage.world());
+}
+
+#[tokio::test]
+async fn a_move_goes_through_over_the_very_tunnel_where_both_ends_of_the_hub_are_one_host() {
+    let (stage, agent) = inside().await;
+    come_by(&stage.world().router, Through::Peers(vec![end(&stage.world().hub), end(&stage.second)]));
+    let before = foreign(stage.world());
+    let pings = Pings::start(stage.world());
+    stage.announce();
+    let key = stage.told_of_next(false).await;
+    stage.admit(key).await;
+    assert_eq!(stage.told_of_next(true).await, key);
+    until("confirmed", || !is_armed(stage.world())).await;
+    stage.finish();
+    stage.moved(key).await;
+    let (sent, lost) = pings.end().await;
+    println!("moved over the tunnel itself: {lost} of {sent} pings lost");
+    assert_eq!(lost, 0);
+    let settled = |figures: &Figures| figures.generation == 1 && figures.phase == Phase::Watching;
+    let figures = agent.until("settled", settled).await;
+    assert_eq!((figures.turns, figures.trouble), (1, None));
+    assert_same(&before, &foreign(stage.world()), "rows of others");
     agent.stop().await;
     assert_unarmed(stage.world());
 }

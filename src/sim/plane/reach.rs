@@ -24,12 +24,14 @@ pub(crate) struct Incoming<'a> {
     pub(crate) from: SocketAddr,
     pub(crate) to: SocketAddr,
     pub(crate) interface: &'a str,
+    /// The interfaces by which answers reach whoever sent them.
+    pub(crate) back: &'a [String],
     /// Both sides have spoken.
     pub(crate) established: bool,
 }
 
 impl PlaneConfig {
-    /// Tells whether the session's packets are taken, and the answers to them go back the way they came.
+    /// Tells whether the session's packets are taken, and the answers to them go back a way that leads there.
     pub(crate) fn takes(self, session: Incoming<'_>, up: &HashSet<String>) -> bool {
         let Some(packet) = packet(session.from, session.to) else { return false };
         let rules = if session.to.is_ipv4() { self.filter } else { self.filter6 };
@@ -42,7 +44,7 @@ impl PlaneConfig {
             && routing.is_own(session.to.ip())
             && Table::new(rules).decide("input", &context) == Verdict::Accept
             // So it is under a strict `rp-filter` as well: a session that goes back another way is at its end either way.
-            && routing.towards(session.from.ip()) == interface
+            && routing.towards(session.from.ip()).is_some_and(|way| session.back.iter().any(|back| back == way))
     }
 }
 
