@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sitepeer::api::{InstanceEdit, TunnelState};
 
-use crate::stage::{Lost, Stage};
+use crate::stage::{Pinged, Stage};
 use crate::world::{assert_same, foreign, ip};
 
 /// A gateway without root that starts again has lost its sessions: it calls who was there, so that nobody waits for a timer of
@@ -14,9 +14,9 @@ use crate::world::{assert_same, foreign, ip};
 const RESTART_WITHIN: Duration = Duration::from_secs(5);
 
 /// Nothing that was announced costs a ping.
-fn assert_none(lost: &Lost) {
-    assert!(lost.sent > 40, "{}: only {} pings", lost.what, lost.sent);
-    assert_eq!(lost.lost, 0, "{}", lost.what);
+fn assert_none(pinged: &Pinged) {
+    assert!(pinged.sent > 40, "{}: only {} pings", pinged.what, pinged.sent);
+    assert_eq!(pinged.lost, 0, "{}", pinged.what);
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use crate::world::{self, Rows, World, ip};
 /// A name that the router resolves to wherever the gateway is.
 const GATEWAY_NAME: &str = "gw.example.net";
 /// Longest wait for anything: handshakes are tried again every five seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Pings go on for so long after it is over: what was still under way shows.
 const AFTERWARDS: Duration = Duration::from_secs(2);
 
@@ -33,7 +33,7 @@ pub struct Stage {
 }
 
 /// What pings told of something.
-pub struct Lost {
+pub struct Pinged {
     pub what: &'static str,
     pub sent: u32,
     pub lost: u32,
@@ -112,7 +112,7 @@ impl Stage {
     }
 
     /// Pings while something goes on, and a little longer.
-    pub async fn under_pings(&mut self, what: &'static str, work: impl AsyncFnOnce(&mut Self)) -> Lost {
+    pub async fn under_pings(&mut self, what: &'static str, work: impl AsyncFnOnce(&mut Self)) -> Pinged {
         let pings = Pings::start(&self.world);
         let begun = Instant::now();
         work(self).await;
@@ -120,7 +120,7 @@ impl Stage {
         tokio::time::sleep(AFTERWARDS).await;
         let (sent, lost) = pings.end().await;
         println!("{what:<51} {lost:>4} of {sent:>4} pings lost, {:>5.1} s", took.as_secs_f32());
-        Lost { what, sent, lost, took }
+        Pinged { what, sent, lost, took }
     }
 
     /// The gateway's host gives its name another address, and the gateway listens there: nobody announces that.
