@@ -4,7 +4,7 @@
 //!     cargo bench --bench fleet -- --routers 200 --secs 30
 //!     cargo bench --bench fleet -- --routers 10000 --minutes 10    # not in CI: an hour, and simulators of so many take gigabytes
 //!
-//! The routers are simulated here, with real tunnels to one hub end; the proxy is the real program as a process of its own, started
+//! The routers are simulated in processes of this program, each with real tunnels to a hub end; the proxy is the real program, started
 //! twice: once on clean routers, and once on routers that are as wanted already. Memory is judged: it does not depend on the machine.
 //! Times and CPU shares are shown, not judged: simulator, hub end and proxy share this machine's cores.
 
@@ -14,23 +14,22 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+mod crowd;
 #[path = "../hub/figures.rs"]
 #[expect(dead_code, reason = "more is used elsewhere")]
 mod figures;
 mod proxy;
 mod routers;
 
+use crowd::{Crowd, Nature};
 use figures::{Figures, heading, millis, say};
 use proxy::{Count, Proxy};
-use routers::Routers;
 
 /// What is measured unless arguments say otherwise.
 const ROUTERS: usize = 1_000;
 const SECS: usize = 60;
 /// How often a router is read whole, as the proxy does unless told otherwise.
 const PERIOD_SECS: usize = 900;
-/// One of so many is a black hole, and another one is slow.
-const ONE_ODD: usize = 20;
 /// What the proxy may take for a thousand routers, in KiB.
 const MEMORY_BUDGET_KIB: u64 = 150 * 1024;
 /// Within this every healthy router has to be looked at once, from a cold start.
@@ -40,7 +39,7 @@ const LATE_AFTER: Duration = Duration::from_secs(35);
 /// How long clean routers may take to be as wanted, or two thousand that are until all were looked at: the simulator is not built for
 /// speed.
 const PATIENCE: Duration = Duration::from_mins(10);
-/// Of more, one is provisioned by the proxy, and the others get its rows: what is shown of so many is the steady state.
+/// Of more, one in each process is provisioned by the proxy, and the others get its rows: what is shown of so many is the steady state.
 const MOST_PROVISIONED: usize = 2_000;
 /// Between two looks at the metrics of two thousand routers, which the proxy has to write each time; more are looked at less often.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -59,6 +58,11 @@ fn main() -> ExitCode {
     let secs = if secs > 0 { secs } else { number("--secs", SECS) };
     let period = u64::try_from(number("--period", PERIOD_SECS)).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let first = number("--simulate", usize::MAX);
+    if first < usize::MAX {
+        runtime.block_on(routers::serve(first..number("--until", first)));
+        return ExitCode::SUCCESS;
+    }
     let mut figures = Figures::default();
     let (watched, most) =
         (Duration::from_secs(u64::try_from(secs).unwrap()), number("--provisioned", MOST_PROVISIONED));
@@ -68,18 +72,20 @@ fn main() -> ExitCode {
 
 async fn measure(figures: &mut Figures, (count, most): (usize, usize), watched: Duration, period: u64) {
     heading(&format!("{count} routers in one proxy"));
-    let routers = Routers::start(count, ONE_ODD).await;
-    let living = routers.living();
-    say("black holes, and slow ones", &format!("{} and {}", count - living, routers.slow()));
+    let mut crowd = Crowd::start(count).await;
+    let living = count - crowd.of(Nature::Dead);
+    say("black holes, and slow ones", &format!("{} and {}", count - living, crowd.of(Nature::Slow)));
 
     let so_many = u32::try_from(count.div_ceil(2_000)).unwrap();
     let (patience, look_every) = (PATIENCE * so_many, LOOK_EVERY * so_many);
-    provision(&routers, if count > most { 1 } else { count }, period).await;
+    let all: Vec<usize> = (0..count).collect();
+    let first = if count > most { crowd.models() } else { all.clone() };
+    provision(&mut crowd, &first, period).await;
 
-    let writes = routers.writes();
+    let writes = crowd.writes().await;
     let begun = Instant::now();
-    let mut proxy = Proxy::start(&routers, count, period);
-    while proxy.count(&routers).await.healthy(|count| count.looks > 0) < living {
+    let mut proxy = Proxy::start(&crowd, &all, period);
+    while proxy.count(&crowd).await.healthy(|count| count.looks > 0) < living {
         assert!(begun.elapsed() < patience, "routers are not looked at");
         tokio::time::sleep(look_every / 5).await;
     }
@@ -90,57 +96,48 @@ async fn measure(figures: &mut Figures, (count, most): (usize, usize), watched: 
         "from a cold start until each was looked at",
         &format!("{}: {ratio:.2} of {}{over}", millis(sweep), millis(SWEEP_BUDGET)),
     );
-    watch(figures, &mut proxy, &routers, watched).await;
-    figures.holds(
-        "writes to routers that are as wanted",
-        &(routers.writes() - writes).to_string(),
-        routers.writes() == writes,
-    );
+    watch(figures, &mut proxy, &crowd, watched).await;
+    let written = crowd.writes().await - writes;
+    figures.holds("writes to routers that are as wanted", &written.to_string(), written == 0);
     proxy.stop().await;
 }
 
-/// Has a proxy make the first so many routers as they are wanted; all others get the same rows.
-async fn provision(routers: &Routers, count: usize, period: u64) {
-    let living = (0..count).filter(|number| routers.is_living(*number)).count();
+/// Has a proxy make routers as they are wanted; all others get the same rows.
+async fn provision(crowd: &mut Crowd, numbers: &[usize], period: u64) {
+    let living = numbers.iter().filter(|number| !Nature::of(**number).is_dead()).count();
     let begun = Instant::now();
-    let mut proxy = Proxy::start(routers, count, period);
-    let mut known = 0;
+    let mut proxy = Proxy::start(crowd, numbers, period);
     loop {
-        let watching = proxy.count(routers).await.healthy(|count| count.watching);
-        if watching == living {
-            break;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{watching} of {living} clean routers are as wanted");
-        known += routers.tell_hub().await;
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-    known += routers.tell_hub().await;
-    assert_eq!(known, living, "routers without a key");
-    say("clean routers as wanted", &format!("{:.1} s, {} writes", begun.elapsed().as_secs_f64(), routers.writes()));
-    loop {
-        let up = proxy.count(routers).await.healthy(|count| count.up);
+        let count = proxy.count(crowd).await;
+        let (watching, up) = (count.healthy(|count| count.watching), count.healthy(|count| count.up));
         if up == living {
             break;
         }
-        assert!(begun.elapsed() < PATIENCE, "{up} of {living} tunnels are up");
+        assert!(begun.elapsed() < PATIENCE, "of {living} clean routers {watching} are as wanted, {up} have a tunnel");
+        crowd.tell_hubs().await;
         tokio::time::sleep(LOOK_EVERY).await;
     }
+    let (took, writes) = (begun.elapsed().as_secs_f64(), crowd.writes().await);
+    say("clean routers as wanted, with tunnels", &format!("{took:.1} s, {writes} writes"));
     proxy.stop().await;
-    if count < routers.count() {
-        routers.copy_from(0).await;
-        assert_eq!(known + routers.tell_hub().await, routers.living(), "routers without a key");
-        say("others that got the same rows", &format!("{:.1} s", begun.elapsed().as_secs_f64()));
+    if numbers.len() < crowd.count() {
+        let copies = crowd.copy().await;
+        say("others that got the same rows", &format!("{copies}, after {:.1} s", begun.elapsed().as_secs_f64()));
     }
+    let all = u64::try_from(crowd.count() - crowd.of(Nature::Dead)).unwrap();
+    assert_eq!(crowd.tell_hubs().await, all, "routers without a key");
 }
 
 /// Watches the steady state.
-async fn watch(figures: &mut Figures, proxy: &mut Proxy, routers: &Routers, watched: Duration) {
-    let (begun, before, cpu) = (Instant::now(), proxy.count(routers).await, proxy.cpu());
-    let mut seen = vec![(0, begun); routers.count()];
+async fn watch(figures: &mut Figures, proxy: &mut Proxy, crowd: &Crowd, watched: Duration) {
+    let (begun, before, cpu) = (Instant::now(), proxy.count(crowd).await, proxy.cpu());
+    let mut seen = vec![(0, begun); crowd.count()];
     let (mut latest, mut late) = (Duration::ZERO, 0_usize);
     while begun.elapsed() < watched {
-        let now = proxy.count(routers).await;
-        for (number, (looks, when)) in seen.iter_mut().enumerate().filter(|(number, _)| routers.is_healthy(*number)) {
+        let now = proxy.count(crowd).await;
+        for (number, (looks, when)) in
+            seen.iter_mut().enumerate().filter(|(number, _)| Nature::of(*number) == Nature::Healthy)
+        {
             let count = now.of(number);
             if count.looks > *looks {
                 (*looks, *when) = (count.looks, Instant::now());
@@ -149,13 +146,14 @@ async fn watch(figures: &mut Figures, proxy: &mut Proxy, routers: &Routers, watc
                 late += usize::from(when.elapsed() > LATE_AFTER);
             }
         }
-        tokio::time::sleep(2 * LOOK_EVERY * u32::try_from(routers.count().div_ceil(2_000)).unwrap()).await;
+        tokio::time::sleep(2 * LOOK_EVERY * u32::try_from(crowd.count().div_ceil(2_000)).unwrap()).await;
     }
-    let after = proxy.count(routers).await;
+    let after = proxy.count(crowd).await;
     let minutes = begun.elapsed().as_secs_f64() / 60.0;
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-    let a_router_minute =
-        |of: fn(&Count) -> u64| (after.sum(of) - before.sum(of)) as f64 / minutes / routers.living() as f64;
+    let a_router_minute = |of: fn(&Count) -> u64| {
+        (after.sum(of) - before.sum(of)) as f64 / minutes / (crowd.count() - crowd.of(Nature::Dead)) as f64
+    };
     say(
         "longest without a look at a healthy router",
         &format!("{:.1} s; later than {} s: {late}", latest.as_secs_f64(), LATE_AFTER.as_secs()),
@@ -170,13 +168,13 @@ async fn watch(figures: &mut Figures, proxy: &mut Proxy, routers: &Routers, watc
         ),
     );
     let share = proxy.cpu().saturating_sub(cpu).as_secs_f64() / begun.elapsed().as_secs_f64() * 100.0;
-    let thousands = f64::from(u32::try_from(routers.count()).unwrap()) / 1000.0;
+    let thousands = f64::from(u32::try_from(crowd.count()).unwrap()) / 1000.0;
     let figure = format!("{share:.0} %, {:.1} % for each 1,000 routers", share / thousands);
     say("CPU of one core, the answers to this bench included", &figure);
     let (now, most) = proxy.memory_kib();
-    let each = now * 1024 / u64::try_from(routers.count()).unwrap();
+    let each = now * 1024 / u64::try_from(crowd.count()).unwrap();
     // For fewer than a thousand it is what the program itself takes that counts.
-    let budget = MEMORY_BUDGET_KIB * u64::try_from(routers.count()).unwrap().max(1000) / 1000;
+    let budget = MEMORY_BUDGET_KIB * u64::try_from(crowd.count()).unwrap().max(1000) / 1000;
     let figure =
         format!("{} MiB of {} MiB (at most {} MiB), {each} bytes a router", now / 1024, budget / 1024, most / 1024);
     figures.holds("memory", &figure, now <= budget);

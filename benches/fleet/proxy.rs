@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::routers::Routers;
+use crate::crowd::{Crowd, Nature};
 
 /// How long it may take to end.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -38,7 +38,6 @@ pub struct Count {
 /// What they say of all, at one moment.
 pub struct Counts {
     each: Vec<Count>,
-    living: Vec<bool>,
 }
 
 impl Counts {
@@ -47,13 +46,17 @@ impl Counts {
     }
 
     /// How many of the routers that answer are so.
-    pub fn healthy<T: Into<bool>>(&self, is_so: impl Fn(&Count) -> T) -> usize {
-        self.each.iter().zip(&self.living).filter(|(count, living)| **living && is_so(count).into()).count()
+    pub fn healthy(&self, is_so: impl Fn(&Count) -> bool) -> usize {
+        self.select(|nature| !nature.is_dead(), is_so)
     }
 
     /// How many of the others are so.
     pub fn odd(&self, is_so: impl Fn(&Count) -> bool) -> usize {
-        self.each.iter().zip(&self.living).filter(|(count, living)| !**living && is_so(count)).count()
+        self.select(Nature::is_dead, is_so)
+    }
+
+    fn select(&self, fits: impl Fn(Nature) -> bool, is_so: impl Fn(&Count) -> bool) -> usize {
+        self.each.iter().enumerate().filter(|(number, count)| fits(Nature::of(*number)) && is_so(count)).count()
     }
 
     pub fn sum(&self, of: fn(&Count) -> u64) -> u64 {
@@ -62,14 +65,14 @@ impl Counts {
 }
 
 impl Proxy {
-    /// Has it keep the first so many routers.
-    pub fn start(routers: &Routers, count: usize, period: u64) -> Self {
+    /// Has it keep the routers with these numbers.
+    pub fn start(crowd: &Crowd, numbers: &[usize], period: u64) -> Self {
         let folder = TempDir::new().unwrap();
         let path = |name: &str| folder.path().join(name);
         let mut fleet = format!("version = 1\n[defaults]\npassword_env = \"{PASSWORD}\"\n");
-        for number in 0..count {
-            fs::write(path(&format!("{number}.toml")), routers.site(number)).unwrap();
-            let address = routers.address(number);
+        for &number in numbers {
+            fs::write(path(&format!("{number}.toml")), crowd.site(number)).unwrap();
+            let address = crowd.address(number);
             writeln!(
                 fleet,
                 "[[router]]\nname = \"{number}\"\nurl = \"api://admin@{address}\"\nsite = \"{number}.toml\""
@@ -91,11 +94,10 @@ impl Proxy {
     }
 
     /// Reads the metrics; nothing is known of a proxy that does not answer yet.
-    pub async fn count(&mut self, routers: &Routers) -> Counts {
+    pub async fn count(&mut self, crowd: &Crowd) -> Counts {
         let log = || fs::read_to_string(self.folder.path().join("log")).unwrap();
         assert!(self.child.try_wait().unwrap().is_none(), "the proxy ended: {}", log());
-        let living = (0..routers.count()).map(|number| routers.is_living(number)).collect();
-        let mut each = vec![Count::default(); routers.count()];
+        let mut each = vec![Count::default(); crowd.count()];
         let text = self.scrape().await.unwrap_or_default();
         for line in text.lines().filter_map(|line| line.strip_prefix("sitepeer_agent_")) {
             let Some((labels, value)) = line.rsplit_once(' ') else { continue };
@@ -115,7 +117,7 @@ impl Proxy {
                 _ => {}
             }
         }
-        Counts { each, living }
+        Counts { each }
     }
 
     async fn scrape(&self) -> std::io::Result<String> {

@@ -1,8 +1,7 @@
-//! Simulated routers, and the hub end of all their tunnels.
+//! Simulated routers and the hub end of all their tunnels, in a process of their own: see [`crate::crowd`].
 
 use std::collections::{BTreeMap, HashSet};
-use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::ops::Range;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,11 +12,10 @@ use sitepeer::routeros::menu::{
 use sitepeer::sim::plane::{HubEnd, HubOptions, HubPeer};
 use sitepeer::sim::{Fault, OperatorRow, SimOptions, SimRouter, StateOptions};
 use sitepeer::wireguard::keys::generate_private;
+
+use crate::crowd::{HUB, Nature, site_id, tunnel_address};
 use tokio::net::TcpListener;
 
-/// Where tunnel addresses come from.
-const NETWORK: &str = "10.64.0.0/16";
-const HUB: &str = "10.64.0.1";
 /// Menus in which a site has rows, in the order in which they can be made.
 const COPIED: [&Menu; 10] =
     [&WIREGUARD, &INTERFACE_LIST, &LIST_MEMBER, &PEERS, &ADDRESS_LIST, &IP_ADDRESS, &IP_ROUTE, &FILTER, &MANGLE, &NAT];
@@ -26,89 +24,68 @@ const SLOW: &str = "latency=150";
 
 type Row = BTreeMap<String, Vec<u8>>;
 
-pub struct Routers {
+/// Serves routers with these numbers until standard input ends. It says the hub's key and endpoint in a line, each router's address in
+/// another, and answers each line with a number in one.
+pub async fn serve(numbers: Range<usize>) {
+    let mut routers = Routers::start(numbers).await;
+    println!("{} {}", STANDARD.encode(routers.hub.public_key()), routers.hub.endpoint());
+    for router in &routers.each {
+        println!("{}", router.as_ref().map_or_else(|| routers.hole.local_addr().unwrap(), SimRouter::api_addr));
+    }
+    let line = || std::io::stdin().lines().next().transpose().unwrap();
+    while let Some(line) = tokio::task::spawn_blocking(line).await.unwrap() {
+        let answer = match line.as_str() {
+            "writes" => routers.each.iter().flatten().map(SimRouter::writes).sum(),
+            "tell" => routers.tell_hub().await,
+            "copy" => routers.copy_from_first().await,
+            other => panic!("nobody says {other:?}"),
+        };
+        println!("{answer}");
+    }
+}
+
+struct Routers {
     hub: HubEnd,
+    first: usize,
     /// `None` is a black hole.
     each: Vec<Option<SimRouter>>,
     hole: TcpListener,
-    one_odd: usize,
     /// Routers whose key the hub has.
-    known: Mutex<HashSet<usize>>,
+    known: HashSet<usize>,
 }
 
 impl Routers {
-    pub async fn start(count: usize, one_odd: usize) -> Self {
+    async fn start(numbers: Range<usize>) -> Self {
         let address = format!("{HUB}/16").parse().unwrap();
         let hub = HubEnd::start(HubOptions::new(generate_private().unwrap(), vec![address])).await.unwrap();
         // Connections are taken by the system, and nobody ever answers.
         let hole = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut routers = Vec::new();
-        for number in 0..count {
-            let faults: Vec<Fault> = match number % one_odd {
-                1 => {
-                    routers.push(None);
+        let (first, mut each) = (numbers.start, Vec::new());
+        for number in numbers {
+            let faults: Vec<Fault> = match Nature::of(number) {
+                Nature::Dead => {
+                    each.push(None);
                     continue;
                 }
-                2 => vec![SLOW.parse().unwrap()],
-                _ => Vec::new(),
+                Nature::Slow => vec![SLOW.parse().unwrap()],
+                Nature::Healthy => Vec::new(),
             };
             let options = SimOptions { api_ssl: None, faults, foreign: false, ..SimOptions::default() };
-            routers.push(Some(SimRouter::start(options).await.unwrap()));
+            each.push(Some(SimRouter::start(options).await.unwrap()));
         }
-        Self { hub, each: routers, hole, one_odd, known: Mutex::default() }
+        Self { hub, first, each, hole, known: HashSet::new() }
     }
 
-    pub fn count(&self) -> usize {
-        self.each.len()
-    }
-
-    pub fn living(&self) -> usize {
-        self.each.iter().flatten().count()
-    }
-
-    pub fn slow(&self) -> usize {
-        (0..self.count()).filter(|number| number % self.one_odd == 2).count()
-    }
-
-    /// Neither a black hole nor slow.
-    pub fn is_healthy(&self, number: usize) -> bool {
-        !matches!(number % self.one_odd, 1 | 2)
-    }
-
-    pub fn is_living(&self, number: usize) -> bool {
-        self.each[number].is_some()
-    }
-
-    pub fn address(&self, number: usize) -> SocketAddr {
-        self.each[number].as_ref().map_or_else(|| self.hole.local_addr().unwrap(), SimRouter::api_addr)
-    }
-
-    /// Writes to all routers.
-    pub fn writes(&self) -> u64 {
-        self.each.iter().flatten().map(SimRouter::writes).sum()
-    }
-
-    /// A site config as a person writes it.
-    pub fn site(&self, number: usize) -> String {
-        let (key, endpoint) = (STANDARD.encode(self.hub.public_key()), self.hub.endpoint());
-        format!(
-            "version = 1\nid = \"{}\"\ninstance = \"acme\"\n[tunnel]\nprotocol = \"wireguard\"\naddresses = [\"{}/16\"]\n\
-             probe = [\"{HUB}\"]\n[hub]\npublic_key = \"{key}\"\nendpoints = [\"{endpoint}\"]\n[subnets]\n\
-             advertise = [\"192.168.88.0/24\"]\nreach = [\"{NETWORK}\"]\n",
-            site_id(number),
-            tunnel_address(number)
-        )
-    }
-
-    /// Gives all routers the rows that one got from the proxy, by their own consoles: they are as the proxy would have made them.
+    /// Gives all routers the rows that the first got from the proxy, by their own consoles: they are as the proxy would have made them.
     ///
     /// Ids of rows are those of the factory on each of them, so what our rules stand before is the same everywhere.
-    pub async fn copy_from(&self, model: usize) {
-        let state = self.each[model].as_ref().unwrap().state(StateOptions { ids: true, dynamic: false });
+    async fn copy_from_first(&self) -> u64 {
+        let state = self.each[0].as_ref().unwrap().state(StateOptions { ids: true, dynamic: false });
         let is_ours = |row: &&Row| row.get("comment").is_some_and(|comment| comment.starts_with(b"sitepeer:"));
-        let others = self.each.iter().enumerate().filter(|(number, _)| *number != model);
-        for (number, router) in others.filter_map(|(number, router)| Some((number, router.as_ref()?))) {
-            let names = [(site_id(model), site_id(number)), (tunnel_address(model), tunnel_address(number))];
+        let mut copies = 0;
+        for (number, router) in (self.first..).zip(&self.each).skip(1) {
+            let Some(router) = router else { continue };
+            let names = [(site_id(self.first), site_id(number)), (tunnel_address(self.first), tunnel_address(number))];
             for menu in COPIED {
                 // The simulator has all interfaces in one table.
                 let rows = state.rows(if menu == &WIREGUARD { "/interface" } else { menu.path });
@@ -122,17 +99,15 @@ impl Routers {
                     added.unwrap_or_else(|trap| panic!("{}: {trap:?}: {attrs:?}", menu.path));
                 }
             }
+            copies += 1;
         }
+        copies
     }
 
-    /// Enters the keys that routers have made at the hub, as somebody has to; returns how many.
-    pub async fn tell_hub(&self) -> usize {
-        let mut told = 0;
-        for (number, router) in self.each.iter().enumerate() {
-            let Some(router) = router else { continue };
-            if self.known.lock().unwrap().contains(&number) {
-                continue;
-            }
+    /// Enters the keys that routers have made at the hub, as somebody has to; returns how many it has then.
+    async fn tell_hub(&mut self) -> u64 {
+        for (number, router) in (self.first..).zip(&self.each) {
+            let Some(router) = router.as_ref().filter(|_| !self.known.contains(&number)) else { continue };
             let rows = router.operator("/interface/wireguard/print", &[]).await.unwrap();
             let has = |row: &OperatorRow, name: &str| {
                 row.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
@@ -142,10 +117,9 @@ impl Routers {
             let public_key = STANDARD.decode(key).unwrap().try_into().unwrap();
             let allowed = vec![format!("{}/32", tunnel_address(number)).parse().unwrap()];
             self.hub.set_peer(HubPeer { public_key, preshared_key: None, allowed }).await.unwrap();
-            self.known.lock().unwrap().insert(number);
-            told += 1;
+            self.known.insert(number);
         }
-        told
+        self.known.len() as u64
     }
 }
 
@@ -158,12 +132,4 @@ fn copied(menu: &'static Menu, row: &Row, names: &[(String, String); 2]) -> Vec<
     let with = |text: &str| names.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
     let value = |name| row.get(name).map(|value| with(std::str::from_utf8(value).unwrap()).into_bytes());
     fields.filter_map(|field| Some((field.name, value(field.name)?))).collect()
-}
-
-fn site_id(number: usize) -> String {
-    format!("site{number:05}")
-}
-
-fn tunnel_address(number: usize) -> String {
-    format!("10.64.{}.{}", 1 + number / 250, 1 + number % 250)
 }
