@@ -48,7 +48,7 @@ pub use peer::{Link, NewPeer, Peer, PeerEdit, PeerKind, PeerStatus, Protocol};
 pub use problem::{PROBLEM_TYPE, Problem, code};
 pub use profile::{PRIVATE_KEY_PLACEHOLDER, ProfileFormat};
 pub use proxy::{
-    LEASE_MS, LeaseReply, LeaseRequest, LeasedSite, MAX_LEASES, MAX_ROUTER_URL, MAX_TAKEN, ProxyAssignment,
+    LEASE_MS, LeaseReply, LeaseRequest, LeasedSite, MAX_LEASES, MAX_ROUTER_URL, MAX_TAKEN, ProxyAssignment, SiteLease,
 };
 pub use rotation::{DeviceState, InstanceDevice, MAX_ROTATE_DAYS, MoveCause, MoveStep, PeerMove};
 pub use site::{NewSite, Site, SiteEdit, SiteSubnet, SiteSubnets};

@@ -31,6 +31,18 @@ pub struct ProxyAssignment {
     pub pin: Option<String>,
 }
 
+/// Who drives a site's router by a lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "hub", derive(utoipa::ToSchema))]
+pub struct SiteLease {
+    /// The name of the proxy's token; several processes may have the same.
+    pub proxy: String,
+    /// The number of the lease, which stands on the router as well.
+    pub number: i64,
+    /// Until when, seconds since 1970. One in the past has ended: nobody has the router, or whoever has it hears nothing of the hub.
+    pub until: i64,
+}
+
 /// A proxy renews its leases, and takes more up to its fair share.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, DeviceFacts, Freeze, ProxyAssignment, SiteId};
+use super::{AccountId, DeviceFacts, Freeze, ProxyAssignment, SiteId, SiteLease};
 
 /// A place with a router.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,9 @@ pub struct Site {
     /// Which proxies drive its router, if any do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<ProxyAssignment>,
+    /// Which of them has it, or had it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<SiteLease>,
     /// When it was made.
     pub created_at: i64,
     /// Grows with every edit; the ETag.

@@ -90,6 +90,27 @@ async fn a_lease_has_one_holder_until_it_ends_and_each_new_holder_a_larger_numbe
 }
 
 #[tokio::test]
+async fn a_site_says_which_proxy_has_it_and_when_it_was_heard_last() {
+    let databases = Databases::new();
+    for config in databases.configs("leases_shown") {
+        let place = Place::with(&config, &["g"; 2]).await;
+        let (world, site) = (&place.world, &place.sites[0]);
+        let shown = async || world.store.site(&world.admin, site).await.unwrap().lease;
+        assert_eq!(shown().await, None, "nobody has it yet");
+        let a = place.proxy(None).await;
+        let number = place.held(&a, "a").await.iter().find(|held| held.site == *site).unwrap().number;
+        let lease = shown().await.unwrap();
+        assert_eq!((lease.proxy.as_str(), lease.number), ("proxy", number));
+        let listed = world.store.sites(&world.admin, None, &page(10)).await.unwrap().items;
+        assert_eq!(listed.iter().filter(|site| site.lease.is_some()).count(), 2);
+        world.clock.advance(OVER);
+        assert_eq!(shown().await, Some(lease), "it ended: the time tells");
+        world.store.assign_site(&world.admin, site, None).await.unwrap();
+        assert_eq!(shown().await, None, "no proxy is to have it");
+    }
+}
+
+#[tokio::test]
 async fn what_ended_is_taken_anew_with_another_number_even_if_nobody_took_it() {
     let databases = Databases::new();
     for config in databases.configs("leases_anew") {

@@ -4,7 +4,7 @@ use super::api::{Api, Asked};
 use super::instance::{json_of, listed};
 use super::site_health;
 use super::text::{Column, Sheet, Table, age, join, now, since, when};
-use crate::api::{NewSite, ProxyAssignment, Site, SiteEdit, SiteSubnets};
+use crate::api::{NewSite, ProxyAssignment, Site, SiteEdit, SiteLease, SiteSubnets};
 use crate::cli::args::hub::SiteAction;
 use crate::cli::report::{Outcome, Reporter, Verdict};
 use crate::uplink::encode;
@@ -105,6 +105,7 @@ fn sheet(site: &Site) -> Sheet {
         .line_if("frozen", site.frozen.as_ref().map(|freeze| site_health::frozen(freeze, now)));
     let sheet = sheet
         .line_if("proxy", site.proxy.as_ref().map(|proxy| format!("group {}, router at {}", proxy.group, proxy.url)));
+    let sheet = sheet.line_if("driven by", site.lease.as_ref().map(|lease| driver(lease, now)));
     let Some(device) = &site.device else {
         return sheet.line("router", "not heard of yet");
     };
@@ -117,6 +118,15 @@ fn sheet(site: &Site) -> Sheet {
         .line_if("up for", device.uptime_secs.map(age))
         .line("networks", join(device.subnets.iter().map(|found| format!("{} on {}", found.subnet, found.interface))))
         .line_if("heard", site.device_at.map(|at| when(at, now)))
+}
+
+/// Who drives a router; leases are renewed every few seconds, so what counts is whether this one was.
+fn driver(lease: &SiteLease, now: i64) -> String {
+    let (proxy, number) = (&lease.proxy, lease.number);
+    if lease.until > now {
+        return format!("proxy {proxy}, lease {number}");
+    }
+    format!("nobody the hub hears of; last by proxy {proxy}, lease {number}, which ended {}", when(lease.until, now))
 }
 
 async fn subnets(api: &Api, wanted: &str, reporter: &Reporter) -> Asked<Outcome> {

@@ -18,7 +18,7 @@ use super::list::Sql;
 use super::site;
 use crate::api::{
     InstanceId, LEASE_MS, LeaseReply, LeaseRequest, LeasedSite, MAX_LEASES, MAX_ROUTER_URL, MAX_TAKEN, PeerId,
-    ProxyAssignment, Site, SiteId, code,
+    ProxyAssignment, Site, SiteId, SiteLease, code,
 };
 use crate::hub::store::{Actor, ProxyActor, Scope, Stored};
 
@@ -37,6 +37,14 @@ pub(super) fn assignment(row: &AnyRow) -> Stored<Option<ProxyAssignment>> {
     let (group, url) = (row.opt_text("proxy")?, row.opt_text("router_url")?);
     let pin = row.opt_text("router_pin")?;
     Ok(group.zip(url).map(|(group, url)| ProxyAssignment { group, url, pin }))
+}
+
+/// Which proxy has a site, as its row says: of one that is assigned, and that somebody did not let go of.
+pub(super) fn of_site(row: &AnyRow) -> Stored<Option<SiteLease>> {
+    let until_ms = row.opt_int("lease_until")?.filter(|until| *until > 0);
+    let (Some(proxy), Some(until_ms)) = (row.opt_text("lease_proxy")?, until_ms) else { return Ok(None) };
+    let is_assigned = row.opt_text("proxy")?.is_some();
+    Ok(is_assigned.then_some(SiteLease { proxy, number: row.int("lease_number")?, until: until_ms / 1000 }))
 }
 
 /// Assigns a site to a group, or to none.

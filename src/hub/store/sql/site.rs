@@ -16,7 +16,10 @@ use crate::domain::{SubnetSet, overlap};
 use crate::hub::store::{Actor, Once, Paging, Scope, StoreError, Stored};
 
 const SELECT: &str = "SELECT id, account, name, device, device_at, serial, created_at, version, frozen_until, frozen_at, \
-    frozen_reason, frozen_by, proxy, router_url, router_pin FROM site WHERE 1 = 1";
+    frozen_reason, frozen_by, proxy, router_url, router_pin, \
+    (SELECT t.name FROM lease l JOIN token t ON t.id = l.token WHERE l.site = site.id) AS lease_proxy, \
+    (SELECT l.number FROM lease l WHERE l.site = site.id) AS lease_number, \
+    (SELECT l.until_ms FROM lease l WHERE l.site = site.id) AS lease_until FROM site WHERE 1 = 1";
 
 fn from_row(row: &AnyRow) -> Stored<Site> {
     Ok(Site {
@@ -28,6 +31,7 @@ fn from_row(row: &AnyRow) -> Stored<Site> {
         same_serial: Vec::new(),
         frozen: frozen(row)?,
         proxy: lease::assignment(row)?,
+        lease: lease::of_site(row)?,
         created_at: row.int("created_at")?,
         version: row.int("version")?,
     })
