@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that is checked of this repository, in one command.
 #
-#   tests/run.sh                    all stages, for CI: under 25 minutes on two cores from a fresh machine
+#   tests/run.sh                    all stages, for CI: about an hour on two cores, from a fresh machine
 #   tests/run.sh STAGE…             only these, in this order
 #   tests/run.sh --fuzz-secs 60     fuzz each target this long (10 s without)
 #   tests/run.sh --no-install       say what is missing instead of installing it
