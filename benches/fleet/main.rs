@@ -90,16 +90,21 @@ async fn measure(figures: &mut Figures, (count, most): (usize, usize), watched: 
         tokio::time::sleep(look_every / 5).await;
     }
     let sweep = begun.elapsed();
-    let ratio = sweep.as_secs_f64() / SWEEP_BUDGET.as_secs_f64();
-    let over = if ratio > 1.0 { "  OVER BUDGET" } else { "" };
-    say(
-        "from a cold start until each was looked at",
-        &format!("{}: {ratio:.2} of {}{over}", millis(sweep), millis(SWEEP_BUDGET)),
-    );
+    say("from a cold start until each was looked at", &against_budget(sweep, count));
     watch(figures, &mut proxy, &crowd, watched).await;
     let written = crowd.writes().await - writes;
     figures.holds("writes to routers that are as wanted", &written.to_string(), written == 0);
     proxy.stop().await;
+}
+
+/// A time that is meant for a thousand routers; of more it is only shown.
+fn against_budget(sweep: Duration, count: usize) -> String {
+    let ratio = sweep.as_secs_f64() / SWEEP_BUDGET.as_secs_f64();
+    match count {
+        0..=1000 if ratio > 1.0 => format!("{}: {ratio:.2} of {}  OVER BUDGET", millis(sweep), millis(SWEEP_BUDGET)),
+        0..=1000 => format!("{}: {ratio:.2} of {}", millis(sweep), millis(SWEEP_BUDGET)),
+        _ => format!("{:.1} s", sweep.as_secs_f64()),
+    }
 }
 
 /// Has a proxy make routers as they are wanted; all others get the same rows.

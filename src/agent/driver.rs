@@ -37,9 +37,6 @@ const SETTLE: Duration = Duration::from_secs(2);
 const READ_LEAST: Duration = Duration::from_secs(10);
 /// A router that refuses what is wanted is looked at again after this, or at once if something else is wanted.
 const REFUSED_PAUSE: Duration = Duration::from_mins(5);
-/// Longest time that one who connects is in the way of others: whoever is silent for so long costs this host nothing but a socket.
-/// Else the routers that are away, which stay silent for all of their deadlines, would have all places after a while.
-const GATE_PATIENCE: Duration = Duration::from_secs(2);
 /// Where nothing can be listened to, the router is read at least this often.
 const DEAF_PERIOD: Duration = Duration::from_mins(5);
 
@@ -102,7 +99,7 @@ impl Driver {
     ///
     /// # Cancel safety
     /// As [`crate::reconcile::converge`]: the next run goes on from what is there.
-    pub(super) async fn run(mut self, start: Duration) {
+    pub(super) async fn run(mut self: Box<Self>, start: Duration) {
         if self.sleep(start).await.is_err() {
             return;
         }
@@ -155,13 +152,7 @@ impl Driver {
         if let Some(passwords) = &self.passwords {
             self.access.password = passwords.password().await.map_err(|error| Chain(&*error).to_string())?;
         }
-        let mut opening = Box::pin(connect(&self.access));
-        let opened = if let Ok(opened) = tokio::time::timeout(GATE_PATIENCE, &mut opening).await {
-            opened
-        } else {
-            drop(place);
-            opening.await
-        };
+        let opened = place.briefly(connect(&self.access)).await;
         match opened {
             Ok(client) => {
                 self.standing.note(|figures| figures.connects += 1);

@@ -123,7 +123,8 @@ pub(super) async fn round(
     let site = &wanted.site;
     let interest = Interest::of(site);
     let session = Session::of(client, &access.url.user, Some(site), super::now(), true);
-    let (observed, session) = futures_util::join!(observe(client, &interest), session);
+    let reading = async { futures_util::join!(observe(client, &interest), session) };
+    let (observed, session) = gates.reading().await.briefly(reading).await;
     let observed = until_clear(client, &interest, observed?, GONE_WITHIN).await?;
     let deciding = |observed: &Observed| {
         unfenced(observed, site, lease)?;
@@ -195,7 +196,8 @@ pub(super) async fn mend(
     let interest = Interest::of(site);
     let moment = heal::Moment { unix: super::now(), chance, of_day };
     let session = Session::of(client, &access.url.user, Some(site), moment.unix, true);
-    let (observed, session) = futures_util::join!(observe(client, &interest), session);
+    let reading = async { futures_util::join!(observe(client, &interest), session) };
+    let (observed, session) = gates.reading().await.briefly(reading).await;
     let observed = until_clear(client, &interest, observed?, GONE_WITHIN).await?;
     let deciding = |observed: &Observed| -> Result<Decision, Refused> {
         unfenced(observed, site, lease)?;

@@ -269,7 +269,8 @@ async fn keep(
         told: None,
         standing: standing.clone(),
     });
-    let driver = Driver {
+    // Behind a pointer: what is handed on to a future by value is in it more than once.
+    let driver = Box::new(Driver {
         access: member.access,
         passwords: member.passwords,
         wish,
@@ -286,26 +287,27 @@ async fn keep(
         healing,
         pulse: None,
         stop,
-    };
-    // The teller ends after the driver, once it has said all or its time is over.
-    let telling = async {
-        if let Some(teller) = teller {
-            teller.run().await;
-        }
-    };
-    let following = async {
-        match follower {
-            Some(follower) => follower.run().await,
-            None => std::future::pending().await,
-        }
-    };
-    let driving = async {
-        tokio::select! {
-            () = driver.run(start) => {}
-            () = following => {}
-        }
-    };
-    tokio::join!(driving, telling);
+    });
+    // Written where they run: a future that is moved has its place twice in the one that it is moved within.
+    tokio::join!(
+        async {
+            tokio::select! {
+                () = driver.run(start) => {}
+                () = async {
+                    match follower {
+                        Some(follower) => Box::pin(follower.run()).await,
+                        None => std::future::pending().await,
+                    }
+                } => {}
+            }
+        },
+        // It ends after the driver, once it has said all or its time is over.
+        async {
+            if let Some(teller) = teller {
+                Box::pin(teller.run()).await;
+            }
+        },
+    );
 }
 
 /// What a router's task is made of: another recipe is another task.

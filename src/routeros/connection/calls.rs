@@ -28,8 +28,8 @@ use crate::routeros::{
 /// What a tag was given out for.
 #[derive(Debug)]
 enum Entry {
-    /// A call that waits for its replies.
-    Call(Running),
+    /// A call that waits for its replies. Behind a pointer: the table keeps the places of all that ever ran at once.
+    Call(Box<Running>),
     /// A command nobody waits for any more: its replies are swallowed until its `!done`. It keeps its permit, so that
     /// a router that never ends cancelled commands is not given ever more of them.
     Draining { _permit: OwnedSemaphorePermit },
@@ -57,6 +57,8 @@ pub(super) struct Calls {
     tags: Tags<Entry>,
     /// Entries that are calls.
     live: usize,
+    /// Those of them that may be silent for ever.
+    listening: usize,
     /// Some mailbox was full when last looked at.
     any_full: bool,
     /// When the next deadline is looked at; never later than the first that may pass.
@@ -68,7 +70,7 @@ pub(super) struct Calls {
 
 impl Calls {
     pub(super) fn new() -> Self {
-        Self { tags: Tags::new(), live: 0, any_full: false, timer: None, late: 0, unknown: 0 }
+        Self { tags: Tags::new(), live: 0, listening: 0, any_full: false, timer: None, late: 0, unknown: 0 }
     }
 
     /// Whether no command is outstanding, `/cancel`s and cancelled ones included.
@@ -76,9 +78,9 @@ impl Calls {
         self.tags.len() == 0
     }
 
-    /// Whether some call waits for an answer.
-    pub(super) fn any_live(&self) -> bool {
-        self.live > 0
+    /// Whether nobody waits for an answer that has to come: there is no call, or none but those that listen.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.live == self.listening
     }
 
     /// Sends a command and waits for its replies from now on. Says whether it was sent.
@@ -88,12 +90,14 @@ impl Calls {
             return false;
         }
         let whole = whole.and_then(|whole| Some((now.checked_add(whole)?, whole)));
-        let running = Running { mailbox, permit, limit, seen: now, whole, traps: Vec::new(), traps_left_out: 0 };
+        let running =
+            Box::new(Running { mailbox, permit, limit, seen: now, whole, traps: Vec::new(), traps_left_out: 0 });
         // Permits are fewer than tags: the table is never full.
         let Ok(tag) = self.tags.give(Entry::Call(running)) else {
             return false;
         };
         self.live += 1;
+        self.listening += usize::from(limit == Duration::MAX);
         tracing::trace!(%tag, ?command, "sent");
         out.command(&command, tag);
         self.look_by(now.checked_add(limit));
@@ -164,7 +168,7 @@ impl Calls {
     /// Ends a command: its `!done` has come.
     fn finish(&mut self, tag: Tag, sentence: Option<&Sentence>) {
         if let Some(Entry::Call(call)) = self.tags.end(tag) {
-            self.live -= 1;
+            self.gone(call.limit);
             let end = if call.traps.is_empty() {
                 let ret = sentence.and_then(|sentence| sentence.attr("ret"));
                 Ok(Done { ret: ret.map(bytes::Bytes::copy_from_slice) })
@@ -188,7 +192,7 @@ impl Calls {
             }
         };
         *entry = Entry::Draining { _permit: running.permit };
-        self.live -= 1;
+        self.gone(running.limit);
         if let Some(why) = why {
             tracing::debug!(%tag, %why, "call given up");
             running.mailbox.end(Err(why));
@@ -278,7 +282,13 @@ impl Calls {
                 call.mailbox.end(Err(why.clone()));
             }
         }
-        self.live = 0;
+        (self.live, self.listening) = (0, 0);
+    }
+
+    /// A call with this deadline is one no longer.
+    fn gone(&mut self, limit: Duration) {
+        self.live -= 1;
+        self.listening -= usize::from(limit == Duration::MAX);
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "one of several outcomes of a reply, all of this type")]

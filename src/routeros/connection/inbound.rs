@@ -102,9 +102,15 @@ impl Inbound {
         self.scanner.is_mid_sentence() || !self.buffer.is_empty()
     }
 
-    /// Lets a buffer go that was grown for a load that is over.
+    /// What the buffer takes.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
+    /// Lets the buffer go: the load that it was made for is over.
     pub(super) fn shrink(&mut self) {
-        if self.chunk > FIRST_CHUNK_BYTES && self.buffer.is_empty() {
+        if self.buffer.is_empty() {
             self.buffer = BytesMut::new();
             self.chunk = FIRST_CHUNK_BYTES;
         }

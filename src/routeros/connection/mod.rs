@@ -163,19 +163,8 @@ pub(super) fn start<S>(stream: S) -> (mpsc::Sender<Request>, Arc<Signals>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (sender, requests) = mpsc::channel(MAX_OUTSTANDING);
-    let signals = Arc::new(Signals::new());
-    let connection = Connection {
-        stream,
-        inbound: Inbound::new(Limits::default()),
-        outbound: Outbound::default(),
-        calls: Calls::new(),
-        requests,
-        taken: Vec::new(),
-        unsorted: false,
-        last_words: None,
-        ending: Ending(signals.clone()),
-    };
+    let (connection, sender) = Connection::new(stream);
+    let signals = connection.ending.0.clone();
     tokio::spawn(connection);
     (sender, signals)
 }
@@ -247,6 +236,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    fn new(stream: S) -> (Self, mpsc::Sender<Request>) {
+        let (sender, requests) = mpsc::channel(MAX_OUTSTANDING);
+        let connection = Self {
+            stream,
+            inbound: Inbound::new(Limits::default()),
+            outbound: Outbound::default(),
+            calls: Calls::new(),
+            requests,
+            taken: Vec::new(),
+            unsorted: false,
+            last_words: None,
+            ending: Ending(Arc::new(Signals::new())),
+        };
+        (connection, sender)
+    }
+
     /// Does whatever can be done now.
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Stop> {
         let signals = self.ending.0.clone();
@@ -271,6 +276,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     continue;
                 }
                 Step::Broken(why) => return Poll::Ready(Stop::Broken(why)),
+                // Of a thousand connections most are in this state: what the next answer needs is made for it.
+                Step::Wait if self.calls.is_quiet() => self.shrink(),
                 Step::Breathe | Step::Wait => {}
             }
             let before = self.outbound.len();
@@ -346,10 +353,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             ended += usize::from(!matches!(piece, Piece::Rows(..)));
             self.calls.deliver(piece, now, &mut self.outbound).map_err(garbage)?;
         }
-        if !self.calls.any_live() {
-            self.inbound.shrink();
-        }
         Ok(ended)
+    }
+
+    /// Keeps no buffers while nothing is to come.
+    fn shrink(&mut self) {
+        self.inbound.shrink();
+        self.outbound.shrink();
+        self.taken = Vec::new();
     }
 
     /// Tells everybody.
@@ -403,3 +414,6 @@ fn lost(error: io::Error) -> CallError {
 fn garbage(what: Nonsense) -> CallError {
     CallError::Garbage { what }
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,6 +72,19 @@ impl Outbound {
         Poll::Ready(Ok(()))
     }
 
+    /// What the buffer takes.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Lets the buffer go, unless something is still to be written.
+    pub(super) fn shrink(&mut self) {
+        if self.bytes.is_empty() {
+            self.bytes = Vec::new();
+        }
+    }
+
     fn word(&mut self, word: &[u8]) {
         put_length(&mut self.bytes, u32::try_from(word.len()).unwrap_or(u32::MAX));
         self.bytes.extend_from_slice(word);
