@@ -17,7 +17,7 @@ use super::healer::{Due, HealTiming};
 use super::hold::Hold;
 use super::pace::Pace;
 use super::pulse::Pulse;
-use super::round::{Round, RoundError, round};
+use super::round::{Leave, Round, RoundError, round};
 use super::source::{Chain, Wanted, Wish};
 use super::spool::Spool;
 use super::standing::{Phase, Standing};
@@ -64,6 +64,8 @@ pub(super) struct Driver {
     pub(super) healing: HealTiming,
     /// When the rows were last seen to be as wanted.
     pub(super) as_wanted: Option<Instant>,
+    /// A round that failed may have left something undone: what the next one does is nobody's drift.
+    pub(super) unfinished: bool,
     /// How the tunnel is, once it is known what is wanted.
     pub(super) pulse: Option<Pulse>,
     /// Set once the agent is to stop.
@@ -120,7 +122,13 @@ impl Driver {
             let why = match opened {
                 Ok(mut client) => match self.session(&mut client, &mut pace).await {
                     Ended::Stop => return client.close().await,
-                    Ended::Lost(why) => why,
+                    Ended::Lost(why) => {
+                        // It lets us in, and tells nothing: that is to be seen.
+                        if let Some(pulse) = &mut self.pulse {
+                            pulse.lost();
+                        }
+                        why
+                    }
                 },
                 Err(why) => why,
             };
@@ -148,11 +156,10 @@ impl Driver {
     }
 
     async fn open(&mut self) -> Result<Client, String> {
-        let place = self.gates.connecting().await;
         if let Some(passwords) = &self.passwords {
             self.access.password = passwords.password().await.map_err(|error| Chain(&*error).to_string())?;
         }
-        let opened = place.briefly(connect(&self.access)).await;
+        let opened = self.gates.connecting().await.briefly(connect(&self.access)).await;
         match opened {
             Ok(client) => {
                 self.standing.note(|figures| figures.connects += 1);
@@ -206,11 +213,13 @@ impl Driver {
             let curious = self.as_wanted_since(&wanted);
             let lease = self.lease_of_run();
             let may = (self.max_removals, &lease);
-            let rounded = Box::pin(round(client, &self.access, &wanted, may, &self.gates, curious)).await;
+            let leave = self.leave();
+            let rounded = Box::pin(round(client, &self.access, &wanted, may, &leave, curious)).await;
             self.standing.note(|figures| {
                 figures.rounds += 1;
                 figures.round_trips += client.round_trips() - before;
             });
+            self.unfinished |= rounded.is_err();
             let instead = rounded.as_ref().err().and_then(|error| self.course.failed(error));
             if rounded.as_ref().is_err_and(RoundError::is_undone) && instead.is_none() {
                 self.hold.undone(&wanted);
@@ -221,6 +230,8 @@ impl Driver {
                     Ok(period) => period,
                     Err(why) => return Ended::Lost(why),
                 },
+                Err(RoundError::Withheld) if self.stop.is_cancelled() => return Ended::Stop,
+                Err(RoundError::Withheld) => continue,
                 Err(error) if error.is_lost() => return Ended::Lost(Chain(&error).to_string()),
                 Err(_) if let Some(instead) = instead => {
                     tracing::warn!(
@@ -259,6 +270,11 @@ impl Driver {
         }
     }
 
+    /// What decides right before the first write.
+    fn leave(&self) -> Leave<'_> {
+        Leave { gates: &self.gates, stop: &self.stop, wish: &self.wish, hold: &self.hold }
+    }
+
     /// What a run that begins now may write by.
     fn lease_of_run(&self) -> Warranted {
         self.lease.clone().map(Warrant::of_run)
@@ -270,7 +286,7 @@ impl Driver {
             let (router, why, secs) = (self.standing.name(), phase.word(), left.as_secs());
             tracing::info!(router, why, secs, "hands are held off");
         }
-        self.standing.phase(phase);
+        self.standing.note(|figures| (figures.phase, figures.is_away) = (phase, false));
         self.feel(wanted, false);
         match self.wait(client, None, Instant::now(), left.min(self.period), Hands::Off).await {
             Woken::Stop => Some(Ended::Stop),
@@ -337,7 +353,7 @@ impl Driver {
         let known = self.standing.figures();
         // The first round of all, and one after a new wish, change what nobody touched.
         let is_drift = round.changes > 0
-            && known.trouble.is_none()
+            && !self.unfinished
             && known.revision == wanted.revision
             && known.rounds > 1
             && !self.course.is_turning();
@@ -351,7 +367,7 @@ impl Driver {
             figures.writes += round.writes;
             figures.drifts += u64::from(is_drift);
         });
-        self.as_wanted = Some(Instant::now());
+        (self.as_wanted, self.unfinished) = (Some(Instant::now()), false);
         let (router, who) = (self.standing.name(), round.who.as_deref());
         for change in &round.done {
             tracing::info!(router, change, is_drift, heard, who, "written");
@@ -379,7 +395,7 @@ impl Driver {
             tracing::error!(router, why, "the router is not brought to what is wanted");
         }
         self.standing.note(|figures| {
-            figures.phase = Phase::Refused;
+            (figures.phase, figures.is_away) = (Phase::Refused, false);
             figures.failures += 1;
             figures.trouble = Some(why);
         });
@@ -404,11 +420,13 @@ impl Driver {
             };
             let due = self.pulse.as_ref().map_or(until, Pulse::due);
             let turn = self.course.due().unwrap_or(until);
+            // What is due goes before noise: where rows change all the time, nobody would look any more.
+            let is_late = self.pulse.is_some() && due <= Instant::now();
             tokio::select! {
                 () = self.stop.cancelled() => break Woken::Stop,
                 Ok(()) = self.wish.changed() => break Woken::Wish,
                 () = tokio::time::sleep_until(until) => break Woken::Period,
-                noise = noise => match noise {
+                noise = noise, if !is_late => match noise {
                     Noise::Changed(menu) => break Woken::Noise(menu),
                     Noise::Lost => break Woken::Lost("the connection ended".to_owned()),
                 },

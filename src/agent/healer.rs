@@ -220,6 +220,11 @@ impl Healer {
         self.pending = Some(Pending { due, at: now });
     }
 
+    /// Nothing was written for the last step. It counts all the same: what cannot be done is not tried without end.
+    pub(super) fn passed_over(&mut self) {
+        self.pending = None;
+    }
+
     /// The router undid the step: it had cut us off for as long as that took, and would again.
     pub(super) fn undone(&mut self, step: Step, now: Duration) {
         self.undone.retain(|(undone, _)| *undone != step);

@@ -38,10 +38,7 @@ impl Hold {
 
     /// Returns why, and for how much longer, nothing may be written; `unix` is in seconds since 1970.
     pub(super) fn on(&self, wanted: &Arc<Wanted>, unix: i64) -> Option<(Phase, Duration)> {
-        // Whatever became of this host's clock since the hub said for how long.
-        let by_clock = || u64::try_from(wanted.frozen_until?.checked_sub(unix)?).ok().map(Duration::from_secs);
-        let frozen = wanted.frozen_to.map(|to| to.saturating_duration_since(Instant::now())).or_else(by_clock);
-        if let Some(left) = frozen.filter(|left| !left.is_zero()) {
+        if let Some(left) = wanted.frozen_for(unix).filter(|left| !left.is_zero()) {
             return Some((Phase::Frozen, left));
         }
         if let Some(left) = self.folder.as_ref().and_then(|folder| freeze::left(folder, &wanted.site.id, unix)) {

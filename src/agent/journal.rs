@@ -214,7 +214,7 @@ mod tests {
 
     use super::*;
     use crate::agent::spool::Spool;
-    use crate::api::TunnelHealth;
+    use crate::api::{MAX_REPORTS, TunnelHealth};
 
     const ROOM: usize = 20;
 
@@ -235,7 +235,7 @@ mod tests {
     /// All that waits, batch by batch: epoch, number, time.
     fn drained(spool: &Spool) -> Vec<(String, i64, i64)> {
         let mut all = Vec::new();
-        while let Some(batch) = spool.batch() {
+        while let Some(batch) = spool.batch(MAX_REPORTS) {
             all.extend(batch.reports.iter().map(|report| (batch.epoch.to_string(), report.number, report.at)));
             spool.arrived(&batch);
         }
@@ -300,7 +300,7 @@ mod tests {
         let spool = opened(folder.path(), "one");
         for at in 0..5 * i64::try_from(MAX_LINES).unwrap() {
             report(&spool, at, false);
-            let batch = spool.batch().unwrap();
+            let batch = spool.batch(MAX_REPORTS).unwrap();
             spool.arrived(&batch);
         }
         let lines = std::fs::read_to_string(file(folder.path())).unwrap().lines().count();
@@ -323,7 +323,7 @@ mod tests {
                         (epoch, number) = (epoch + 1, 0);
                         spool = opened(folder.path(), &format!("e{epoch}"));
                     }
-                    1 => if let Some(batch) = spool.batch() {
+                    1 => if let Some(batch) = spool.batch(MAX_REPORTS) {
                         spool.arrived(&batch);
                         model.arrived(&batch.epoch, batch.reports.last().unwrap().number, batch.dropped);
                     },

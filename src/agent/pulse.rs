@@ -11,7 +11,10 @@ use super::healer::{Due, Ended, HealTiming, Healer, Look};
 use super::source::Wanted;
 use super::spool::Spool;
 use super::standing::Standing;
-use crate::api::{AgentEvent, AgentReport, EventKind, MAX_CODE, MAX_FINDING_TEXT, TunnelHealth, TunnelState};
+use crate::api::{
+    AgentEvent, AgentReport, EventKind, HealthFinding, MAX_CODE, MAX_FACT, MAX_FINDING_TEXT, MAX_FINDINGS,
+    TunnelHealth, TunnelState,
+};
 use crate::domain::Host;
 use crate::health::codes::Code;
 use crate::health::{HubView, Missed, Moment, Monitor, Report, Settings};
@@ -176,11 +179,20 @@ impl Pulse {
     pub(super) fn take_step(&mut self) -> Option<Due> {
         let due = self.step.take()?;
         self.healer.take(due.clone(), self.start.elapsed());
+        Some(due)
+    }
+
+    /// Something was written for a step.
+    pub(super) fn stepped(&self, step: Step) {
         self.standing.note(|figures| {
             figures.heals += 1;
-            figures.last_heal = Some((due.step.word(), super::now()));
+            figures.last_heal = Some((step.word(), super::now()));
         });
-        Some(due)
+    }
+
+    /// Nothing was written for the last step: whatever becomes of the tunnel, that step has no part in it.
+    pub(super) fn passed_over(&mut self) {
+        self.healer.passed_over();
     }
 
     /// How many steps were taken in the last day.
@@ -204,8 +216,8 @@ impl Pulse {
     /// Tells the hub of something that happened, at once and with the newest report.
     fn event(&mut self, report: &Report, kind: EventKind, code: &str, words: String) {
         let Some(spool) = &self.spool else { return };
-        let words = words.chars().take(MAX_FINDING_TEXT).collect();
-        let event = AgentEvent { kind, code: code.chars().take(MAX_CODE).collect(), words, at: super::now() };
+        let (code, words) = (start_of(code, MAX_CODE), start_of(&words, MAX_FINDING_TEXT));
+        let event = AgentEvent { kind, code, words, at: super::now() };
         spool.put(AgentReport { events: vec![event], ..said(report) }, true);
         self.told = Some(Instant::now());
     }
@@ -217,6 +229,15 @@ impl Pulse {
             error if is_closed(error) => Missed::Closed,
             _ => Missed::Silent,
         };
+        self.unseen(why);
+    }
+
+    /// A session was opened, and ended before what was to be done over it.
+    pub(super) fn lost(&mut self) {
+        self.unseen(Missed::Silent);
+    }
+
+    fn unseen(&mut self, why: Missed) {
         let report = self.monitor.missed(why, moment(self.start));
         self.tell(&report);
     }
@@ -240,12 +261,27 @@ impl Pulse {
     }
 }
 
+/// What a router says may be of any length: a hub takes so much of it, and so much waits for it.
+fn start_of(text: &str, most: usize) -> String {
+    text.chars().take(most).collect()
+}
+
 /// A report as the hub takes it; the spool gives it its number.
 fn said(report: &Report) -> AgentReport {
+    let mut findings: Vec<HealthFinding> = report.findings.iter().take(MAX_FINDINGS).cloned().collect();
+    for finding in &mut findings {
+        for text in [&mut finding.evidence, &mut finding.hint] {
+            *text = start_of(text, MAX_FINDING_TEXT);
+        }
+    }
+    let mut sample = report.sample.clone();
+    for text in [&mut sample.endpoint, &mut sample.version].into_iter().flatten() {
+        *text = start_of(text, MAX_FACT);
+    }
     AgentReport {
         state: Some(report.state),
-        findings: report.findings.clone(),
-        sample: Some(report.sample.clone()),
+        findings,
+        sample: Some(sample),
         ..AgentReport::new(0, super::now(), in_a_word(report))
     }
 }

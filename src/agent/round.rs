@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
 use super::culprit::culprit;
-use super::gates::Gates;
-use super::source::Wanted;
+use super::gates::{Gates, Place};
+use super::hold::Hold;
+use super::source::{Wanted, Wish};
 use crate::domain::{Role, Site};
 use crate::reconcile::apply::{ApplyError, BusyHere, LocalLock, LockError, Warranted};
 use crate::reconcile::converge::{ConvergeError, Deciding, Progress, Settling, Task};
@@ -18,7 +22,7 @@ use crate::reconcile::heal::{self, Step, meant, of_tunnel, plan_step};
 use crate::reconcile::observe::{Interest, Observed, ReadError, observe};
 use crate::reconcile::plan::{Op, Plan};
 use crate::reconcile::preflight::Session;
-use crate::reconcile::prove::{Demand, Handshake, prove};
+use crate::reconcile::prove::prove;
 use crate::routeros::client::Client;
 use crate::routeros::target::{Access, ConnectError, connect};
 
@@ -55,6 +59,32 @@ pub enum RoundError {
     /// Another process of this machine is at work on it.
     #[error(transparent)]
     BusyHere(#[from] BusyHere),
+    /// While it waited for its turn, something else came to be wanted, or nothing at all. Nothing was written.
+    #[error("held back before the first write")]
+    Withheld,
+}
+
+/// What decides right before the first write whether it is still to be.
+pub(super) struct Leave<'a> {
+    pub(super) gates: &'a Gates,
+    pub(super) stop: &'a CancellationToken,
+    pub(super) wish: &'a watch::Receiver<Wish>,
+    pub(super) hold: &'a Hold,
+}
+
+impl Leave<'_> {
+    /// Waits for a place among those who write. In a fleet that takes minutes, in which everything may change.
+    async fn to_write(&self) -> Result<Place<'_>, RoundError> {
+        let place = tokio::select! {
+            () = self.stop.cancelled() => return Err(RoundError::Withheld),
+            place = self.gates.applying() => place,
+        };
+        let is_frozen =
+            || self.wish.borrow().as_ref().is_some_and(|wanted| self.hold.on(wanted, super::now()).is_some());
+        // A source that is gone has said all it will.
+        let has_changed = self.wish.has_changed().unwrap_or(false);
+        if self.stop.is_cancelled() || has_changed || is_frozen() { Err(RoundError::Withheld) } else { Ok(place) }
+    }
 }
 
 impl RoundError {
@@ -76,6 +106,12 @@ impl RoundError {
             _ => return false,
         };
         matches!(lock, LockError::Busy(_) | LockError::Unwarranted)
+    }
+
+    /// Tells whether nothing of what was wanted was written.
+    #[must_use]
+    pub fn is_before_writes(&self) -> bool {
+        matches!(self, Self::Read(_) | Self::Refused(_) | Self::BusyHere(_) | Self::Withheld) || self.is_passing()
     }
 
     /// Tells whether the session is over, rather than the router unwilling.
@@ -117,14 +153,14 @@ pub(super) async fn round(
     access: &Access,
     wanted: &Wanted,
     (max_removals, lease): (usize, &Warranted),
-    gates: &Gates,
+    leave: &Leave<'_>,
     curious: Option<Duration>,
 ) -> Result<Round, RoundError> {
     let site = &wanted.site;
     let interest = Interest::of(site);
     let session = Session::of(client, &access.url.user, Some(site), super::now(), true);
     let reading = async { futures_util::join!(observe(client, &interest), session) };
-    let (observed, session) = gates.reading().await.briefly(reading).await;
+    let (observed, session) = leave.gates.reading().await.briefly(reading).await;
     let observed = until_clear(client, &interest, observed?, GONE_WITHIN).await?;
     let deciding = |observed: &Observed| {
         unfenced(observed, site, lease)?;
@@ -143,7 +179,7 @@ pub(super) async fn round(
         None => None,
     };
     // Held until everything is written and read again.
-    let _place = gates.applying().await;
+    let _place = leave.to_write().await?;
     let local = LocalLock::claim(&client.peer_addr().to_string())?.under(lease.clone());
     let settled = |observed: &Observed| -> Result<Plan, Refused> { decide_settled(site, observed, &session) };
     let task =
@@ -190,14 +226,14 @@ pub(super) async fn mend(
     wanted: &Wanted,
     (step, chance, of_day): (Step, u16, u16),
     lease: &Warranted,
-    gates: &Gates,
+    leave: &Leave<'_>,
 ) -> Result<Round, RoundError> {
     let site = &wanted.site;
     let interest = Interest::of(site);
     let moment = heal::Moment { unix: super::now(), chance, of_day };
     let session = Session::of(client, &access.url.user, Some(site), moment.unix, true);
     let reading = async { futures_util::join!(observe(client, &interest), session) };
-    let (observed, session) = gates.reading().await.briefly(reading).await;
+    let (observed, session) = leave.gates.reading().await.briefly(reading).await;
     let observed = until_clear(client, &interest, observed?, GONE_WITHIN).await?;
     let deciding = |observed: &Observed| -> Result<Decision, Refused> {
         unfenced(observed, site, lease)?;
@@ -208,7 +244,7 @@ pub(super) async fn mend(
     if deciding(&observed).map_err(RoundError::Refused)?.plan.is_empty() {
         return Ok(Round::idle(observed));
     }
-    let _place = gates.applying().await;
+    let _place = leave.to_write().await?;
     let local = LocalLock::claim(&client.peer_addr().to_string())?.under(lease.clone());
     let settled =
         |observed: &Observed| -> Result<Plan, Refused> { Ok(of_tunnel(decide_settled(site, observed, &session)?)) };
@@ -230,9 +266,7 @@ impl Reach for Outside<'_> {
 
     async fn carries(&self, client: &Client, observed: &Observed, progress: &Progress, within: Duration) -> bool {
         let Some(peer) = row_in_use(self.site, observed, &Role::Peer) else { return false };
-        let is_new = progress.peer_added || progress.peer_keyed;
-        let handshake = if is_new { Handshake::Any } else { Handshake::Recent };
-        let demand = Demand { handshake, endpoint: progress.endpoint_written };
+        let demand = progress.demand(self.site);
         // What healing chose is where the session is to be.
         matches!(prove(client, &meant(self.site, observed), peer.id(), demand, within).await, Ok(Ok(_)))
     }

@@ -42,6 +42,16 @@ pub struct Wanted {
     pub known_key: Option<PublicKey>,
 }
 
+impl Wanted {
+    /// Returns for how much longer hands are off; `unix` is in seconds since 1970.
+    #[must_use]
+    pub fn frozen_for(&self, unix: i64) -> Option<Duration> {
+        // Whatever became of this host's clock since the hub said for how long.
+        let by_clock = || u64::try_from(self.frozen_until?.checked_sub(unix)?).ok().map(Duration::from_secs);
+        self.frozen_to.map(|to| to.saturating_duration_since(Instant::now())).or_else(by_clock)
+    }
+}
+
 /// Where it comes from.
 #[derive(Debug)]
 pub enum Source {
@@ -170,7 +180,9 @@ impl Follower {
     fn hold_off(&self) {
         self.wish.send_if_modified(|wish| {
             let Some(wanted) = wish else { return false };
-            let held = Wanted { frozen_to: Some(Instant::now() + HANDS_OFF), ..Wanted::clone(wanted) };
+            // A freeze that lasts longer is not cut short by it.
+            let left = wanted.frozen_for(super::now()).unwrap_or_default().max(HANDS_OFF);
+            let held = Wanted { frozen_to: Some(Instant::now() + left), ..Wanted::clone(wanted) };
             *wish = Some(Arc::new(held));
             true
         });

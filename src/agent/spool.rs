@@ -9,10 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::api::{AgentReport, MAX_REPORTS, PeerId};
+use crate::api::{AgentReport, MAX_REPORTS, MAX_REQUEST_BYTES, PeerId};
 
 /// Most reports that wait: a day and a half of one a minute, a megabyte at most.
 pub const MAX_WAITING: usize = 2_000;
+/// Most bytes of reports in a batch; what is around them is far smaller than the other half of a request.
+const BATCH_BYTES: usize = MAX_REQUEST_BYTES / 2;
 
 /// Reports of one peer on their way to its hub.
 #[derive(Debug)]
@@ -155,14 +157,32 @@ impl Spool {
         self.news.notify_one();
     }
 
-    /// Returns what is to be sent next, or `None` if nothing is.
+    /// Returns what is to be sent next, `most` reports or as many as go into a request; `None` if there are none.
     #[must_use]
-    pub fn batch(&self) -> Option<Batch> {
+    pub fn batch(&self, most: usize) -> Option<Batch> {
         let inner = self.lock();
         let epoch = Arc::clone(&inner.held.waiting.front()?.epoch);
-        let same = inner.held.waiting.iter().take_while(|waiting| waiting.epoch == epoch).take(MAX_REPORTS);
-        let reports = same.map(|waiting| waiting.report.clone()).collect();
+        let same = inner.held.waiting.iter().take_while(|waiting| waiting.epoch == epoch);
+        let mut bytes = 0;
+        let fitting = same.take(most.clamp(1, MAX_REPORTS)).enumerate().take_while(|(index, waiting)| {
+            bytes += serde_json::to_vec(&waiting.report).map_or(0, |text| text.len());
+            *index == 0 || bytes <= BATCH_BYTES
+        });
+        let reports = fitting.map(|(_, waiting)| waiting.report.clone()).collect();
         Some(Batch { reports, epoch, dropped: inner.held.dropped })
+    }
+
+    /// The hub will never take a batch: everything in it is dropped, and told as such.
+    pub fn refused(&self, batch: &Batch) {
+        let Some(number) = batch.reports.last().map(|report| report.number) else { return };
+        let count = u64::try_from(batch.reports.len()).unwrap_or(u64::MAX);
+        let Inner { held, ever_dropped, record, .. } = &mut *self.lock();
+        held.arrived(&batch.epoch, number, 0);
+        held.dropped += count;
+        *ever_dropped += count;
+        if let Some(record) = record {
+            record.note(Happened::Arrived { epoch: &batch.epoch, number, dropped: 0 }, held);
+        }
     }
 
     /// The hub has a batch: everything in it goes.
@@ -212,20 +232,20 @@ mod tests {
     #[test]
     fn what_arrived_goes_and_what_came_meanwhile_stays() {
         let spool = Spool::with_room(MAX_WAITING, "e");
-        assert_eq!(spool.batch(), None);
+        assert_eq!(spool.batch(MAX_REPORTS), None);
         for at in 0..3 {
             put(&spool, at, false);
         }
-        let batch = spool.batch().unwrap();
+        let batch = spool.batch(MAX_REPORTS).unwrap();
         put(&spool, 3, true);
         // Sent, and the answer lost: the same again, and more.
-        let again = spool.batch().unwrap();
+        let again = spool.batch(MAX_REPORTS).unwrap();
         assert_eq!((batch.reports.len(), again.reports.len()), (3, 4));
         spool.arrived(&batch);
-        let rest = spool.batch().unwrap();
+        let rest = spool.batch(MAX_REPORTS).unwrap();
         assert_eq!(rest.reports.iter().map(|report| report.number).collect::<Vec<_>>(), [4]);
         spool.arrived(&rest);
-        assert_eq!(spool.batch(), None);
+        assert_eq!(spool.batch(MAX_REPORTS), None);
     }
 
     #[test]
@@ -235,11 +255,11 @@ mod tests {
         for at in 1..=50 {
             put(&spool, at, false);
         }
-        let batch = spool.batch().unwrap();
+        let batch = spool.batch(MAX_REPORTS).unwrap();
         assert_eq!((batch.reports[0].at, batch.reports[1].at, batch.dropped), (0, 2, 1));
         put(&spool, 9999, false);
         spool.arrived(&batch);
-        assert_eq!(spool.batch().unwrap().dropped, 1, "the one dropped since is still to be told");
+        assert_eq!(spool.batch(MAX_REPORTS).unwrap().dropped, 1, "the one dropped since is still to be told");
         assert_eq!(spool.ever_dropped(), 2);
     }
 
@@ -253,7 +273,7 @@ mod tests {
                 put(&spool, i64::try_from(at).unwrap(), *is_change);
             }
             let mut got = Vec::new();
-            while let Some(batch) = spool.batch() {
+            while let Some(batch) = spool.batch(MAX_REPORTS) {
                 prop_assert!(batch.reports.len() <= MAX_REPORTS);
                 got.extend(batch.reports.clone());
                 spool.arrived(&batch);

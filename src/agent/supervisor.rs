@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -17,6 +19,7 @@ use super::driver::Driver;
 use super::gates::Gates;
 use super::healer::HealTiming;
 use super::hold::Hold;
+use super::pace::Circuit;
 use super::source::Source;
 use super::spool::{MAX_WAITING, Shelf, Spool};
 use super::standing::{Roll, Standing};
@@ -29,6 +32,9 @@ use crate::routeros::target::Access;
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
 /// How long the hub's side may take after that: see [`Teller`].
 const LAST_WORDS_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What is shown of a router whose task ended by a fault of ours.
+const GONE: &str = "the task of this router is gone: restart the agent, and report this";
 
 /// Who knows a router's password.
 #[async_trait]
@@ -125,6 +131,7 @@ impl Supervisor {
             healing: self.healing,
             freezes: self.freezes,
             roll: self.roll,
+            begun: 0,
             ending: ending.clone(),
             units: BTreeMap::new(),
             tasks: JoinSet::new(),
@@ -163,6 +170,8 @@ struct Crew {
     healing: HealTiming,
     freezes: Option<PathBuf>,
     roll: Roll,
+    /// Tasks ever begun.
+    begun: u64,
     ending: CancellationToken,
     units: BTreeMap<String, Unit>,
     tasks: JoinSet<()>,
@@ -204,7 +213,10 @@ impl Crew {
         let before = self.units.insert(member.name.clone(), unit).map(|unit| unit.ended);
         let standing = Standing::new(&member.name);
         self.roll.enter(standing.clone());
+        self.begun += 1;
         let care = Care {
+            // Each task counts its reports from one: in an epoch that was before, the hub would take them for old ones.
+            epoch: format!("{}-{}", self.settings.epoch, self.begun),
             settings: self.settings.clone(),
             shelf: self.shelf.clone(),
             healing: self.healing,
@@ -215,13 +227,18 @@ impl Crew {
             if let Some(before) = before {
                 before.cancelled().await;
             }
-            Box::pin(keep(member, care, standing, start, stop)).await;
+            let kept = AssertUnwindSafe(Box::pin(keep(member, care, standing.clone(), start, stop)));
+            if let Err(fault) = kept.catch_unwind().await {
+                standing.failed(GONE.to_owned(), Circuit::Open);
+                resume_unwind(fault);
+            }
         });
     }
 }
 
 /// What every router's task gets.
 struct Care {
+    epoch: String,
     settings: Settings,
     shelf: Option<Arc<dyn Shelf>>,
     healing: HealTiming,
@@ -231,7 +248,7 @@ struct Care {
 /// Keeps one router: its driver, and those who talk to its hub, until it is told to stop.
 async fn keep(
     member: Member,
-    Care { settings, shelf, healing, freezes }: Care,
+    Care { epoch, settings, shelf, healing, freezes }: Care,
     standing: Standing,
     start: Duration,
     stop: CancellationToken,
@@ -249,11 +266,6 @@ async fn keep(
     };
     let (wish, follower) = member.source.begin(&standing);
     let (applied, told) = watch::channel(None);
-    // An epoch that was left is not gone back to: a proxy that has a lease again begins another.
-    let epoch = match &lease {
-        Some(lease) => format!("{}-{}", settings.epoch, lease.number()),
-        None => settings.epoch.clone(),
-    };
     let spool = peer.as_ref().zip(hub.as_ref()).map(|(peer, (hub, _))| {
         let spool = Spool::with_room(MAX_WAITING, &epoch);
         Arc::new(match &shelf {
@@ -284,6 +296,7 @@ async fn keep(
         hold: Hold::new(freezes),
         course: Course::default(),
         as_wanted: None,
+        unfinished: false,
         healing,
         pulse: None,
         stop,

@@ -9,8 +9,8 @@ use super::pace::Pace;
 use super::source::{Chain, Path};
 use super::spool::Spool;
 use super::standing::Standing;
-use crate::api::{AgentApplied, AgentReports, ReportsTaken, code};
-use crate::uplink::{Hub, Retry, UplinkError};
+use crate::api::{AgentApplied, AgentReports, MAX_REPORTS, ReportsTaken, code};
+use crate::uplink::{Hub, UplinkError};
 
 /// Before a hub that did not hear is told again; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -68,12 +68,24 @@ impl Teller {
 
     /// Tells all there is.
     async fn tell(&mut self) -> Result<(), UplinkError> {
+        // A hub that does not take what is on the router takes reports all the same.
+        let applied = self.tell_applied().await;
+        self.tell_reports().await?;
+        applied
+    }
+
+    async fn tell_applied(&mut self) -> Result<(), UplinkError> {
         let applied = self.applied.borrow_and_update().clone();
         if let Some(applied) = applied.filter(|applied| self.told.as_ref() != Some(applied)) {
             self.hub.post::<_, ()>(&self.paths[0].with(&[]), &applied).await?;
             self.told = Some(applied);
         }
-        while let Some(batch) = self.spool.batch() {
+        Ok(())
+    }
+
+    async fn tell_reports(&mut self) -> Result<(), UplinkError> {
+        let mut most = MAX_REPORTS;
+        while let Some(batch) = self.spool.batch(most) {
             let reports = AgentReports {
                 epoch: batch.epoch.to_string(),
                 reports: batch.reports.clone(),
@@ -81,26 +93,37 @@ impl Teller {
                 sent_at: Some(super::now()),
             };
             match self.hub.post::<_, ReportsTaken>(&self.paths[1].with(&[]), &reports).await {
-                Ok(taken) => self.standing.note(|figures| figures.gateway_online = taken.gateway_online),
-                // They will never be taken: those behind them may be.
-                Err(error) if error.retry() == Retry::Never && !is_a_stranger(&error) => {
-                    let count = batch.reports.len();
-                    tracing::error!(router = self.standing.name(), error = %Chain(&error), count, "the hub refuses reports: they are dropped");
+                Ok(taken) => {
+                    self.standing.note(|figures| figures.gateway_online = taken.gateway_online);
+                    self.spool.arrived(&batch);
+                    most = MAX_REPORTS;
+                }
+                // One of them will never be taken: the others may be.
+                Err(error) if is_about_content(&error) && batch.reports.len() > 1 => most = batch.reports.len() / 2,
+                Err(error) if is_about_content(&error) => {
+                    tracing::error!(router = self.standing.name(), error = %Chain(&error), "the hub refuses a report: it is dropped");
+                    self.spool.refused(&batch);
+                    most = MAX_REPORTS;
                 }
                 Err(error) => return Err(error),
             }
-            self.spool.arrived(&batch);
             self.standing.note(|figures| figures.dropped_reports = self.spool.ever_dropped());
         }
         Ok(())
     }
 }
 
-/// Whether the hub does not know who speaks, or for whom: that may be mended, and the reports are still good then.
-fn is_a_stranger(error: &UplinkError) -> bool {
-    [code::UNAUTHENTICATED, code::TOKEN_REVOKED, code::REMOVED, code::LEASE_ENDED]
-        .iter()
-        .any(|code| error.is_refused_with(code))
+/// Whether it is what was said that is refused. Anything else may be mended, by the hub, whoever is before it or a person, and the
+/// reports are still good then.
+fn is_about_content(error: &UplinkError) -> bool {
+    let status = match error {
+        UplinkError::Refused(refusal) => refusal.problem.status,
+        // Too long for whoever is before the hub.
+        UplinkError::Garbage { status: 413, .. } => 413,
+        _ => return false,
+    };
+    let is_a_stranger = [code::UNAUTHENTICATED, code::TOKEN_REVOKED, code::REMOVED, code::LEASE_ENDED];
+    matches!(status, 400 | 409 | 413 | 422) && !is_a_stranger.iter().any(|code| error.is_refused_with(code))
 }
 
 /// Ends when nobody can say any more what is on the router.

@@ -10,6 +10,8 @@ pub const MAX_FINDINGS: usize = 32;
 pub const MAX_CODE: usize = 48;
 /// Longest evidence or hint of a finding, in characters: a sentence or two.
 pub const MAX_FINDING_TEXT: usize = 600;
+/// Longest text of a router about itself, in characters.
+pub const MAX_FACT: usize = 128;
 
 /// The state of a tunnel, in a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

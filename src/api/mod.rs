@@ -37,7 +37,7 @@ pub use gateway::{
     GatewayWelcome, MAX_DEVICES, PeerTraffic, RemovedPeer,
 };
 pub use health::{
-    HealthFinding, HealthSample, MAX_CODE, MAX_FINDING_TEXT, MAX_FINDINGS, RoundTrip, Severity, TunnelState,
+    HealthFinding, HealthSample, MAX_CODE, MAX_FACT, MAX_FINDING_TEXT, MAX_FINDINGS, RoundTrip, Severity, TunnelState,
 };
 pub use id::{AccountId, EnrollmentId, GatewayId, ID_LENGTH, InstanceId, PeerId, TokenId};
 pub use instance::{

@@ -11,13 +11,12 @@ use super::{guarded, session, show};
 use crate::domain::{Role, Site};
 use crate::reconcile::converge::{Deciding, Progress, Task};
 use crate::reconcile::decide::{decide_guarded, decide_settled};
-use crate::reconcile::entry::Entry;
 use crate::reconcile::generation::{as_on, row_in_use};
 use crate::reconcile::guard::{GONE_WITHIN, classify, until_clear};
 use crate::reconcile::observe::{Interest, Observed};
 use crate::reconcile::plan::Plan;
 use crate::reconcile::preflight::Session;
-use crate::reconcile::prove::{Cause, Demand, Handshake, Proof, diagnose, prove};
+use crate::reconcile::prove::{Cause, Demand, Proof, diagnose, prove};
 use crate::routeros::client::Client;
 use crate::routeros::menu;
 
@@ -67,7 +66,7 @@ pub async fn run(command: Provision, reporter: &Reporter) -> anyhow::Result<Outc
         uplink.applied(&site, &observed, reporter).await?;
     }
     let outcome = if uplink.as_ref().is_none_or(Uplink::is_enabled) {
-        let demand = demand(&site, &progress);
+        let demand = progress.demand(&site);
         proof(&client, &site, &observed, demand, proof_timeout, &facts, reporter).await
     } else {
         Ok(unproven(&[switched_off()]))
@@ -86,7 +85,7 @@ pub(super) async fn carries(
     within: Duration,
 ) -> bool {
     let peer = row_in_use(site, observed, &Role::Peer).map(|row| row.id().to_vec()).unwrap_or_default();
-    matches!(prove(client, site, &peer, demand(site, progress), within).await, Ok(Ok(_)))
+    matches!(prove(client, site, &peer, progress.demand(site), within).await, Ok(Ok(_)))
 }
 
 /// Reports how it went, if there is a hub.
@@ -103,23 +102,6 @@ fn switched_off() -> Cause {
         message: "this peer is switched off at the hub: no gateway answers it".to_owned(),
         hint: "sitepeer hub peer enable".to_owned(),
     }
-}
-
-/// What the proof must show, after what was written.
-fn demand(site: &Site, progress: &Progress) -> Demand {
-    let handshake = match progress.before.as_ref().filter(|_| progress.peer_keyed) {
-        _ if progress.peer_added => Handshake::Any,
-        Some((observed, read)) => match row_in_use(site, observed, &Role::Peer).and_then(last_handshake) {
-            Some(age) => Handshake::Another(read.checked_sub(age).unwrap_or(*read)),
-            None => Handshake::Any,
-        },
-        None => Handshake::Recent,
-    };
-    Demand { handshake, endpoint: progress.endpoint_written }
-}
-
-fn last_handshake(peer: &Entry) -> Option<Duration> {
-    menu::parse_duration(peer.get("last-handshake")?)
 }
 
 /// Says which key the router has: someone may have to enter it at a hub that is not ours.

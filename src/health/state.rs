@@ -124,6 +124,10 @@ impl Tracker {
 
     /// Weighs what shows, and returns the change of state, if that is one.
     pub fn settle(&mut self, gravest: Option<Severity>, disabled: bool, now: Moment) -> Option<Transition> {
+        if disabled {
+            // What it was silent for says nothing of the tunnel that it will be.
+            (self.phase, self.silent, self.alive) = (Phase::Doubtful, None, 0);
+        }
         let is_stale = self.told.is_none_or(|told| now.after(told) > STALE_AFTER);
         let next = match (self.phase, self.state) {
             _ if disabled => TunnelState::Disabled,

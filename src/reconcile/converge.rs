@@ -4,12 +4,16 @@ use std::time::{Duration, Instant};
 
 use super::apply::{ApplyError, ArmError, LocalLock, LockError, RouterLock, WRITES_IN_FLIGHT, apply, holder};
 use super::decide::{Decision, Refused};
+use super::entry::Entry;
+use super::generation::row_in_use;
 use super::guard::{Found, found};
 use super::observe::{Interest, Observed, ReadError, observe};
 use super::plan::{Op, Plan};
-use crate::domain::{Role, SiteId};
+use super::prove::{Demand, Handshake};
+use crate::domain::{Role, Site, SiteId};
 use crate::routeros::client::Client;
 use crate::routeros::error::CallError;
+use crate::routeros::menu::parse_duration;
 
 /// Most times a plan is made and applied. The second is for what RouterOS is not known to do by itself, such as following
 /// a renamed interface; what is left after it will not go away by trying again.
@@ -57,6 +61,24 @@ pub struct Progress {
     pub writing: u64,
     /// Round trips of reading again.
     pub verifying: u64,
+}
+
+impl Progress {
+    /// Returns what a proof must show after what was written. A session that was there before a key was goes on without it for minutes,
+    /// and proves nothing of it.
+    #[must_use]
+    pub fn demand(&self, site: &Site) -> Demand {
+        let age = |peer: &Entry| parse_duration(peer.get("last-handshake")?);
+        let handshake = match self.before.as_ref().filter(|_| self.peer_keyed) {
+            _ if self.peer_added => Handshake::Any,
+            Some((observed, read)) => match row_in_use(site, observed, &Role::Peer).and_then(age) {
+                Some(age) => Handshake::Another(read.checked_sub(age).unwrap_or(*read)),
+                None => Handshake::Any,
+            },
+            None => Handshake::Recent,
+        };
+        Demand { handshake, endpoint: self.endpoint_written }
+    }
 }
 
 /// Why a run did not converge.

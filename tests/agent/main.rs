@@ -26,12 +26,15 @@ mod keeps;
 mod kept;
 mod killed;
 mod leased;
+
 mod moving;
+mod odd;
 mod pings;
 mod rotate_key;
 mod running;
 mod spooled;
 mod strict;
+mod telling;
 mod through;
 
 use harness::{meddler, run, site, world};

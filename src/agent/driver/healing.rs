@@ -32,7 +32,7 @@ impl Driver {
     /// How long ago the rows were as they are wanted now; `None` if they never were: then nobody changed them since.
     pub(super) fn as_wanted_since(&self, wanted: &Wanted) -> Option<Duration> {
         let known = self.standing.figures();
-        let is_kept = known.trouble.is_none() && known.revision == wanted.revision && known.rounds > 0;
+        let is_kept = !self.unfinished && known.revision == wanted.revision && known.rounds > 0;
         self.as_wanted.filter(|_| is_kept).map(|at| at.elapsed())
     }
 
@@ -43,27 +43,45 @@ impl Driver {
         tracing::warn!(router, step = word, evidence, "a step of healing");
         let lease = self.lease_of_run();
         let what = (due.step, chance(), self.pulse.as_ref().map_or(1, Pulse::steps_of_day));
-        let mended = Box::pin(mend(client, &self.access, wanted, what, &lease, &self.gates)).await;
+        let leave = self.leave();
+        let mended = Box::pin(mend(client, &self.access, wanted, what, &lease, &leave)).await;
+        drop(leave);
         match mended {
             Ok(round) => {
                 if round.changes == 0 {
                     tracing::info!(router, step = word, "nothing of it could be done");
                 }
+                self.book(due, round.changes > 0);
                 self.standing.note(|figures| figures.writes += round.writes);
                 if let Some(pulse) = &mut self.pulse {
                     pulse.changed();
                 }
                 Ok(round.client)
             }
+            Err(RoundError::Withheld) => {
+                self.book(due, false);
+                Ok(None)
+            }
             Err(error) if error.is_lost() => {
+                self.book(due, !error.is_before_writes());
                 self.spare(&error, due);
                 Err(Chain(&error).to_string())
             }
             Err(error) => {
                 tracing::warn!(router, step = word, why = %Chain(&error), "the step was not taken");
+                self.book(due, !error.is_before_writes());
                 self.spare(&error, due);
                 Ok(None)
             }
+        }
+    }
+
+    /// Counts a step for which something was written; any other is not waited for.
+    fn book(&mut self, due: &Due, written: bool) {
+        match &mut self.pulse {
+            Some(pulse) if written => pulse.stepped(due.step),
+            Some(pulse) => pulse.passed_over(),
+            None => {}
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::io::AsyncReadExt as _;
+use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::super::Passwords;
@@ -17,6 +18,10 @@ use crate::domain::Secret;
 
 /// How long a command may take: a password manager that asks a person for a touch.
 const COMMAND_DEADLINE: Duration = Duration::from_secs(30);
+/// Commands at once: a password manager that waits for somebody is in the way of the routers it has passwords for, and of no others.
+const MOST_COMMANDS: usize = 16;
+/// The places of those that run.
+static ASKING: Semaphore = Semaphore::const_new(MOST_COMMANDS);
 /// Longest password in bytes: RouterOS takes far fewer.
 const MAX_PASSWORD_BYTES: u64 = 4096;
 
@@ -90,6 +95,8 @@ async fn command(words: &[String]) -> Result<Secret, PasswordError> {
     let failed = |what: String| PasswordError::Program { program: program.to_owned(), what };
     let mut command = tokio::process::Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+    // Never closed; if it were, nobody would be held up.
+    let _place = ASKING.acquire().await;
     let mut child = command.spawn().map_err(|source| PasswordError::Start { program: program.to_owned(), source })?;
     let Some(stdout) = child.stdout.take() else { return Err(failed("has no output".to_owned())) };
     let said = async {

@@ -5,13 +5,11 @@
 
 use crate::api::{
     AgentEvent, AgentReports, DeviceFacts, EnrollRequest, GatewayApplied, GatewayHello, GatewayReport, HealthFinding,
-    MAX_CODE, MAX_EVENTS, MAX_FINDING_TEXT, MAX_FINDINGS, MAX_NAME, MAX_REPORTS,
+    MAX_CODE, MAX_EVENTS, MAX_FACT, MAX_FINDING_TEXT, MAX_FINDINGS, MAX_NAME, MAX_REPORTS,
 };
 use crate::domain::MAX_SUBNETS;
 use crate::hub::problem::Refusal;
 
-/// Longest text of a router about itself, in characters.
-const MAX_FACT: usize = 128;
 /// Longest error of a gateway, in characters: a cause with its own causes.
 const MAX_ERROR: usize = 500;
 /// Longest verdict of an agent, in characters.

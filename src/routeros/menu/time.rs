@@ -7,11 +7,20 @@ const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 const WEEK: u64 = 7 * DAY;
 
+/// No router says anything longer in earnest: a thousand years. What is added to it stays far below what a clock can tell.
+const LONGEST: Duration = Duration::from_secs(1000 * 366 * DAY);
+
 /// Reads a duration: `1w2d3h4m5s`, `12ms345us`, `00:01:33`, `1d00:01:33` or plain seconds.
+///
+/// One longer than a thousand years is none.
 ///
 /// *Source:* recorded replies of `/interface/wireguard/peers/print`, `/tool/ping` and `/certificate/print` of 7.24.
 #[must_use]
 pub fn parse_duration(value: &[u8]) -> Option<Duration> {
+    parse_any(value).filter(|duration| *duration <= LONGEST)
+}
+
+fn parse_any(value: &[u8]) -> Option<Duration> {
     let text = std::str::from_utf8(value).ok()?;
     if text.is_empty() {
         return None;
