@@ -53,7 +53,7 @@ impl Hold {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::config;
 
@@ -61,7 +61,7 @@ mod tests {
         addresses = [\"10.99.0.2/24\"]\nprobe = [\"10.99.0.1\"]\n[hub]\npublic_key = \"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\"\n\
         endpoints = [\"192.0.2.1:51820\"]\n[subnets]\nadvertise = [\"192.168.88.0/24\"]\nreach = [\"10.99.0.0/24\"]\n";
 
-    fn wanted(revision: i64, keepalive: u16, frozen_until: Option<i64>) -> Arc<Wanted> {
+    pub(in crate::agent) fn wanted(revision: i64, keepalive: u16, frozen_until: Option<i64>) -> Arc<Wanted> {
         let file = tempfile::NamedTempFile::new().unwrap();
         let text = SITE.replacen("endpoints", &format!("keepalive_secs = {keepalive}\nendpoints"), 1);
         std::fs::write(file.path(), text).unwrap();
@@ -88,6 +88,15 @@ mod tests {
         let (hold, frozen) = (Hold::default(), wanted(1, 25, Some(1_000)));
         assert_eq!(hold.on(&frozen, 990), Some((Phase::Frozen, Duration::from_secs(10))));
         assert_eq!((hold.on(&frozen, 1_000), hold.on(&frozen, i64::MIN)), (None, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_two_clocks_the_one_that_nobody_can_set_tells_how_long_a_freeze_lasts() {
+        let (by_clock, mut both) = (wanted(1, 25, Some(1_000)), (*wanted(1, 25, Some(1_000))).clone());
+        assert_eq!(by_clock.frozen_for(900), Some(Duration::from_secs(100)));
+        both.frozen_to = Some(Instant::now() + Duration::from_mins(1));
+        assert_eq!(both.frozen_for(900), Some(Duration::from_mins(1)));
+        assert_eq!((by_clock.frozen_for(2_000), wanted(1, 25, None).frozen_for(0)), (None, None));
     }
 
     #[tokio::test(start_paused = true)]

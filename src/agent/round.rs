@@ -278,3 +278,39 @@ impl Round {
         Self { observed, changes: 0, writes: 0, done: Vec::new(), who: None, client: None }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::hold::tests::wanted;
+
+    fn wish(frozen_until: Option<i64>) -> Wish {
+        Some(wanted(1, 25, frozen_until))
+    }
+
+    /// Waits for a turn while somebody else has it, and says whether it may write after `meanwhile`.
+    async fn may_write(meanwhile: impl FnOnce(&watch::Sender<Wish>, &CancellationToken), is_new: bool) -> bool {
+        let (gates, stop, hold) = (Gates::new(1, 1), CancellationToken::new(), Hold::default());
+        let (sender, mut receiver) = watch::channel(wish(None));
+        let taken = gates.applying().await;
+        let asked = {
+            let leave = Leave { gates: &gates, stop: &stop, wish: &receiver, hold: &hold };
+            let mut asking = Box::pin(leave.to_write());
+            assert!(futures_util::poll!(&mut asking).is_pending(), "somebody else writes");
+            meanwhile(&sender, &stop);
+            drop(taken);
+            asking.await.is_ok()
+        };
+        assert_eq!(receiver.has_changed().unwrap(), is_new);
+        receiver.mark_unchanged();
+        asked
+    }
+
+    #[tokio::test]
+    async fn what_is_not_wanted_any_more_when_its_turn_comes_is_not_written() {
+        assert!(may_write(|_, _| {}, false).await);
+        assert!(!may_write(|_, stop| stop.cancel(), false).await, "it is to stop");
+        assert!(!may_write(|wish_is, _| drop(wish_is.send_replace(wish(None))), true).await, "another wish");
+        assert!(!may_write(|wish_is, _| drop(wish_is.send_replace(wish(Some(i64::MAX)))), true).await, "frozen");
+    }
+}

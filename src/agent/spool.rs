@@ -230,6 +230,25 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_is_no_longer_than_a_request_whatever_routers_say_and_what_is_refused_is_told_as_dropped() {
+        let spool = Spool::with_room(MAX_WAITING, "e");
+        for at in 0..20 {
+            let verdict = "\u{1f}".repeat(50_000);
+            let tunnel = TunnelHealth { verdict, handshake_age_secs: None, rtt_us: None };
+            spool.put(AgentReport::new(0, at, tunnel), false);
+        }
+        let first = spool.batch(MAX_REPORTS).unwrap();
+        let length = serde_json::to_vec(&first.reports).unwrap().len();
+        assert!((BATCH_BYTES / 2..MAX_REQUEST_BYTES).contains(&length), "{length}");
+        assert_eq!(spool.batch(1).unwrap().reports.len(), 1);
+        let count = u64::try_from(first.reports.len()).unwrap();
+        spool.refused(&first);
+        let next = spool.batch(MAX_REPORTS).unwrap();
+        assert_eq!((next.dropped, next.reports[0].number), (count, i64::try_from(count).unwrap() + 1));
+        assert_eq!(spool.ever_dropped(), count);
+    }
+
+    #[test]
     fn what_arrived_goes_and_what_came_meanwhile_stays() {
         let spool = Spool::with_room(MAX_WAITING, "e");
         assert_eq!(spool.batch(MAX_REPORTS), None);

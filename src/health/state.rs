@@ -218,6 +218,22 @@ mod tests {
     }
 
     #[test]
+    fn one_that_is_switched_on_again_is_not_known_and_neither_down_nor_up_before_it_was_looked_at() {
+        let mut tracker = Tracker::new(START);
+        for n in 0..10 {
+            tracker.look(Life::Silent, secs(n * 30));
+            tracker.settle(None, true, secs(n * 30));
+            assert_eq!(tracker.state(), TunnelState::Disabled);
+        }
+        tracker.look(Life::Silent, secs(300));
+        tracker.settle(None, false, secs(300));
+        assert_eq!(tracker.state(), TunnelState::Unknown, "its first look");
+        tracker.look(Life::Alive, secs(304));
+        tracker.settle(None, false, secs(304));
+        assert_eq!(tracker.state(), TunnelState::Up);
+    }
+
+    #[test]
     fn one_answer_does_not_bring_a_dead_tunnel_back_and_two_do() {
         use Life::{Alive, Silent};
         let states =

@@ -62,6 +62,19 @@ fn steps_come_in_turn_the_mildest_first_and_each_has_its_time() {
 }
 
 #[test]
+fn a_step_for_which_nothing_was_written_has_no_part_in_what_follows_and_counts_all_the_same() {
+    let findings = [finding("no-reply", Severity::Critical)];
+    let (mut healer, look) = (Healer::default(), down(&findings));
+    let due = healer.due(&look).unwrap();
+    healer.take(due.clone(), look.now);
+    healer.passed_over();
+    let back = Look { state: TunnelState::Up, findings: &[], ..look };
+    assert_eq!((healer.ended(&back), healer.of_day(look.now)), (None, 1));
+    let later = Look { now: look.now + STEP_TIME, ..look };
+    assert!(healer.due(&later).is_some_and(|next| next.step == due.step), "it is up meanwhile: from the mildest on");
+}
+
+#[test]
 fn a_tunnel_that_cannot_be_healed_is_left_alone_beyond_the_limits() {
     let findings = [finding("no-udp-egress", Severity::Critical)];
     let taken = unhealed(&mut Healer::default(), down(&findings), DAY * 2);

@@ -156,6 +156,14 @@ mod tests {
         assert_eq!(clock_seconds(b"2026-13-18", b"10:06:20", None), None);
     }
 
+    #[test]
+    fn a_duration_longer_than_a_thousand_years_is_none() {
+        assert_eq!(parse_duration(b"52000w"), Some(Duration::from_secs(52_000 * WEEK)));
+        for text in ["18446744073709551615s", "18446744073709551615", "53000w", "9000000:00:00", "30000000w"] {
+            assert_eq!(parse_duration(text.as_bytes()), None, "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn a_written_duration_is_read_back(micros in 0..u64::from(u32::MAX) * 1_000_000) {
