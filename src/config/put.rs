@@ -21,7 +21,14 @@ pub fn put(path: &Path, content: &[u8], over: Over) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
     let draft = folder.join(format!(".{name}.{}.tmp", std::process::id()));
-    let written = write_new(&draft, content).and_then(|()| match over {
+    let drafted = match write_new(&draft, content) {
+        // Of a process that had our number, and was killed: in a container that is each one before this.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(&draft).and_then(|()| write_new(&draft, content))
+        }
+        drafted => drafted,
+    };
+    let written = drafted.and_then(|()| match over {
         Over::Nothing => fs::hard_link(&draft, path),
         Over::Anything => fs::rename(&draft, path),
     });
@@ -46,4 +53,22 @@ fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file: File = options.open(path)?;
     file.write_all(content)?;
     file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_draft_of_a_killed_process_with_our_number_is_in_the_way_of_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, draft) =
+            (folder.path().join("kept"), folder.path().join(format!(".kept.{}.tmp", std::process::id())));
+        for over in [Over::Nothing, Over::Anything] {
+            fs::write(&draft, "hal").unwrap();
+            put(&path, b"whole", over).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"whole");
+            assert!(!draft.exists());
+        }
+    }
 }

@@ -117,6 +117,15 @@ async fn a_damaged_state_file_stops_and_names_itself_and_again_writes_it_anew() 
 }
 
 #[tokio::test]
+async fn where_it_cannot_be_kept_who_is_done_no_router_is_begun_with() {
+    let stage = Stage::of(&[WELL, WELL]).await;
+    let refused = stage.run("provision", &["--yes", "--timeout", "20", "--state", "gone/fleet.state"]).await;
+    assert_eq!((refused.code, &refused.result["code"]), (Some(2), &"state-file".into()), "{}", refused.result);
+    assert!(refused.result["message"].as_str().unwrap().contains("gone/fleet.state"), "{}", refused.result);
+    assert_eq!((stage.own_rows(0), stage.own_rows(1)), (0, 0));
+}
+
+#[tokio::test]
 async fn a_dead_router_and_one_without_password_are_told_and_hold_up_nobody() {
     let stage = Stage::of(&[&["refuse-login"], WELL]).await;
     let looked = stage.run("plan", &["--at-once", "1"]).await;

@@ -56,6 +56,8 @@ pub(super) struct Course<'a> {
     turns: Vec<Option<Ended>>,
     bar: ProgressBar,
     stopped: Option<Verdict>,
+    /// Who is done could not be kept.
+    unkept: Option<Failure>,
 }
 
 impl<'a> Course<'a> {
@@ -67,7 +69,7 @@ impl<'a> Course<'a> {
     ) -> Self {
         let (patience, turns) = (Patience::new(command.change.as_ref()), todo.iter().map(|_| None).collect());
         let bar = bar(todo.len(), reporter);
-        Self { command, todo, done, reporter, patience, turns, bar, stopped: None }
+        Self { command, todo, done, reporter, patience, turns, bar, stopped: None, unkept: None }
     }
 
     /// How each router's turn ended, in their order; `None` for one that had none.
@@ -81,6 +83,10 @@ impl<'a> Course<'a> {
     /// # Errors
     /// If it cannot be kept who is done, or at the second signal.
     pub(super) async fn all(&mut self, waves: &[Range<usize>]) -> Result<How, Failure> {
+        if let Some(done) = &self.done {
+            // Before the first router is written to: what could not be kept then would be known too late.
+            done.write()?;
+        }
         let mut signal: Signal = Box::pin(process::stop_signal());
         for (index, wave) in waves.iter().enumerate() {
             if index > 0 {
@@ -103,7 +109,7 @@ impl<'a> Course<'a> {
     }
 
     fn must_end(&self) -> bool {
-        self.stopped.is_some() || self.patience.is_over()
+        self.stopped.is_some() || self.unkept.is_some() || self.patience.is_over()
     }
 
     /// Says something beside the bar.
@@ -138,8 +144,9 @@ impl<'a> Course<'a> {
             self.bar.set_message(format!("{} under way", under_way.len()));
             tokio::select! {
                 ended = under_way.next() => match ended {
-                    Some(ended) => self.note(ended)?,
-                    None => return Ok(()),
+                    // Those under way end first: a router is not left halfway for what is wrong here.
+                    Some(ended) => self.unkept = self.note(ended).err().or(self.unkept.take()),
+                    None => return self.unkept.take().map_or(Ok(()), Err),
                 },
                 verdict = &mut *signal => {
                     if self.stopped.is_some() {

@@ -127,7 +127,11 @@ impl Done {
         }
     }
 
-    fn write(&self) -> Result<(), Failure> {
+    /// Writes what is known.
+    ///
+    /// # Errors
+    /// If it cannot be kept.
+    pub(super) fn write(&self) -> Result<(), Failure> {
         let written = serde_json::to_vec(&self.stored).map_err(io::Error::from);
         written.and_then(|text| put(&self.path, &text, Over::Anything)).map_err(|error| self.failed(&error))
     }
