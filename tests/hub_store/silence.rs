@@ -43,3 +43,20 @@ async fn while_the_database_is_away_nobody_is_silent_and_after_it_agents_have_th
         assert_eq!(place.course().await, [TunnelState::Stale]);
     }
 }
+
+#[tokio::test]
+async fn a_part_of_housekeeping_that_fails_keeps_no_other_from_running() {
+    let databases = Databases::new();
+    for config in databases.configs("parts") {
+        let place = Place::open(&config).await;
+        place.report(1, TunnelState::Up).await;
+        // Whatever is done for rotations fails.
+        Raw::all(&config, &["ALTER TABLE device RENAME TO device_away"]).await;
+        for _ in 0..10 {
+            place.world.clock.advance(Duration::from_secs(20));
+            assert!(place.world.store.tick().await.is_err(), "and it is told");
+        }
+        Raw::all(&config, &["ALTER TABLE device_away RENAME TO device"]).await;
+        assert_eq!(place.course().await, [TunnelState::Stale]);
+    }
+}

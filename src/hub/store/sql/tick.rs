@@ -77,20 +77,37 @@ fn due(last: &AtomicI64, now_ms: i64, every: i64) -> bool {
 
 pub(super) async fn tick(db: &Db, rounds: &Rounds) -> Stored<()> {
     let now_ms = db.clock.now_ms();
-    publish(db, now_ms).await?;
+    let mut parts = Parts { failed: Ok(()) };
+    parts.ran("publish", publish(db, now_ms).await);
     if due(&rounds.assigned, now_ms, ASSIGN_EVERY_MS) {
-        find_gateways(db).await?;
-        freeze::thaw_due(db).await?;
-        rotate::tick(db).await?;
+        parts.ran("find gateways", find_gateways(db).await);
+        parts.ran("end freezes", freeze::thaw_due(db).await);
+        parts.ran("rotate", rotate::tick(db).await);
     }
     if due(&rounds.silent, now_ms, SILENT_EVERY_MS) {
-        mark_silent(db, rounds).await?;
+        parts.ran("mark the silent", mark_silent(db, rounds).await);
     }
     if due(&rounds.pruned, now_ms, PRUNE_EVERY_MS) {
-        rotate::by_policy(db).await?;
-        prune(db).await?;
+        parts.ran("rotate by policy", rotate::by_policy(db).await);
+        parts.ran("forget", prune(db).await);
     }
-    Ok(())
+    parts.failed
+}
+
+/// What came of the parts of a round: one that fails keeps no other from running.
+struct Parts {
+    /// The first failure.
+    failed: Stored<()>,
+}
+
+impl Parts {
+    fn ran(&mut self, part: &str, outcome: Stored<()>) {
+        match outcome {
+            Err(error) if self.failed.is_ok() => self.failed = Err(error),
+            Err(error) => tracing::debug!(part, %error, "another part of housekeeping failed"),
+            Ok(()) => {}
+        }
+    }
 }
 
 /// Looks for agents that are silent. One time is used throughout: what passes while this waits is no silence.
