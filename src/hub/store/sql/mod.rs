@@ -27,6 +27,7 @@ mod prefix;
 mod reach;
 mod rotate;
 mod secret;
+mod share;
 mod site;
 mod store;
 mod telemetry;
