@@ -21,13 +21,19 @@ impl Place {
     async fn with(config: &StoreConfig, groups: &[&str]) -> Self {
         let world = World::open(config).await;
         let account = world.account("a").await;
-        let mut sites = Vec::new();
+        let mut place = Self { world, account, sites: Vec::new() };
+        place.more(groups).await;
+        place
+    }
+
+    /// More sites, of these groups.
+    async fn more(&mut self, groups: &[&str]) {
+        let there = self.sites.len();
         for (number, group) in groups.iter().enumerate() {
-            let site = world.site(&account, &format!("s{number}")).await;
-            world.store.assign_site(&world.admin, &site, Some(assignment(group))).await.unwrap();
-            sites.push(site);
+            let site = self.world.site(&self.account, &format!("s{}", there + number)).await;
+            self.world.store.assign_site(&self.world.admin, &site, Some(assignment(group))).await.unwrap();
+            self.sites.push(site);
         }
-        Self { world, account, sites }
     }
 
     async fn proxy(&self, group: Option<&str>) -> ProxyActor {
@@ -152,16 +158,44 @@ async fn proxies_share_a_group_evenly_and_who_ends_leaves_all_at_once() {
 async fn a_group_is_shared_only_among_those_that_may_drive_it_and_nothing_is_left_over() {
     let databases = Databases::new();
     for config in databases.configs("leases_groups") {
-        let place = Place::with(&config, &["north", "north", "north", "north", "south", "south"]).await;
+        let mut place = Place::with(&config, &[]).await;
         let (all, north, west) =
             (place.proxy(None).await, place.proxy(Some("north")).await, place.proxy(Some("west")).await);
-        // Everybody is known to be there before anybody takes.
+        // Everybody is known to be there before there is anything to take.
         for (by, process) in [(&all, "all"), (&north, "north"), (&west, "west")] {
-            place.ask(by, &LeaseRequest { room: 0, ..request(process) }).await;
+            place.ask(by, &request(process)).await;
         }
+        place.more(&["north", "north", "north", "north", "south", "south"]).await;
         let held = [place.held(&all, "all").await, place.held(&north, "north").await, place.held(&west, "west").await];
         let of = |sites: &[LeasedSite], group: &str| sites.iter().filter(|site| site.assignment.group == group).count();
         assert_eq!((of(&held[0], "north"), of(&held[0], "south"), held[1].len(), held[2].len()), (2, 2, 2, 0));
+    }
+}
+
+#[tokio::test]
+async fn what_one_has_no_room_for_the_others_take_and_keep_for_as_long_as_it_is_full() {
+    let databases = Databases::new();
+    for config in databases.configs("leases_room") {
+        let mut place = Place::with(&config, &[]).await;
+        let (a, b, c) = (place.proxy(None).await, place.proxy(Some("g")).await, place.proxy(None).await);
+        let small = LeaseRequest { room: 2, ..request("a") };
+        place.ask(&a, &small).await;
+        place.ask(&b, &request("b")).await;
+        place.more(&["g"; 10]).await;
+        let mut numbers = BTreeSet::new();
+        for _ in 0..8 {
+            let (full, roomy) = (place.ask(&a, &small).await, place.ask(&b, &request("b")).await);
+            assert_eq!((&full.give_up, &roomy.give_up), (&Vec::new(), &Vec::new()), "nobody else would take it");
+            let (full, roomy) = (full.sites.unwrap(), roomy.sites.unwrap());
+            assert_eq!((full.len(), roomy.len()), (2, 8));
+            numbers.insert(roomy.iter().map(|site| site.number).collect::<Vec<_>>());
+            place.world.clock.advance(Duration::from_secs(10));
+        }
+        assert_eq!(numbers.len(), 1, "the same leases all the while");
+        // Who comes and has room gets its share of what the full one cannot have.
+        assert_eq!(place.held(&c, "c").await, []);
+        assert_eq!(place.ask(&b, &request("b")).await.give_up.len(), 4);
+        assert_eq!(place.ask(&a, &small).await.give_up, []);
     }
 }
 

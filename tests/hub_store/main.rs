@@ -18,5 +18,6 @@ mod many;
 mod replicas;
 mod rotate;
 mod scopes;
+mod silence;
 mod story;
 mod world;

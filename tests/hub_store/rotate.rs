@@ -321,6 +321,45 @@ async fn keys_of_routers_that_are_older_than_the_instance_wants_are_made_anew() 
 }
 
 #[tokio::test]
+async fn an_instance_that_can_have_no_other_device_holds_up_no_other_instance_and_nothing_else() {
+    let databases = Databases::new();
+    for config in databases.configs("policy-stuck") {
+        let scene = Scene::new(&config, 1).await;
+        let (world, account) = (&scene.world, scene.instance().await.account);
+        let site = world.site(&account, "second").await;
+        let second = world.instance(&account, "second").await.id;
+        scene.serve().await;
+        let peer = world.peer(&second, site_peer(&site, "q", &["10.2.0.0/24"])).await.unwrap().id;
+        scene.say(&peer, router_key(50), None).await.unwrap();
+        scene.serve().await;
+        let days = InstanceEdit { rotate_keys_days: Some(30), ..InstanceEdit::default() };
+        let mut both = [(scene.instance.clone(), scene.peers[0].clone()), (second, peer)];
+        for (instance, _) in &both {
+            world.store.edit_instance(&world.admin, instance, None, days.clone()).await.unwrap();
+        }
+        // The first of them has as many devices as there may be, and the gateway never takes one down.
+        both.sort();
+        let [(stuck, stays), (_, follows)] = &both;
+        for number in 1..MAX_DEVICES {
+            let gateway = &scene.gateway;
+            let insert = format!(
+                "INSERT INTO device (instance, number, gateway, state, listen_port, revision, made_at) \
+                 VALUES ('{stuck}', {number}, '{gateway}', 'leaving', {}, 9000000000000000, 0)",
+                60_000 + number
+            );
+            Raw::all(&config, &[&insert]).await;
+        }
+        assert!(scene.actions().await.contains(&"peer.create".to_owned()));
+        // Longer than the audit log is kept.
+        world.pass(Duration::from_hours(24 * 401)).await;
+        assert_eq!(scene.step(stays).await, None);
+        assert_eq!(scene.step(follows).await, Some(MoveStep::Device));
+        let log = scene.actions().await;
+        assert!(!log.contains(&"peer.create".to_owned()), "what is old is forgotten all the same: {log:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_gateway_that_is_gone_takes_its_devices_along_and_what_was_made_is_kept() {
     let databases = Databases::new();
     for config in databases.configs("gone") {

@@ -182,7 +182,20 @@ impl World {
         self.clock.advance(time);
         self.store.tick().await.unwrap();
     }
+
+    /// Lets time pass as a hub does that is there all the while.
+    pub async fn watch(&self, time: Duration) {
+        let mut left = time;
+        while !left.is_zero() {
+            let step = left.min(WATCH_STEP);
+            self.pass(step).await;
+            left -= step;
+        }
+    }
 }
+
+/// Longer than between two looks for silent agents, and shorter than an absence.
+const WATCH_STEP: Duration = Duration::from_secs(20);
 
 pub fn hello(name: &str, region: &str) -> GatewayHello {
     GatewayHello {

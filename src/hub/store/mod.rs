@@ -187,8 +187,9 @@ pub type Keep<'a> = &'a (dyn Fn(&TokenMade) -> std::io::Result<()> + Send + Sync
 /// - Telemetry (reports, `seen_at`, `used_at`) has tables of its own and never locks what a change needs. Rows of peers that are gone
 ///   are skipped. A total that falls within an epoch counts as no traffic; a new epoch begins from its first total.
 /// - Health goes by the hub's clock. A report is taken once, by epoch and number; an epoch that was left is not gone back to. Time
-///   counts into the state that was told before it, and no longer than an agent may be silent. A freeze ends by itself; its beginning
-///   and its end each raise the revision of the site's agents.
+///   counts into the state that was told before it, and no longer than an agent may be silent. Nobody is silent while the hub or its
+///   database is away or its clock is set: it listens anew after that. A freeze ends by itself; its beginning and its end each raise
+///   the revision of the site's agents.
 /// - A replay of an enrolment (same token and nonce) is good for ten minutes, until its credential was first used, and not after a
 ///   revocation; another nonce on a bound peer replaces the agent: the old credential ends, the key is cleared. Spent, expired and
 ///   revoked are told only to who has the whole token.

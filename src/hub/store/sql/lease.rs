@@ -1,8 +1,8 @@
 //! Leases: which proxy drives which site, fairly shared, and one at a time.
 //!
 //! A lease is taken only when the one before has ended, and with a number that is larger than any before, also after a backup was
-//! put back. What is shared is counted group by group, each among the proxies that may drive it: no site is left over because
-//! somebody who may not have it counted.
+//! put back. What is shared is counted group by group, each among the proxies that may drive it, as far as they have room: no site
+//! is left over because somebody who may not have it, or cannot, counted.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use super::check::{conflict, invalid, name, not_found};
 use super::db::{Db, Dialect, RowExt as _, Run as _, Tx, q, to_json};
 use super::drives;
 use super::list::Sql;
-use super::site;
+use super::{share, site};
 use crate::api::{
     InstanceId, LEASE_MS, LeaseReply, LeaseRequest, LeasedSite, MAX_LEASES, MAX_ROUTER_URL, MAX_TAKEN, PeerId,
     ProxyAssignment, Site, SiteId, SiteLease, code,
@@ -213,8 +213,7 @@ impl Round<'_> {
     /// Ends all that the process has.
     async fn end(&self, tx: &mut Tx) -> Stored<()> {
         q!("UPDATE lease SET until_ms = 0 WHERE holder = $1", self.holder.as_str()).run(tx).await?;
-        q!("DELETE FROM proxy WHERE holder = $1", self.holder.as_str()).run(tx).await?;
-        Ok(())
+        share::forget(tx, &self.holder).await
     }
 
     /// Notes that the process lives.
@@ -229,6 +228,7 @@ impl Round<'_> {
         )
         .run(tx)
         .await?;
+        share::note_room(tx, &self.holder, self.request.room, self.now).await?;
         q!("DELETE FROM proxy WHERE seen_ms < $1", self.now - FORGET_AFTER).run(tx).await?;
         Ok(())
     }
@@ -263,20 +263,21 @@ impl Round<'_> {
         let counted =
             "SELECT proxy AS grp, COUNT(*) AS n FROM site WHERE account = $1 AND proxy IS NOT NULL GROUP BY proxy";
         let groups = counts(tx, q!(counted, account)).await?;
-        let alive = "SELECT grp, COUNT(*) AS n FROM proxy WHERE account = $1 AND seen_ms > $2 GROUP BY grp";
-        let alive = counts(tx, q!(alive, account, self.now - LEASE)).await?;
         let held = "SELECT s.proxy AS grp, COUNT(*) AS n FROM lease l JOIN site s ON s.id = l.site \
              WHERE l.holder = $1 AND l.until_ms = $2 GROUP BY s.proxy";
         let held = counts(tx, q!(held, self.holder.as_str(), self.until)).await?;
+        let mut living = share::living(tx, account, self.now - LEASE, self.now).await?;
         let mut room = i64::from(self.request.room) - held.values().sum::<i64>();
+        if let Some(own) = living.iter_mut().find(|process| process.holder == self.holder) {
+            // Of what it has, only what was renewed stays.
+            own.has = held.clone();
+        }
         let (mut give_up, mut more, mut left) = (Vec::new(), false, i64::from(MAX_TAKEN));
         for (group, sites) in &groups {
             if self.by.group.as_ref().is_some_and(|own| own != group) {
                 continue;
             }
-            let all = alive.get("").copied().unwrap_or(0);
-            let able = (all + alive.get(group).copied().unwrap_or(0)).max(1);
-            let (share, has) = ((sites + able - 1) / able, held.get(group).copied().unwrap_or(0));
+            let (share, has) = (share::fair(*sites, group, &living), held.get(group).copied().unwrap_or(0));
             if has > share {
                 give_up.extend(self.beyond(tx, group, has - share).await?);
                 continue;

@@ -27,6 +27,7 @@ mod prefix;
 mod reach;
 mod rotate;
 mod secret;
+mod share;
 mod site;
 mod store;
 mod telemetry;
@@ -82,7 +83,7 @@ impl SqlStore {
         let context = Context { domain: settings.domain.clone(), report_secs: settings.report_secs, rotate_grace_ms };
         let db = Arc::new(db);
         let telemetry = telemetry::Telemetry::start(Arc::clone(&db));
-        let rounds = tick::Rounds::begin(db.clock.now());
+        let rounds = tick::Rounds::begin(db.clock.now_ms());
         Self { db, telemetry, context, rounds, _holds: holds }
     }
 

@@ -22,6 +22,10 @@ const PRUNE_EVERY_MS: i64 = 60_000;
 const ASSIGN_EVERY_MS: i64 = 1_000;
 /// Between two looks for agents that are silent, in milliseconds.
 const SILENT_EVERY_MS: i64 = 10_000;
+/// A hub whose last such look that the database answered is longer ago than this, in milliseconds, was away: three in a row were
+/// missed. Agents that then wait a minute before they try again are heard well before [`health::SILENT_AFTER`] is over.
+const AWAY_AFTER_MS: i64 = 30_000;
+const _: () = assert!(AWAY_AFTER_MS > 2 * SILENT_EVERY_MS, "one look that fails is no absence");
 /// Instances taken care of in one round; the rest in the next, a moment later.
 const AT_ONCE: i64 = 100;
 /// How long things are kept, in seconds: idempotency keys a day, removals a week, what ended a month, the audit log 400 days.
@@ -38,37 +42,79 @@ pub(super) struct Rounds {
     pruned: AtomicI64,
     assigned: AtomicI64,
     silent: AtomicI64,
-    /// Since when this replica hears agents, in seconds.
-    began: i64,
+    /// When the last look for silent agents began that the database answered.
+    looked: AtomicI64,
+    /// Since when this replica hears agents without having been away.
+    began: AtomicI64,
 }
 
 impl Rounds {
-    pub fn begin(now: i64) -> Self {
-        Self { began: now, ..Self::default() }
+    pub fn begin(now_ms: i64) -> Self {
+        Self { looked: AtomicI64::new(now_ms), began: AtomicI64::new(now_ms), ..Self::default() }
+    }
+
+    /// Since when this replica hears agents. It begins anew if it was away, and if its clock was set: silence is not to be told
+    /// from either.
+    fn hears_since(&self, now_ms: i64) -> i64 {
+        if !(0..=AWAY_AFTER_MS).contains(&now_ms.saturating_sub(self.looked.load(Ordering::Relaxed))) {
+            self.began.store(now_ms, Ordering::Relaxed);
+        }
+        self.began.load(Ordering::Relaxed)
+    }
+
+    /// The database answered a look that began then.
+    fn looked(&self, at_ms: i64) {
+        self.looked.store(at_ms, Ordering::Relaxed);
     }
 }
 
-/// Whether a round is due; if so, it counts as begun.
+/// Whether a round is due; if so, it counts as begun. One that lies in the future is: the clock was set back.
 fn due(last: &AtomicI64, now_ms: i64, every: i64) -> bool {
     let before = last.load(Ordering::Relaxed);
-    now_ms - before >= every && last.compare_exchange(before, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    !(0..every).contains(&now_ms.saturating_sub(before))
+        && last.compare_exchange(before, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }
 
 pub(super) async fn tick(db: &Db, rounds: &Rounds) -> Stored<()> {
     let now_ms = db.clock.now_ms();
-    publish(db, now_ms).await?;
+    let mut parts = Parts { failed: Ok(()) };
+    parts.ran("publish", publish(db, now_ms).await);
     if due(&rounds.assigned, now_ms, ASSIGN_EVERY_MS) {
-        find_gateways(db).await?;
-        freeze::thaw_due(db).await?;
-        rotate::tick(db).await?;
+        parts.ran("find gateways", find_gateways(db).await);
+        parts.ran("end freezes", freeze::thaw_due(db).await);
+        parts.ran("rotate", rotate::tick(db).await);
     }
     if due(&rounds.silent, now_ms, SILENT_EVERY_MS) {
-        health::mark_silent(db, rounds.began).await?;
+        parts.ran("mark the silent", mark_silent(db, rounds).await);
     }
     if due(&rounds.pruned, now_ms, PRUNE_EVERY_MS) {
-        rotate::by_policy(db).await?;
-        prune(db).await?;
+        parts.ran("rotate by policy", rotate::by_policy(db).await);
+        parts.ran("forget", prune(db).await);
     }
+    parts.failed
+}
+
+/// What came of the parts of a round: one that fails keeps no other from running.
+struct Parts {
+    /// The first failure.
+    failed: Stored<()>,
+}
+
+impl Parts {
+    fn ran(&mut self, part: &str, outcome: Stored<()>) {
+        match outcome {
+            Err(error) if self.failed.is_ok() => self.failed = Err(error),
+            Err(error) => tracing::debug!(part, %error, "another part of housekeeping failed"),
+            Ok(()) => {}
+        }
+    }
+}
+
+/// Looks for agents that are silent. One time is used throughout: what passes while this waits is no silence.
+async fn mark_silent(db: &Db, rounds: &Rounds) -> Stored<()> {
+    let now_ms = db.clock.now_ms();
+    health::mark_silent(db, now_ms / 1000, rounds.hears_since(now_ms) / 1000).await?;
+    rounds.looked(now_ms);
     Ok(())
 }
 
@@ -230,4 +276,41 @@ pub(super) async fn census(db: &Db) -> Stored<Census> {
     let heard = q!("SELECT COUNT(*) AS n FROM gateway_seen WHERE seen_at >= $1", now - HEARD_WITHIN);
     census.gateways = heard.one(&mut connection).await?.count("n")?;
     Ok(census)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The start of a hub, in milliseconds.
+    const START: i64 = 1_000_000_000;
+
+    #[test]
+    fn a_hub_that_was_away_or_whose_clock_was_set_hears_only_since_then() {
+        let rounds = Rounds::begin(START);
+        let mut now = START;
+        for _ in 0..100 {
+            now += SILENT_EVERY_MS;
+            assert_eq!(rounds.hears_since(now), START);
+            rounds.looked(now);
+        }
+        // One that fails is no absence; three are.
+        assert_eq!(rounds.hears_since(now + 2 * SILENT_EVERY_MS), START);
+        now += AWAY_AFTER_MS + 1;
+        assert_eq!(rounds.hears_since(now), now);
+        rounds.looked(now);
+        let back = now - 3_600_000;
+        assert_eq!(rounds.hears_since(back), back, "set back");
+        rounds.looked(back);
+        assert_eq!(rounds.hears_since(now), now, "set forward");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_stops_no_round() {
+        let last = AtomicI64::new(0);
+        assert!(due(&last, START, PRUNE_EVERY_MS));
+        assert!(!due(&last, START + PRUNE_EVERY_MS - 1, PRUNE_EVERY_MS));
+        assert!(due(&last, START - 3_600_000, PRUNE_EVERY_MS));
+        assert!(!due(&last, START - 3_600_000 + 1, PRUNE_EVERY_MS));
+    }
 }

@@ -16,10 +16,14 @@ const AGENT_SILENT: &str = "agent-silent";
 /// Who is silent: agents that once reported and have not for [`SILENT_AFTER`].
 const SILENT: &str = "FROM agent a JOIN peer p ON p.id = a.peer WHERE a.heard_at < $1 AND a.state <> 'stale'";
 
+/// Changes nothing, and is refused wherever what agents say could not be written.
+const CAN_WRITE: &str = "UPDATE agent SET cause = cause WHERE peer = ''";
+
 /// Marks agents stale that are silent by the hub's own clock. `listening_since` is when this hub began to hear: its own absence is
-/// no silence of theirs.
-pub(in crate::hub::store::sql) async fn mark_silent(db: &Db, listening_since: i64) -> Stored<()> {
-    let before = db.clock.now() - SILENT_AFTER;
+/// no silence of theirs. So long as it could not write what they say, it does not hear them: this fails then.
+pub(in crate::hub::store::sql) async fn mark_silent(db: &Db, now: i64, listening_since: i64) -> Stored<()> {
+    db.alone(q!(CAN_WRITE)).await?;
+    let before = now - SILENT_AFTER;
     if listening_since > before {
         return Ok(());
     }

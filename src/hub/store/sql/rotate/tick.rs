@@ -67,15 +67,34 @@ async fn follow(db: &Db, id: &InstanceId) -> Stored<()> {
         return tx.commit().await;
     }
     let mut room = room(&mut tx, id).await?;
+    let mut next = Vec::new();
     for row in left {
         if row.flag("moves")? || room <= 0 {
             break;
         }
         room -= 1;
-        let mut peer = peer::find(&mut tx, &row.word("id")?).await?;
-        start::begin(&mut tx, "hub", &mut inst, &mut peer, MoveCause::Instance).await?;
+        next.push(row.word("id")?);
     }
+    begin_some(&mut tx, &mut inst, &next, MoveCause::Instance).await?;
     tx.commit().await
+}
+
+/// Begins a change of each of these peers. One that cannot have another device now, for its instance has the most there may be or its
+/// gateway no port left, stays as it is until a later round can: it holds up neither the rest nor another instance.
+async fn begin_some(tx: &mut Tx, inst: &mut Inst, peers: &[PeerId], cause: MoveCause) -> Stored<()> {
+    let mut refused = (0_usize, String::new());
+    for id in peers {
+        let mut peer = peer::find(tx, id).await?;
+        match start::begin(tx, "hub", inst, &mut peer, cause).await {
+            Err(StoreError::State { detail }) => refused = (refused.0 + 1, detail),
+            begun => begun?,
+        }
+    }
+    let (peers, why) = refused;
+    if peers > 0 {
+        tracing::warn!(instance = %inst.id, peers, why, "routers cannot be given another key now: it is tried again");
+    }
+    Ok(())
 }
 
 /// How many more changes of an instance may be on their way.
@@ -111,10 +130,8 @@ pub(in crate::hub::store::sql) async fn by_policy(db: &Db) -> Stored<()> {
         if old.is_empty() {
             continue;
         }
-        for row in old {
-            let mut peer = peer::find(&mut tx, &row.word("id")?).await?;
-            start::begin(&mut tx, "hub", &mut inst, &mut peer, MoveCause::Policy).await?;
-        }
+        let old: Vec<PeerId> = old.iter().map(|row| row.word("id")).collect::<Stored<_>>()?;
+        begin_some(&mut tx, &mut inst, &old, MoveCause::Policy).await?;
         tx.commit().await?;
     }
     Ok(())
