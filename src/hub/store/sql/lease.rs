@@ -213,22 +213,23 @@ impl Round<'_> {
     /// Ends all that the process has.
     async fn end(&self, tx: &mut Tx) -> Stored<()> {
         q!("UPDATE lease SET until_ms = 0 WHERE holder = $1", self.holder.as_str()).run(tx).await?;
-        share::forget(tx, &self.holder).await
+        q!("DELETE FROM proxy WHERE holder = $1", self.holder.as_str()).run(tx).await?;
+        Ok(())
     }
 
     /// Notes that the process lives.
     async fn note(&self, tx: &mut Tx) -> Stored<()> {
         q!(
-            "INSERT INTO proxy (holder, account, grp, seen_ms) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (holder) DO UPDATE SET grp = excluded.grp, seen_ms = excluded.seen_ms",
+            "INSERT INTO proxy (holder, account, grp, seen_ms, room) VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT (holder) DO UPDATE SET grp = excluded.grp, seen_ms = excluded.seen_ms, room = excluded.room",
             self.holder.as_str(),
             self.by.account.as_str(),
             self.by.group.clone().unwrap_or_default(),
-            self.now
+            self.now,
+            i64::from(self.request.room)
         )
         .run(tx)
         .await?;
-        share::note_room(tx, &self.holder, self.request.room, self.now).await?;
         q!("DELETE FROM proxy WHERE seen_ms < $1", self.now - FORGET_AFTER).run(tx).await?;
         Ok(())
     }

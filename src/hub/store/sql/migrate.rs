@@ -29,6 +29,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 4, common: include_str!("migrations/4.sql"), sqlite: "", postgres: "" },
     Migration { number: 5, common: include_str!("migrations/5.sql"), sqlite: "", postgres: "" },
     Migration { number: 6, common: include_str!("migrations/6.sql"), sqlite: "", postgres: "" },
+    Migration { number: 7, common: include_str!("migrations/7.sql"), sqlite: "", postgres: "" },
 ];
 
 /// Two replicas must not migrate at once: any number that nobody else takes.

@@ -1,35 +1,10 @@
 //! Fair shares of a group's sites: even among the proxies that may drive it, as far as each has room; the others take the rest.
-//!
-//! The room of a process is noted beside it in a row of `proxy` that is of no account, so that nobody counts it as a process.
 
 use std::collections::BTreeMap;
 
 use super::db::{RowExt as _, Run as _, Tx, q};
 use crate::api::MAX_LEASES;
 use crate::hub::store::Stored;
-
-/// What comes behind a holder in the key of the row with its room: no process calls itself so.
-const ROOM: &str = ":room";
-
-/// Notes of a process how many sites it has room for.
-pub(super) async fn note_room(tx: &mut Tx, holder: &str, room: u32, now: i64) -> Stored<()> {
-    q!(
-        "INSERT INTO proxy (holder, account, grp, seen_ms) VALUES ($1, '', $2, $3) \
-         ON CONFLICT (holder) DO UPDATE SET grp = excluded.grp, seen_ms = excluded.seen_ms",
-        format!("{holder}{ROOM}"),
-        room.to_string(),
-        now
-    )
-    .run(tx)
-    .await?;
-    Ok(())
-}
-
-/// Forgets a process and its room.
-pub(super) async fn forget(tx: &mut Tx, holder: &str) -> Stored<()> {
-    q!("DELETE FROM proxy WHERE holder IN ($1, $2)", holder, format!("{holder}{ROOM}")).run(tx).await?;
-    Ok(())
-}
 
 /// A process that lives.
 #[derive(Debug)]
@@ -75,19 +50,13 @@ pub(super) async fn living(tx: &mut Tx, account: &str, since: i64, now: i64) -> 
     for row in held.all(tx).await? {
         has.entry(row.text("holder")?).or_default().insert(row.text("grp")?, row.int("n")?);
     }
-    let heard = q!(
-        sqlx::AssertSqlSafe(format!(
-            "SELECT p.holder, p.grp, r.grp AS room FROM proxy p LEFT JOIN proxy r ON r.holder = p.holder || '{ROOM}' \
-             WHERE p.account = $1 AND p.seen_ms > $2 ORDER BY p.holder"
-        )),
-        account,
-        since
-    );
+    let heard =
+        q!("SELECT holder, grp, room FROM proxy WHERE account = $1 AND seen_ms > $2 ORDER BY holder", account, since);
     let mut living = Vec::new();
     for row in heard.all(tx).await? {
         let holder = row.text("holder")?;
         // A hub of an older version notes no room.
-        let room = row.opt_text("room")?.and_then(|room| room.parse().ok()).unwrap_or_else(|| i64::from(MAX_LEASES));
+        let room = row.opt_int("room")?.unwrap_or_else(|| i64::from(MAX_LEASES));
         let has = has.remove(&holder).unwrap_or_default();
         living.push(Living { holder, group: row.text("grp")?, room, has });
     }
