@@ -17,7 +17,7 @@ use super::healer::{Due, HealTiming};
 use super::hold::Hold;
 use super::pace::Pace;
 use super::pulse::Pulse;
-use super::round::{Leave, Round, RoundError, round};
+use super::round::{Consent, Round, RoundError, round};
 use super::source::{Chain, Wanted, Wish};
 use super::spool::Spool;
 use super::standing::{Phase, Standing};
@@ -213,8 +213,8 @@ impl Driver {
             let curious = self.as_wanted_since(&wanted);
             let lease = self.lease_of_run();
             let may = (self.max_removals, &lease);
-            let leave = self.leave();
-            let rounded = Box::pin(round(client, &self.access, &wanted, may, &leave, curious)).await;
+            let consent = self.consent();
+            let rounded = Box::pin(round(client, &self.access, &wanted, may, &consent, curious)).await;
             self.standing.note(|figures| {
                 figures.rounds += 1;
                 figures.round_trips += client.round_trips() - before;
@@ -271,8 +271,8 @@ impl Driver {
     }
 
     /// What decides right before the first write.
-    fn leave(&self) -> Leave<'_> {
-        Leave { gates: &self.gates, stop: &self.stop, wish: &self.wish, hold: &self.hold }
+    fn consent(&self) -> Consent<'_> {
+        Consent { gates: &self.gates, stop: &self.stop, wish: &self.wish, hold: &self.hold }
     }
 
     /// What a run that begins now may write by.

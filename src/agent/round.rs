@@ -65,14 +65,14 @@ pub enum RoundError {
 }
 
 /// What decides right before the first write whether it is still to be.
-pub(super) struct Leave<'a> {
+pub(super) struct Consent<'a> {
     pub(super) gates: &'a Gates,
     pub(super) stop: &'a CancellationToken,
     pub(super) wish: &'a watch::Receiver<Wish>,
     pub(super) hold: &'a Hold,
 }
 
-impl Leave<'_> {
+impl Consent<'_> {
     /// Waits for a place among those who write. In a fleet that takes minutes, in which everything may change.
     async fn to_write(&self) -> Result<Place<'_>, RoundError> {
         let place = tokio::select! {
@@ -153,14 +153,14 @@ pub(super) async fn round(
     access: &Access,
     wanted: &Wanted,
     (max_removals, lease): (usize, &Warranted),
-    leave: &Leave<'_>,
+    consent: &Consent<'_>,
     curious: Option<Duration>,
 ) -> Result<Round, RoundError> {
     let site = &wanted.site;
     let interest = Interest::of(site);
     let session = Session::of(client, &access.url.user, Some(site), super::now(), true);
     let reading = async { futures_util::join!(observe(client, &interest), session) };
-    let (observed, session) = leave.gates.reading().await.briefly(reading).await;
+    let (observed, session) = consent.gates.reading().await.briefly(reading).await;
     let observed = until_clear(client, &interest, observed?, GONE_WITHIN).await?;
     let deciding = |observed: &Observed| {
         unfenced(observed, site, lease)?;
@@ -179,7 +179,7 @@ pub(super) async fn round(
         None => None,
     };
     // Held until everything is written and read again.
-    let _place = leave.to_write().await?;
+    let _place = consent.to_write().await?;
     let local = LocalLock::claim(&client.peer_addr().to_string())?.under(lease.clone());
     let settled = |observed: &Observed| -> Result<Plan, Refused> { decide_settled(site, observed, &session) };
     let task =
@@ -226,14 +226,14 @@ pub(super) async fn mend(
     wanted: &Wanted,
     (step, chance, of_day): (Step, u16, u16),
     lease: &Warranted,
-    leave: &Leave<'_>,
+    consent: &Consent<'_>,
 ) -> Result<Round, RoundError> {
     let site = &wanted.site;
     let interest = Interest::of(site);
     let moment = heal::Moment { unix: super::now(), chance, of_day };
     let session = Session::of(client, &access.url.user, Some(site), moment.unix, true);
     let reading = async { futures_util::join!(observe(client, &interest), session) };
-    let (observed, session) = leave.gates.reading().await.briefly(reading).await;
+    let (observed, session) = consent.gates.reading().await.briefly(reading).await;
     let observed = until_clear(client, &interest, observed?, GONE_WITHIN).await?;
     let deciding = |observed: &Observed| -> Result<Decision, Refused> {
         unfenced(observed, site, lease)?;
@@ -244,7 +244,7 @@ pub(super) async fn mend(
     if deciding(&observed).map_err(RoundError::Refused)?.plan.is_empty() {
         return Ok(Round::idle(observed));
     }
-    let _place = leave.to_write().await?;
+    let _place = consent.to_write().await?;
     let local = LocalLock::claim(&client.peer_addr().to_string())?.under(lease.clone());
     let settled =
         |observed: &Observed| -> Result<Plan, Refused> { Ok(of_tunnel(decide_settled(site, observed, &session)?)) };
@@ -284,18 +284,14 @@ mod tests {
     use super::*;
     use crate::agent::hold::tests::wanted;
 
-    fn wish(frozen_until: Option<i64>) -> Wish {
-        Some(wanted(1, 25, frozen_until))
-    }
-
     /// Waits for a turn while somebody else has it, and says whether it may write after `meanwhile`.
     async fn may_write(meanwhile: impl FnOnce(&watch::Sender<Wish>, &CancellationToken), is_new: bool) -> bool {
         let (gates, stop, hold) = (Gates::new(1, 1), CancellationToken::new(), Hold::default());
-        let (sender, mut receiver) = watch::channel(wish(None));
+        let (sender, mut receiver) = watch::channel(Some(wanted(1, 25, None)));
         let taken = gates.applying().await;
         let asked = {
-            let leave = Leave { gates: &gates, stop: &stop, wish: &receiver, hold: &hold };
-            let mut asking = Box::pin(leave.to_write());
+            let consent = Consent { gates: &gates, stop: &stop, wish: &receiver, hold: &hold };
+            let mut asking = Box::pin(consent.to_write());
             assert!(futures_util::poll!(&mut asking).is_pending(), "somebody else writes");
             meanwhile(&sender, &stop);
             drop(taken);
@@ -310,7 +306,13 @@ mod tests {
     async fn what_is_not_wanted_any_more_when_its_turn_comes_is_not_written() {
         assert!(may_write(|_, _| {}, false).await);
         assert!(!may_write(|_, stop| stop.cancel(), false).await, "it is to stop");
-        assert!(!may_write(|wish_is, _| drop(wish_is.send_replace(wish(None))), true).await, "another wish");
-        assert!(!may_write(|wish_is, _| drop(wish_is.send_replace(wish(Some(i64::MAX)))), true).await, "frozen");
+        assert!(
+            !may_write(|wish_is, _| drop(wish_is.send_replace(Some(wanted(2, 25, None)))), true).await,
+            "another wish"
+        );
+        assert!(
+            !may_write(|wish_is, _| drop(wish_is.send_replace(Some(wanted(1, 25, Some(i64::MAX))))), true).await,
+            "frozen"
+        );
     }
 }

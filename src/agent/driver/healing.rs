@@ -43,9 +43,8 @@ impl Driver {
         tracing::warn!(router, step = word, evidence, "a step of healing");
         let lease = self.lease_of_run();
         let what = (due.step, chance(), self.pulse.as_ref().map_or(1, Pulse::steps_of_day));
-        let leave = self.leave();
-        let mended = Box::pin(mend(client, &self.access, wanted, what, &lease, &leave)).await;
-        drop(leave);
+        let consent = self.consent();
+        let mended = Box::pin(mend(client, &self.access, wanted, what, &lease, &consent)).await;
         match mended {
             Ok(round) => {
                 if round.changes == 0 {
