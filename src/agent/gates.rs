@@ -4,17 +4,16 @@
 //! it is judged; writing costs the hub a proof and people their trust if it goes wrong everywhere at once.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
 
 /// Routers that are read whole at once. Each takes some 60 KiB until it is judged, and over a link of 300 ms there and back a second:
 /// so many are read in a second even there.
 const READING: usize = 256;
 /// Longest time that one router is in the way of others: whoever is silent for so long costs this host nothing but a socket. Else the
 /// routers that are away, which stay silent for all of their deadlines, would have all places after a while.
-const PATIENCE: Duration = Duration::from_secs(2);
+#[cfg(feature = "proxy")]
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Shared by all drivers of a supervisor.
 #[derive(Clone, Debug)]
@@ -73,22 +72,35 @@ impl Place<'_> {
     ///
     /// # Cancel safety
     /// As that of the work.
+    #[cfg(feature = "proxy")]
     pub async fn briefly<T>(self, work: impl Future<Output = T>) -> T {
         let mut work = Box::pin(work);
-        if let Ok(done) = timeout(PATIENCE, &mut work).await {
+        if let Ok(done) = tokio::time::timeout(PATIENCE, &mut work).await {
             return done;
         }
         drop(self);
+        work.await
+    }
+
+    /// Does what it was waited for: one router alone is in the way of nobody.
+    ///
+    /// # Cancel safety
+    /// As that of the work.
+    #[cfg(not(feature = "proxy"))]
+    pub async fn briefly<T>(self, work: impl Future<Output = T>) -> T {
         work.await
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::time::{Instant, sleep};
 
     use super::*;
 
+    #[cfg(feature = "proxy")]
     #[tokio::test(start_paused = true)]
     async fn who_is_silent_is_in_the_way_of_nobody_for_long() {
         let (gates, begun) = (Gates::new(1, 1), Instant::now());

@@ -158,10 +158,7 @@ pub(super) async fn round(
 ) -> Result<Round, RoundError> {
     let site = &wanted.site;
     let interest = Interest::of(site);
-    let session = Session::of(client, &access.url.user, Some(site), super::now(), true);
-    let reading = async { futures_util::join!(observe(client, &interest), session) };
-    let (observed, session) = consent.gates.reading().await.briefly(reading).await;
-    let observed = until_clear(client, &interest, observed?, GONE_WITHIN).await?;
+    let (observed, session) = read(client, access, site, &interest, consent.gates).await?;
     let deciding = |observed: &Observed| {
         unfenced(observed, site, lease)?;
         decide_guarded(site, observed, &session, max_removals)
@@ -185,6 +182,20 @@ pub(super) async fn round(
     let task =
         Task { site: &site.id, interest, decide: &deciding as Deciding<'_>, settled: &settled as _, agreed: None };
     carry_out(client, Outside { access, site }, &session, (task, local), observed, who).await
+}
+
+/// Reads a router whole, once it is its turn.
+async fn read(
+    client: &Client,
+    access: &Access,
+    site: &Site,
+    interest: &Interest,
+    gates: &Gates,
+) -> Result<(Observed, Session), RoundError> {
+    let session = Session::of(client, &access.url.user, Some(site), super::now(), true);
+    let reading = async { futures_util::join!(observe(client, interest), session) };
+    let (observed, session) = gates.reading().await.briefly(reading).await;
+    Ok((until_clear(client, interest, observed?, GONE_WITHIN).await?, session))
 }
 
 /// Refuses where the router itself says that somebody else drives it. Under the lock, this is what nobody changes meanwhile.
@@ -231,10 +242,7 @@ pub(super) async fn mend(
     let site = &wanted.site;
     let interest = Interest::of(site);
     let moment = heal::Moment { unix: super::now(), chance, of_day };
-    let session = Session::of(client, &access.url.user, Some(site), moment.unix, true);
-    let reading = async { futures_util::join!(observe(client, &interest), session) };
-    let (observed, session) = consent.gates.reading().await.briefly(reading).await;
-    let observed = until_clear(client, &interest, observed?, GONE_WITHIN).await?;
+    let (observed, session) = read(client, access, site, &interest, consent.gates).await?;
     let deciding = |observed: &Observed| -> Result<Decision, Refused> {
         unfenced(observed, site, lease)?;
         let plan = plan_step(step, site, observed, &session, moment)?;

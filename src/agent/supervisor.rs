@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -19,7 +17,6 @@ use super::driver::Driver;
 use super::gates::Gates;
 use super::healer::HealTiming;
 use super::hold::Hold;
-use super::pace::Circuit;
 use super::source::Source;
 use super::spool::{MAX_WAITING, Shelf, Spool};
 use super::standing::{Roll, Standing};
@@ -34,6 +31,7 @@ pub const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
 const LAST_WORDS_DEADLINE: Duration = Duration::from_secs(5);
 
 /// What is shown of a router whose task ended by a fault of ours.
+#[cfg(panic = "unwind")]
 const GONE: &str = "the task of this router is gone: restart the agent, and report this";
 
 /// Who knows a router's password.
@@ -227,12 +225,22 @@ impl Crew {
             if let Some(before) = before {
                 before.cancelled().await;
             }
-            let kept = AssertUnwindSafe(Box::pin(keep(member, care, standing.clone(), start, stop)));
-            if let Err(fault) = kept.catch_unwind().await {
-                standing.failed(GONE.to_owned(), Circuit::Open);
-                resume_unwind(fault);
-            }
+            let kept = Box::pin(keep(member, care, standing.clone(), start, stop));
+            // Else it ends the process, and whatever began that begins it anew.
+            #[cfg(panic = "unwind")]
+            let kept = shown(&standing, kept);
+            kept.await;
         });
+    }
+}
+
+/// Has it shown if a task ends by a fault of ours.
+#[cfg(panic = "unwind")]
+async fn shown(standing: &Standing, kept: impl Future<Output = ()>) {
+    use futures_util::FutureExt as _;
+    if let Err(fault) = std::panic::AssertUnwindSafe(kept).catch_unwind().await {
+        standing.failed(GONE.to_owned(), super::pace::Circuit::Open);
+        std::panic::resume_unwind(fault);
     }
 }
 
