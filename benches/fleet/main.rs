@@ -2,7 +2,7 @@
 //!
 //!     SITEPEER=target/release/sitepeer cargo bench --profile dev --bench fleet              # 1,000 routers
 //!     cargo bench --bench fleet -- --routers 200 --secs 30
-//!     cargo bench --bench fleet -- --routers 10000 --minutes 10    # not in CI: an hour, and simulators of so many take gigabytes
+//!     cargo bench --bench fleet -- --routers 10000 --minutes 10    # not in CI: 15 minutes, 9 GB for the simulators
 //!
 //! The routers are simulated in processes of this program, each with real tunnels to a hub end; the proxy is the real program, started
 //! twice: once on clean routers, and once on routers that are as wanted already. Memory is judged: it does not depend on the machine.

@@ -9,13 +9,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::healing::Hands;
+use self::healing::{Hands, chance};
 use super::course::Course;
 use super::device;
 use super::gates::Gates;
 use super::healer::{Due, HealTiming};
 use super::hold::Hold;
-use super::pace::Pace;
+use super::pace::{Pace, busy_pause};
 use super::pulse::Pulse;
 use super::round::{Consent, Round, RoundError, round};
 use super::source::{Chain, Wanted, Wish};
@@ -225,6 +225,7 @@ impl Driver {
                 self.hold.undone(&wanted);
             }
             let hands = if rounded.is_ok() { Hands::On } else { Hands::Off };
+            let mut is_busy = false;
             let period = match rounded {
                 Ok(round) => match self.kept(client, &mut watch, round, &wanted, drift, pace).await {
                     Ok(period) => period,
@@ -249,10 +250,13 @@ impl Driver {
                         // That the rows changed was the router's undoing of it.
                         continue;
                     }
-                    if error.is_passing() { READ_LEAST } else { REFUSED_PAUSE }
+                    is_busy = error.is_passing();
+                    if is_busy { busy_pause(chance()) } else { REFUSED_PAUSE }
                 }
             };
-            drift = match self.wait(client, watch.as_mut(), begun, period, hands).await {
+            // What whoever is at work changes there is nothing to wait for longer for.
+            let ears = watch.as_mut().filter(|_| !is_busy);
+            drift = match self.wait(client, ears, begun, period, hands).await {
                 Woken::Stop => return Ended::Stop,
                 Woken::Lost(why) => return Ended::Lost(why),
                 Woken::Heal(due) => {

@@ -11,6 +11,15 @@ pub const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 /// Failures in a row from which a router counts as away, and no longer as one that had bad luck.
 pub const OPEN_AFTER: u32 = 3;
 
+/// Before a router is read again on which somebody else was at work: long beside a run, short beside a lock that ends by itself.
+pub const BUSY_PAUSE_MS: u64 = 2_000;
+
+/// [`BUSY_PAUSE_MS`], and up to as much again by chance: who keeps step with whoever has the lock, called by the same changes, never gets it.
+#[must_use]
+pub fn busy_pause(chance: u16) -> Duration {
+    Duration::from_millis(BUSY_PAUSE_MS + u64::from(chance) % BUSY_PAUSE_MS)
+}
+
 /// Whether a router is believed to be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Circuit {

@@ -122,8 +122,9 @@ fn is_about_content(error: &UplinkError) -> bool {
         UplinkError::Garbage { status: 413, .. } => 413,
         _ => return false,
     };
-    let is_a_stranger = [code::UNAUTHENTICATED, code::TOKEN_REVOKED, code::REMOVED, code::LEASE_ENDED];
-    matches!(status, 400 | 409 | 413 | 422) && !is_a_stranger.iter().any(|code| error.is_refused_with(code))
+    // A proxy that has no lease any more may have one again.
+    let is_over = cfg!(feature = "proxy") && error.is_refused_with(code::LEASE_ENDED);
+    matches!(status, 400 | 409 | 413 | 422) && !is_over
 }
 
 /// Ends when nobody can say any more what is on the router.

@@ -8,7 +8,7 @@ use crate::domain::SiteId;
 use crate::reconcile::apply::sweep;
 use crate::reconcile::converge::{Deciding, Progress, Task};
 use crate::reconcile::decide::decide_removal_guarded;
-use crate::reconcile::guard::{GONE_WITHIN, classify, found, until_clear};
+use crate::reconcile::guard::{GONE_WITHIN, classify, guard_of, guards, until_clear};
 use crate::reconcile::observe::{Interest, Observed};
 use crate::routeros::client::Client;
 use crate::routeros::error::CallError;
@@ -31,7 +31,7 @@ pub async fn run(command: Remove, reporter: &Reporter) -> anyhow::Result<Outcome
         #[cfg(feature = "proxy")]
         Subject::Id(site) => site,
         Subject::Instance(name) => session::site_on(&observed, Some(&name))?,
-        Subject::Only if observed.sites().is_empty() => match found(&observed) {
+        Subject::Only if observed.sites().is_empty() => match guards(&observed).pop() {
             Some(left) => left.site,
             None => return Ok(removed(&Progress::default())),
         },
@@ -74,7 +74,7 @@ async fn take_left(
     site: &SiteId,
     progress: &mut Progress,
 ) -> Result<(), CallError> {
-    match found(observed).filter(|found| found.site == *site && !found.armed) {
+    match guard_of(observed, site).filter(|found| !found.armed) {
         Some(left) => sweep(client, &left, &mut progress.writes).await,
         None => Ok(()),
     }

@@ -19,6 +19,8 @@ use crate::api::{HealthFinding, HealthSample, Severity, TunnelState};
 use crate::domain::{Host, Site};
 use crate::reconcile::decide::{Refused, decide};
 use crate::reconcile::firewall;
+#[cfg(feature = "proxy")]
+use crate::reconcile::guard::guards;
 use crate::reconcile::names::Names;
 use crate::reconcile::observe::Observed;
 use crate::reconcile::preflight::{Finding, Session, Weight};
@@ -290,6 +292,11 @@ async fn device(client: &Client, patient: Patient<'_>, checkup: &mut Checkup) ->
         Some(_) => {}
         None => checkup.unknown.push("whether NTP sets the clock"),
     }
+    #[cfg(feature = "proxy")]
+    found.extend(guards(patient.observed).iter().map(|guard| {
+        let code = if guard.armed { Code::GuardArmed } else { Code::GuardLeftOver };
+        words.seen(code, guard.explain(), "")
+    }));
     #[cfg(feature = "proxy")]
     found.extend(safe_mode(client, patient.observed, &words).await?);
     let behind = checkup.findings.iter().any(|finding| finding.code == Code::ClockBehind.word());

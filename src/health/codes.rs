@@ -86,6 +86,12 @@ pub enum Code {
     WanChanged,
     /// A move to the next tunnel would lose packets, and is not begun.
     MoveHeld,
+    /// A change is being made, and the router undoes it unless it is confirmed.
+    #[cfg(feature = "proxy")]
+    GuardArmed,
+    /// A guard that nobody took out, and that will never run.
+    #[cfg(feature = "proxy")]
+    GuardLeftOver,
 }
 
 /// What is fixed about a code.
@@ -289,6 +295,10 @@ codes! {
         "/system/device-mode/update scheduler=yes, and confirm it at the device within five minutes";
     ClockUnsynchronized "clock-unsynchronized" Warning &[Code::ClockBehind], AT_ONCE,
         "/system/ntp/client/set enabled=yes servers=pool.ntp.org";
+    #[cfg(feature = "proxy")] GuardArmed "guard-armed" Warning &[], AT_ONCE,
+        "somebody is at work on it: wait a minute, then look again";
+    #[cfg(feature = "proxy")] GuardLeftOver "guard-left-over" Info &[], AT_ONCE,
+        "it does nothing: sitepeer provision --guard or sitepeer remove takes it out";
     RouterRebooted "router-rebooted" Info &[], AT_ONCE,
         "if nobody meant to: /log/print where topics~\"critical\", and the power supply";
     WanChanged "wan-changed" Info &[], AT_ONCE,

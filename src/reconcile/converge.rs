@@ -6,7 +6,7 @@ use super::apply::{ApplyError, ArmError, LocalLock, LockError, RouterLock, WRITE
 use super::decide::{Decision, Refused};
 use super::entry::Entry;
 use super::generation::row_in_use;
-use super::guard::{Found, found};
+use super::guard::{Found, armed};
 use super::observe::{Interest, Observed, ReadError, observe};
 use super::plan::{Op, Plan};
 use super::prove::{Demand, Handshake};
@@ -246,7 +246,7 @@ where
         }
     }
     lock.check()?;
-    if let Some(armed) = found(&observed).filter(|found| found.armed) {
+    if let Some(armed) = armed(&observed) {
         return Err(ConvergeError::Guarded(armed));
     }
     let decision = (task.decide)(&observed).map_err(ConvergeError::Refused)?;

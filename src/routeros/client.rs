@@ -226,6 +226,11 @@ impl Client {
         self.handle.signals.usage()
     }
 
+    /// Ends the connection, for all clones, and does not wait for that.
+    pub fn end(&self) {
+        self.handle.signals.close();
+    }
+
     /// Ends the connection, for all clones. Calls still running get [`CallError::Closed`].
     ///
     /// Takes no longer than [`connection::CLOSE_DEADLINE`].

@@ -27,7 +27,7 @@ async fn what_the_hub_wants_is_on_the_router_and_told_and_so_is_what_it_wants_ne
     assert_eq!(figures.disk_writes, 2, "one write for each thing that was wanted");
     assert_eq!(scene.heard("/v1/agent/applied").len(), 2, "what is on the router is told once, not with each report");
     let reports = scene.heard("/v1/agent/reports");
-    assert!(reports.iter().all(|body| body["epoch"] == "e1"), "{reports:?}");
+    assert!(reports.iter().all(|body| body["epoch"] == "e1-1"), "{reports:?}");
     let said: Vec<_> = reports.iter().flat_map(|body| body["reports"].as_array().unwrap()).collect();
     assert!(said.iter().any(|report| report["state"] == "up" && report["tunnel"]["verdict"] == "proven"), "{said:?}");
     assert!(said.windows(2).all(|two| two[1]["number"].as_i64() > two[0]["number"].as_i64()), "{said:?}");

@@ -20,8 +20,6 @@ use tokio::time::Instant;
 const ROUTERS: usize = 6;
 /// What is shown of a proxy that died or was stopped.
 const TAKEOVER: Duration = Duration::from_secs(30);
-/// The same of one that is cut off from its hub and still at work: its lock on the router is waited for, too.
-const CUT_OFF: Duration = Duration::from_secs(45);
 /// Longer than a lease by any measure.
 const OVER: Duration = Duration::from_secs(25);
 /// Whatever else is waited for.
@@ -397,7 +395,7 @@ async fn without_the_hub_both_go_on_and_one_that_is_cut_off_from_it_stops_where_
     let of_a = scene.of("a");
     way.open.send_replace(false);
     let cut = Instant::now();
-    let taken = scene.drifting(CUT_OFF, || wrote(&of_a, "b", cut)).await;
+    let taken = scene.drifting(TAKEOVER, || wrote(&of_a, "b", cut)).await;
     let taken = taken.unwrap_or_else(|| panic!("not taken over\n{}", scene.said()));
     println!(
         "one cut off from the hub: each of its {} routers written to by the other within {:.1} s",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sitepeer::cli::args::{self, Subject};
 use sitepeer::reconcile::converge::ConvergeError;
 use sitepeer::reconcile::desired::Value;
-use sitepeer::reconcile::guard::{GuardError, Timing, When, found, until_clear};
+use sitepeer::reconcile::guard::{GuardError, Timing, When, guards, until_clear};
 use sitepeer::reconcile::observe::{Interest, Observed, observe};
 use sitepeer::reconcile::plan::{Change, FieldChange, Plan};
 use sitepeer::routeros::menu;
@@ -64,12 +64,12 @@ async fn who_waits_for_a_guard_sees_the_router_as_it_was_before_it() {
     let second = client(&router).await;
     let interest = Interest::default();
     let observed = observe(&second, &interest).await.unwrap();
-    assert!(found(&observed).unwrap().armed);
+    assert!(guards(&observed)[0].armed);
     let (clear, ()) = tokio::join!(until_clear(&second, &interest, observed, PROMISED), async {
         router.pass_time(PROMISED).await;
     });
     let clear = clear.unwrap();
-    assert!(found(&clear).is_none());
+    assert!(guards(&clear).is_empty());
     let address =
         clear.rows(&menu::IP_ADDRESS).iter().find(|row| row.get("comment") == Some(ADDRESS.as_bytes())).unwrap();
     assert!(!address.is_true("disabled"));

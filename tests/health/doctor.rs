@@ -193,6 +193,23 @@ async fn safe_mode_that_somebody_holds_is_found_with_who_it_is() {
 }
 
 #[tokio::test]
+async fn a_guard_is_found_with_what_becomes_of_it() {
+    let script = [("name", "sitepeer-guard"), ("source", ":put 1"), ("comment", "sitepeer:k3f9q2:guard")];
+    let left = before(async |world, _| drop(world.operator("/system/script/add", &script).await)).await;
+    // It harms nothing.
+    assert_eq!((codes(&left), left.exit()), (vec!["guard-left-over"], 0), "{left:?}");
+    let timer =
+        [("name", "sitepeer-guard"), ("on-event", "sitepeer-guard"), ("interval", "1h"), ("comment", script[2].1)];
+    let armed = before(async |world, _| {
+        world.operator("/system/script/add", &script).await;
+        world.operator("/system/scheduler/add", &timer).await;
+    });
+    let armed = armed.await;
+    assert_found(&armed, &["guard-armed"]);
+    assert!(armed.result["findings"][0]["evidence"].as_str().unwrap().contains("puts itself back"), "{armed:?}");
+}
+
+#[tokio::test]
 async fn a_router_that_is_not_there_ends_with_4() {
     let world = World::start().await;
     let site = world.site();

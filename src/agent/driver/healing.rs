@@ -21,7 +21,7 @@ pub(super) enum Hands {
 }
 
 /// A number by chance; without any, healing takes the port that is next.
-fn chance() -> u16 {
+pub(super) fn chance() -> u16 {
     let mut bytes = [0; 2];
     // The system's source of chance does not fail where TLS works.
     let _filled = SystemRandom::new().fill(&mut bytes);

@@ -36,9 +36,29 @@ impl Found {
     }
 }
 
-/// Returns the guard that a reading shows; an armed one before one that is left over.
+/// Returns the guard that is in the way of a change: the one that is armed, if any is.
 #[must_use]
-pub fn found(observed: &Observed) -> Option<Found> {
+pub fn armed(observed: &Observed) -> Option<Found> {
+    first(observed, &|found| found.armed)
+}
+
+/// Returns the guard of a site.
+#[must_use]
+pub fn guard_of(observed: &Observed, site: &SiteId) -> Option<Found> {
+    first(observed, &|found| found.site == *site)
+}
+
+#[inline(never)]
+fn first(observed: &Observed, is_it: &dyn Fn(&Found) -> bool) -> Option<Found> {
+    let mut all = guards(observed);
+    all.retain(|found| is_it(found));
+    all.truncate(1);
+    all.pop()
+}
+
+/// Returns the guards that a reading shows, one for each site; those that are armed before those that are left over.
+#[must_use]
+pub fn guards(observed: &Observed) -> Vec<Found> {
     let of_menu = |menu| observed.rows(menu).iter().filter_map(|row: &Entry| Some((site_of(row)?, row)));
     let (timers, scripts): (Vec<_>, Vec<_>) = (of_menu(&menu::SCHEDULER).collect(), of_menu(&menu::SCRIPT).collect());
     let mut sites: Vec<&SiteId> = timers.iter().chain(&scripts).map(|(site, _)| site).collect();
@@ -54,7 +74,7 @@ pub fn found(observed: &Observed) -> Option<Found> {
     });
     let mut all: Vec<Found> = all.collect();
     all.sort_by_key(|found| !found.armed);
-    all.into_iter().next()
+    all
 }
 
 fn site_of(row: &Entry) -> Option<SiteId> {

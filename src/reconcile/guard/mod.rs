@@ -30,7 +30,7 @@ mod touches;
 
 use std::time::Duration;
 
-pub use found::{Found, found};
+pub use found::{Found, armed, guard_of, guards};
 pub use inverse::{Irreversible, Undo, inverse};
 pub use run::{GuardError, Guarded, Guarding, Reach, Unconfirmed, apply_guarded, until_clear};
 #[cfg(feature = "proxy")]

@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use super::inverse::{Undo, inverse};
 use super::outside::{CONNECT_EVERY, CONNECT_WITHIN, Outside, is_among, left};
-use super::{Found, Timing, Touches, When, classify, found, split};
+use super::{Found, Timing, Touches, When, armed, classify, guard_of, split};
 use crate::domain::SiteId;
 use crate::reconcile::apply::{
     ArmError, BusyHere, Fuse, Lit, LocalLock, LockError, Standing, WRITES_IN_FLIGHT, Warranted, may_write,
@@ -129,7 +129,7 @@ pub async fn until_clear(
 ) -> Result<Observed, GuardError> {
     let until = Instant::now() + within;
     let mut observed = observed;
-    while let Some(armed) = found(&observed).filter(|found| found.armed) {
+    while let Some(armed) = armed(&observed) {
         if Instant::now() >= until {
             return Err(GuardError::Armed(armed));
         }
@@ -181,7 +181,7 @@ where
     let settle = if watchman.settles { guarding.timing.settle } else { Duration::ZERO };
     let later = watchman.later;
     let outside = Outside { later, settle, task: &task, guarding: &guarding };
-    let confirming = Confirming { lit, outside, warrant: warrant.clone() };
+    let confirming = Confirming { lit, outside, warrant: warrant.clone(), first: client.clone() };
     let client = match carried {
         Some(Ok(_)) => confirming.confirm(progress).await?,
         Some(Err(error)) => return Err(confirming.put_back(Some(client), Unconfirmed::Incomplete(error)).await),
@@ -289,7 +289,7 @@ impl Standby for Watchman<'_> {
         if let Some(lit) = &mut self.lit {
             lit.rearm(client, &lines, written).await?;
         } else {
-            let left = found(observed).filter(|found| found.site == *self.site);
+            let left = guard_of(observed, self.site);
             let lit = Fuse::new(self.site, &lines, self.timing.fuse).arm(client, left.as_ref(), written).await?;
             self.armed.send_replace(Some(lit.since));
             self.lit = Some(lit);
@@ -315,6 +315,8 @@ struct Confirming<'a, 't, D, S, R> {
     outside: Outside<'a, 't, D, S, R>,
     /// Without it nothing more is written: the router puts itself back.
     warrant: Warranted,
+    /// The session that the changes were made over.
+    first: Client,
 }
 
 impl<D, S, R> Confirming<'_, '_, D, S, R>
@@ -385,6 +387,8 @@ where
         {
             tracing::debug!(%error, "the router could not be told to put itself back; its timer runs");
         }
+        // What of it is still on its way must not arrive once all is as before: it would be carried out without a guard.
+        self.first.end();
         match self.seen_without_guard().await {
             Some(_) => GuardError::PutBack { why },
             None => GuardError::OutOfSight { why },
