@@ -11,7 +11,7 @@ use crate::domain::{Role, SiteId};
 use crate::reconcile::desired::PROBE_NOTE;
 use crate::reconcile::entry::Entry;
 use crate::reconcile::generation::used;
-use crate::reconcile::guard::guards;
+use crate::reconcile::guard::{Found, guards};
 use crate::reconcile::heal::Healed;
 use crate::reconcile::observe::{Interest, Observed};
 use crate::reconcile::plan::{OwnRow, own_rows};
@@ -59,7 +59,7 @@ pub async fn run(command: Status, reporter: &Reporter) -> anyhow::Result<Outcome
     let held = crate::reconcile::apply::safe_hold_of(&client, &observed).await?.map(|hold| hold.explain());
     client.close().await;
     reporter.data(&tunnel.text(&site, &observed, pinged.as_ref()));
-    let guard = guards(&observed).first().map(|found| found.explain());
+    let guard = guards(&observed).first().map(Found::explain);
     if let Some(guard) = &guard {
         reporter.data(&super::report::clean(&format!("{:<11} {guard}", "guard")));
         reporter.data("\n");
