@@ -5,7 +5,7 @@
 //!     cargo bench --bench fleet -- --routers 10000 --minutes 10    # not in CI: 15 minutes, 9 GB for the simulators
 //!
 //! The routers are simulated in processes of this program, each with real tunnels to a hub end; the proxy is the real program, started
-//! twice: once on clean routers, and once on routers that are as wanted already. Memory is judged: it does not depend on the machine.
+//! twice: once on clean routers, and once on routers that are as wanted already. Memory is judged: it is the higher the more are read at once.
 //! Times and CPU shares are shown, not judged: simulator, hub end and proxy share this machine's cores.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on says where")]

@@ -214,8 +214,7 @@ impl Crew {
         self.begun += 1;
         let care = Care {
             // Each task counts its reports from one: in an epoch that was before, the hub would take them for old ones.
-            epoch: format!("{}-{}", self.settings.epoch, self.begun),
-            settings: self.settings.clone(),
+            settings: Settings { epoch: format!("{}-{}", self.settings.epoch, self.begun), ..self.settings.clone() },
             shelf: self.shelf.clone(),
             healing: self.healing,
             freezes: self.freezes.clone(),
@@ -246,7 +245,6 @@ async fn shown(standing: &Standing, kept: impl Future<Output = ()>) {
 
 /// What every router's task gets.
 struct Care {
-    epoch: String,
     settings: Settings,
     shelf: Option<Arc<dyn Shelf>>,
     healing: HealTiming,
@@ -256,7 +254,7 @@ struct Care {
 /// Keeps one router: its driver, and those who talk to its hub, until it is told to stop.
 async fn keep(
     member: Member,
-    Care { epoch, settings, shelf, healing, freezes }: Care,
+    Care { settings, shelf, healing, freezes }: Care,
     standing: Standing,
     start: Duration,
     stop: CancellationToken,
@@ -275,7 +273,7 @@ async fn keep(
     let (wish, follower) = member.source.begin(&standing);
     let (applied, told) = watch::channel(None);
     let spool = peer.as_ref().zip(hub.as_ref()).map(|(peer, (hub, _))| {
-        let spool = Spool::with_room(MAX_WAITING, &epoch);
+        let spool = Spool::with_room(MAX_WAITING, &settings.epoch);
         Arc::new(match &shelf {
             Some(shelf) => spool.on(&**shelf, &hub.place(), peer),
             None => spool,

@@ -96,14 +96,13 @@ impl Teller {
                 Ok(taken) => {
                     self.standing.note(|figures| figures.gateway_online = taken.gateway_online);
                     self.spool.arrived(&batch);
-                    most = MAX_REPORTS;
+                    most = (most * 2).min(MAX_REPORTS);
                 }
-                // One of them will never be taken: the others may be.
+                // One of them will never be taken: the others may be. A hub that takes none is asked once for each, not in halves anew.
                 Err(error) if is_about_content(&error) && batch.reports.len() > 1 => most = batch.reports.len() / 2,
                 Err(error) if is_about_content(&error) => {
                     tracing::error!(router = self.standing.name(), error = %Chain(&error), "the hub refuses a report: it is dropped");
                     self.spool.refused(&batch);
-                    most = MAX_REPORTS;
                 }
                 Err(error) => return Err(error),
             }
